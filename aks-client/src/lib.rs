@@ -1,0 +1,1 @@
+//! Typed ARM client for AKS clusters, agent pools and their long-running operations.

@@ -1,0 +1,1 @@
+//! Upgrades AKS clusters with zero downtime, through Rancher and ARM.

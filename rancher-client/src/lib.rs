@@ -1,0 +1,1 @@
+//! Typed client for the parts of the Rancher API an upgrade needs.
