@@ -1,0 +1,86 @@
+//! The checks: what stands in the way of an upgrade, found before anything is touched.
+//!
+//! Every finding has a code that is never reused, names its object, and says what to do. A check that could not see what it
+//! needs reports [`Severity::Unknown`](crate::finding::Severity::Unknown), which blocks: unknown is not a pass.
+
+mod azure;
+mod budgets;
+mod versions;
+mod workloads;
+
+use crate::finding::{Finding, Severity};
+use crate::inventory::Inventory;
+use crate::model::{KubeVersion, VersionRequest};
+use crate::policy::Policy;
+use crate::view::View;
+
+/// Runs every check. Findings come sorted: blocking first, then by code and object.
+pub fn check(inventory: &Inventory, policy: &Policy, request: VersionRequest) -> Vec<Finding> {
+    with_view(inventory, &inventory.view(), policy, request)
+}
+
+/// What the checks look at.
+pub(crate) struct Case<'a> {
+    inventory: &'a Inventory,
+    view: &'a View,
+    policy: &'a Policy,
+    request: VersionRequest,
+}
+
+pub(crate) fn with_view(inventory: &Inventory, view: &View, policy: &Policy, request: VersionRequest) -> Vec<Finding> {
+    let case = Case { inventory, view, policy, request };
+    let mut findings = Vec::new();
+    findings.extend(unseen(&case));
+    findings.extend(versions::check(&case));
+    findings.extend(azure::check(&case));
+    findings.extend(budgets::check(&case));
+    findings.extend(workloads::check(&case));
+    for finding in &mut findings {
+        accept(finding, &case);
+    }
+    findings.sort();
+    findings
+}
+
+/// The version to reach: the one asked for, or the newest of the release that Azure offers and does not call a preview. The
+/// version the control plane runs counts as offered, for pools that lag behind.
+pub(crate) fn target(inventory: &Inventory, request: VersionRequest) -> Option<KubeVersion> {
+    let current = inventory.cluster.version;
+    let offered = inventory.cluster.upgrades.iter().filter(|u| !u.preview || request == VersionRequest::Exact(u.version));
+    offered.map(|u| u.version).chain([current]).filter(|v| request.admits(*v)).max()
+}
+
+fn finding(severity: Severity, code: &str, object: impl ToString, message: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    Finding {
+        severity,
+        code: code.to_owned(),
+        object: object.to_string(),
+        message: message.into(),
+        remedy: remedy.into(),
+        accepted: None,
+    }
+}
+
+/// What could not be seen is said, once for each.
+fn unseen(case: &Case<'_>) -> Vec<Finding> {
+    let unseen = case.inventory.unseen.iter();
+    unseen
+        .map(|u| {
+            let remedy = "let the token's user read it, or accept this finding by code and object";
+            finding(Severity::Unknown, "INV-001", &u.what, format!("could not be seen: {}", u.why), remedy)
+        })
+        .collect()
+}
+
+/// Marks a finding that the policy accepts; an acceptance ends after its last day.
+fn accept(finding: &mut Finding, case: &Case<'_>) {
+    let today = case.inventory.taken_at.map(|at| at.to_zoned(jiff::tz::TimeZone::UTC).date());
+    let valid = |until: Option<jiff::civil::Date>| match (until, today) {
+        (None, _) => true,
+        (Some(until), Some(today)) => today <= until,
+        (Some(_), None) => false,
+    };
+    let accepted = case.policy.accept.iter();
+    let acceptance = accepted.filter(|a| a.code == finding.code && a.object == finding.object).find(|a| valid(a.until));
+    finding.accepted = acceptance.map(|a| a.reason.clone());
+}

@@ -1,0 +1,131 @@
+//! Workloads that cannot move without harm, or not at all.
+
+use std::collections::BTreeSet;
+
+use super::{Case, finding, target};
+use crate::finding::{Finding, Severity};
+use crate::model::{KubeVersion, Node, NodeName, Pod, Pool, PoolName, Workload, WorkloadRef};
+use crate::plan::{Route, RouteChoice};
+
+pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let doomed = doomed_pools(case);
+    for pool in &doomed {
+        let nodes: Vec<&Node> = case.view.nodes_of(&pool.name).collect();
+        findings.extend(nodes.iter().filter_map(|node| node_trouble(node)));
+        findings.extend(bare_pods(case, pool));
+        findings.extend(pinned(case, pool, &nodes));
+    }
+    let names: BTreeSet<&PoolName> = doomed.iter().map(|pool| &pool.name).collect();
+    for (workload, choice) in movers(case, &names) {
+        findings.extend(check_mover(case, workload, &choice));
+    }
+    findings
+}
+
+/// The pools whose nodes will be upgraded.
+fn doomed_pools<'a>(case: &Case<'a>) -> Vec<&'a Pool> {
+    let target: Option<KubeVersion> = target(case.inventory, case.request);
+    case.inventory.pools.iter().filter(|pool| target.is_some_and(|target| pool.version != target)).collect()
+}
+
+fn movers<'a>(case: &Case<'a>, doomed: &BTreeSet<&PoolName>) -> Vec<(&'a Workload, RouteChoice)> {
+    let present: BTreeSet<WorkloadRef> = doomed
+        .iter()
+        .flat_map(|pool| case.view.pods_in(pool))
+        .filter(|pod| !pod.leaves_with_node())
+        .filter_map(|pod| case.view.workload_of(pod))
+        .collect();
+    let known = present.iter().filter_map(|reference| case.view.workload(reference));
+    known.filter_map(|workload| Some((workload, RouteChoice::of(workload, case.view)?))).collect()
+}
+
+fn check_mover(case: &Case<'_>, workload: &Workload, choice: &RouteChoice) -> Vec<Finding> {
+    let name = &workload.reference.name;
+    let mut findings = Vec::new();
+    if choice.route == Route::Gap && !case.policy.allow_gap.contains(name) {
+        findings.push(finding(
+            Severity::Blocking,
+            "MOV-001",
+            name,
+            format!("{} cannot move without a gap: {}", workload.reference, choice.reason),
+            format!("give it a second replica, or accept the gap with `allow_gap = [\"{name}\"]`"),
+        ));
+    }
+    if choice.route == Route::Restart && !workload.template.readiness_probe {
+        findings.push(finding(
+            Severity::Advisory,
+            "MOV-004",
+            name,
+            format!("{} has no readiness probe: a new pod counts as ready when it has only started", workload.reference),
+            "add a readiness probe",
+        ));
+    }
+    if !workload.is_settled() && choice.route != Route::WaitThenEvict {
+        let status = &workload.status;
+        findings.push(finding(
+            Severity::Advisory,
+            "MOV-005",
+            name,
+            format!("{} has {} of {} pods available; its move waits until it is at strength", workload.reference, status.available, workload.replicas),
+            "repair it first",
+        ));
+    }
+    findings
+}
+
+fn node_trouble(node: &Node) -> Option<Finding> {
+    let (severity, message, remedy) = match (node.ready, node.unschedulable) {
+        (false, _) => (Severity::Blocking, "is not Ready", "repair or remove the node first"),
+        (true, true) => (Severity::Advisory, "is cordoned by somebody else; after its upgrade it takes pods again", "uncordon it, or know why"),
+        (true, false) => return None,
+    };
+    Some(finding(severity, "NOD-001", &node.name, message, remedy))
+}
+
+fn bare_pods(case: &Case<'_>, pool: &Pool) -> Vec<Finding> {
+    let bare = case.view.pods_in(&pool.name).filter(|pod| pod.owner.is_none() && !pod.leaves_with_node());
+    let report = |pod: &Pod| {
+        let message = "is a bare pod: nothing makes it again once it is gone";
+        finding(Severity::Blocking, "MOV-002", &pod.name, message, "give it an owner, or delete it")
+    };
+    bare.map(report).collect()
+}
+
+/// Workloads on the pool that would fit neither its buffer nor any other node, because they ask for the pool by name.
+fn pinned(case: &Case<'_>, pool: &Pool, nodes: &[&Node]) -> Vec<Finding> {
+    let Ok(buffer) = pool.name.buffer(pool.is_windows(), &[]) else { return Vec::new() };
+    let elsewhere: Vec<Node> = nodes
+        .iter()
+        .map(|node| as_buffer(node, &buffer))
+        .chain(case.view.nodes().filter(|node| node.pool().as_ref() != Some(&pool.name)).cloned())
+        .collect();
+    let pods = case.view.pods_in(&pool.name).filter(|pod| !pod.leaves_with_node() && pod.owner.is_some());
+    let stuck: BTreeSet<WorkloadRef> = pods
+        .filter(|pod| !elsewhere.iter().any(|node| pod.rules.admits(node)))
+        .filter_map(|pod| case.view.workload_of(pod))
+        .collect();
+    let report = |workload: WorkloadRef| {
+        finding(
+            Severity::Blocking,
+            "MOV-003",
+            &workload.name,
+            format!("{workload} asks for nodes that only pool {} has; it fits no buffer", pool.name),
+            "select nodes by a label of your own that the pool gives to its nodes, not by the pool's or a node's name",
+        )
+    };
+    stuck.into_iter().map(report).collect()
+}
+
+/// The node of a buffer that mirrors this one.
+fn as_buffer(node: &Node, buffer: &PoolName) -> Node {
+    let mut mirror = node.clone();
+    for key in ["agentpool", "kubernetes.azure.com/agentpool"] {
+        if let Some(value) = mirror.labels.get_mut(key) {
+            *value = buffer.to_string();
+        }
+    }
+    mirror.labels.remove("kubernetes.io/hostname");
+    mirror.name = NodeName::new(format!("aks-{buffer}-mirror")).expect("a plain name");
+    mirror
+}

@@ -1,0 +1,42 @@
+//! The slim model: what an upgrade needs to know of nodes, pods, workloads, budgets, services and pools, and nothing else.
+//!
+//! A pod is what moves, not four kilobytes of JSON. The types are parsed at the edge (adapters, files); inside the core a
+//! value of one of these types is known to be well formed.
+
+mod azure;
+mod budget;
+mod format;
+mod ids;
+mod int_or_percent;
+mod node;
+mod pod;
+mod quantity;
+mod scheduling;
+mod selector;
+mod service;
+mod version;
+mod workload;
+
+pub use azure::{
+    AvailableUpgrade, ManagedCluster, OsType, Pool, PoolMode, ProvisioningError, ProvisioningState, RUN_TAG, UpgradeSettings,
+};
+pub use budget::{Budget, BudgetLimit, BudgetStatus};
+pub use format::{FormatError, FormatVersion};
+pub use ids::{
+    ArmId, BufferNameError, IdError, NodeName, ObjectName, PoolName, RancherClusterId, RestartId, RunId, StepId, Uid,
+};
+pub use int_or_percent::IntOrPercent;
+pub use node::{Node, ZONE_LABEL};
+pub use pod::{Owner, Pod, PodPhase};
+pub use quantity::{Bytes, MilliCpu, QuantityError, Resources};
+pub use scheduling::{
+    AffinityTerm, NodeRequirement, NodeSelectorOperator, NodeSelectorTerm, SchedulingRules, SpreadRule, Taint, TaintEffect,
+    Toleration, TolerationOperator,
+};
+pub use selector::{LabelExpression, LabelOperator, LabelSelector, Labels};
+pub use service::{Claim, Endpoint, EndpointSlice, Service, ServiceType};
+pub use version::{KubeVersion, VersionError, VersionRequest};
+pub use workload::{PodTemplate, RESTARTED_AT_ANNOTATION, RESTART_ANNOTATION, RUN_ANNOTATION, Strategy, Workload, WorkloadKind, WorkloadRef, WorkloadStatus};
+
+#[cfg(test)]
+pub(crate) mod tests_support;

@@ -1,0 +1,190 @@
+//! The plan: what will be done, as data.
+//!
+//! Stages are strictly ordered, lanes within a stage may run side by side, steps within a lane are ordered again. There is no
+//! graph: the order is the safety argument, and a reviewer must be able to read it from top to bottom. The same inventory,
+//! policy and target always give the same bytes.
+
+mod basis;
+mod planner;
+mod route;
+mod show;
+mod stages;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use basis::{Basis, Drift, Fact};
+pub use planner::{PlanError, plan};
+pub use route::{Route, RouteChoice};
+
+use crate::finding::Finding;
+use crate::inventory::ClusterIdentity;
+use crate::model::{FormatVersion, KubeVersion, ObjectName, PoolName, StepId, WorkloadRef};
+use crate::policy::Policy;
+use crate::ports::BufferSpec;
+
+/// An upgrade, decided. Immutable; executing it leaves nothing to choose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The file format.
+    pub format: FormatVersion,
+    /// The cluster it is for. Applying it to another is impossible.
+    pub cluster: ClusterIdentity,
+    /// The control plane's version when the plan was made.
+    pub from: KubeVersion,
+    /// The version to reach.
+    pub target: KubeVersion,
+    /// What the user wanted.
+    pub policy: Policy,
+    /// What the checks said; none of it blocks.
+    pub findings: Vec<Finding>,
+    /// Services whose gaps are accepted, because a workload behind them is in `allow_gap`.
+    pub accepted_gaps: Vec<ObjectName>,
+    /// What will be done. Empty if there is nothing to do.
+    pub stages: Vec<Stage>,
+    /// The facts the plan rests on; a cluster that differs makes it stale.
+    pub basis: Basis,
+}
+
+/// A part of the plan that is finished before the next begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Counted from 1.
+    pub number: u32,
+    /// What it does, for people.
+    pub title: String,
+    /// Steps that may run side by side.
+    pub lanes: Vec<Lane>,
+}
+
+/// Steps that follow each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+/// One step: an *ensure*. Executing it twice is harmless.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its id.
+    pub id: StepId,
+    /// What it ensures.
+    pub action: Action,
+    /// What becomes of it when the run ends.
+    pub reversal: Reversal,
+}
+
+/// What a step ensures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Action {
+    /// The control plane runs this version; no pool changed its own.
+    UpgradeControlPlane {
+        /// The version.
+        to: KubeVersion,
+    },
+    /// The buffer exists and all its nodes take pods.
+    CreateBuffer {
+        /// The pool to create.
+        buffer: BufferSpec,
+    },
+    /// Every node of the pool is cordoned.
+    Cordon {
+        /// The pool.
+        pool: PoolName,
+    },
+    /// No pod of the workload is on a node of the pool, and the workload is at strength elsewhere.
+    Move {
+        /// The workload.
+        workload: WorkloadRef,
+        /// The pool whose nodes are doomed.
+        off: PoolName,
+        /// The way.
+        route: Route,
+        /// Why this way.
+        reason: String,
+    },
+    /// The wait that the policy asks for after a move.
+    Soak {
+        /// How many seconds.
+        seconds: u64,
+    },
+    /// Nothing is left on the pool's nodes but what goes with them.
+    Drain {
+        /// The pool.
+        pool: PoolName,
+    },
+    /// Every node of the pool runs this version, is ready and takes pods.
+    UpgradePool {
+        /// The pool.
+        pool: PoolName,
+        /// The version.
+        to: KubeVersion,
+    },
+    /// The buffer is gone from Azure and from Kubernetes.
+    DeleteBuffer {
+        /// The buffer.
+        pool: PoolName,
+    },
+}
+
+/// What becomes of a step's effect when the run ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Reversal {
+    /// It is borrowed, and another step of the plan gives it back.
+    Loan {
+        /// How.
+        returned_by: String,
+    },
+    /// It stays; going back is impossible or makes no sense.
+    Forward {
+        /// Why.
+        why: String,
+    },
+}
+
+impl Plan {
+    /// Every step, in order.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.stages.iter().flat_map(Stage::steps)
+    }
+
+    /// There is nothing to do: the cluster is at its target.
+    pub fn is_empty(&self) -> bool {
+        self.stages.is_empty()
+    }
+
+    /// A fingerprint of the whole plan, for approvals and for people to compare: 16 hexadecimal digits of its SHA-256.
+    pub fn hash(&self) -> String {
+        let bytes = serde_json::to_vec(self).expect("a plan is plain data");
+        Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl Stage {
+    /// Its steps, in order.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.lanes.iter().flat_map(|lane| &lane.steps)
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UpgradeControlPlane { to } => write!(f, "upgrade the control plane to {to}"),
+            Self::CreateBuffer { buffer } => {
+                write!(f, "create buffer {} with {} nodes like {}, at {}", buffer.name, buffer.count, buffer.like, buffer.version)
+            }
+            Self::Cordon { pool } => write!(f, "cordon every node of {pool}"),
+            Self::Move { workload, off, route, .. } => write!(f, "move {workload} off {off} by {route}"),
+            Self::Soak { seconds } => write!(f, "watch for {}", crate::span::show(std::time::Duration::from_secs(*seconds))),
+            Self::Drain { pool } => write!(f, "drain what is left on {pool}"),
+            Self::UpgradePool { pool, to } => write!(f, "upgrade the nodes of {pool} to {to}"),
+            Self::DeleteBuffer { pool } => write!(f, "delete buffer {pool}"),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The ten steps, laid out as stages.
+
+use std::collections::BTreeSet;
+
+use crate::inventory::Inventory;
+use crate::model::{BufferNameError, KubeVersion, Node, Pool, PoolMode, PoolName, StepId, Workload, WorkloadKind, WorkloadRef};
+use crate::plan::route::RouteChoice;
+use crate::plan::{Action, Lane, Reversal, Stage, Step};
+use crate::policy::Policy;
+use crate::ports::BufferSpec;
+use crate::view::View;
+
+/// What has to be done, before it is laid out.
+pub(super) struct Work {
+    target: KubeVersion,
+    control_plane: bool,
+    pools: Vec<PoolWork>,
+}
+
+struct PoolWork {
+    pool: PoolName,
+    /// `None` for a pool without nodes: nothing to move, Azure only changes its model.
+    buffer: Option<BufferSpec>,
+    moves: Vec<(WorkloadRef, RouteChoice)>,
+}
+
+/// The order in which pools are upgraded: system pools first, because the cluster's own add-ons are the probe of the new
+/// version before any user's workload depends on it; then by name.
+pub(crate) fn pool_order(pools: &[Pool]) -> Vec<&Pool> {
+    let mut ordered: Vec<&Pool> = pools.iter().collect();
+    ordered.sort_by(|a, b| (a.mode != PoolMode::System, &a.name).cmp(&(b.mode != PoolMode::System, &b.name)));
+    ordered
+}
+
+pub(super) fn work(inventory: &Inventory, view: &View, target: KubeVersion) -> Result<Work, BufferNameError> {
+    let mut taken: Vec<PoolName> = inventory.pools.iter().map(|pool| pool.name.clone()).collect();
+    let mut pools = Vec::new();
+    for pool in pool_order(&inventory.pools).into_iter().filter(|pool| pool.version != target) {
+        let nodes: Vec<&Node> = view.nodes_of(&pool.name).collect();
+        let count = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+        let buffer = if count == 0 {
+            None
+        } else {
+            let name = pool.name.buffer(pool.is_windows(), &taken)?;
+            taken.push(name.clone());
+            Some(BufferSpec { name, like: pool.name.clone(), count, version: target })
+        };
+        let moves = if buffer.is_some() { moves(view, &pool.name, &nodes) } else { Vec::new() };
+        pools.push(PoolWork { pool: pool.name.clone(), buffer, moves });
+    }
+    Ok(Work { target, control_plane: inventory.cluster.version != target, pools })
+}
+
+/// The workloads that may have pods on these nodes when their turn comes: those that have, and those that could. Large ones
+/// first, so that the long moves do not begin last; then by name.
+fn moves(view: &View, pool: &PoolName, nodes: &[&Node]) -> Vec<(WorkloadRef, RouteChoice)> {
+    let present: BTreeSet<WorkloadRef> =
+        view.pods_in(pool).filter(|pod| !pod.leaves_with_node()).filter_map(|pod| view.workload_of(pod)).collect();
+    let could = |w: &Workload| w.replicas > 0 && nodes.iter().any(|node| w.template.rules.admits(node));
+    let candidates = view.workloads().filter(|w| w.owner.is_none() || w.reference.kind == WorkloadKind::Job);
+    let mut moving: Vec<&Workload> = candidates
+        .filter(|w| present.contains(&w.reference) || (w.reference.kind != WorkloadKind::Job && could(w)))
+        .collect();
+    moving.sort_by(|a, b| (b.replicas, &a.reference).cmp(&(a.replicas, &b.reference)));
+    moving.into_iter().filter_map(|w| Some((w.reference.clone(), RouteChoice::of(w, view)?))).collect()
+}
+
+/// Lays the work out as numbered stages.
+pub(super) fn assemble(work: &Work, policy: &Policy) -> Vec<Stage> {
+    let mut layout = Layout { stages: Vec::new(), policy };
+    if work.control_plane {
+        let why = "Azure never takes a control plane back to an older version";
+        layout.single("upgrade the control plane".into(), Action::UpgradeControlPlane { to: work.target }, forward(why));
+    }
+    for pool in &work.pools {
+        match &pool.buffer {
+            Some(buffer) => layout.round_trip(pool, buffer, work.target),
+            None => layout.upgrade(&pool.pool, work.target),
+        }
+    }
+    layout.stages
+}
+
+fn forward(why: &str) -> Reversal {
+    Reversal::Forward { why: why.to_owned() }
+}
+
+fn loan(returned_by: String) -> Reversal {
+    Reversal::Loan { returned_by }
+}
+
+struct Layout<'a> {
+    stages: Vec<Stage>,
+    policy: &'a Policy,
+}
+
+impl Layout<'_> {
+    fn stage(&mut self, title: String, lanes: Vec<Vec<(Action, Reversal)>>) {
+        let number = u32::try_from(self.stages.len() + 1).unwrap_or(u32::MAX);
+        let lanes = lanes.into_iter().enumerate().map(|(lane, steps)| {
+            let steps = steps.into_iter().enumerate().map(|(step, (action, reversal))| {
+                let id = StepId::new(format!("{number}.{}.{}", lane + 1, step + 1)).expect("three numbers");
+                Step { id, action, reversal }
+            });
+            Lane { steps: steps.collect() }
+        });
+        self.stages.push(Stage { number, title, lanes: lanes.collect() });
+    }
+
+    fn single(&mut self, title: String, action: Action, reversal: Reversal) {
+        self.stage(title, vec![vec![(action, reversal)]]);
+    }
+
+    fn upgrade(&mut self, pool: &PoolName, to: KubeVersion) {
+        let action = Action::UpgradePool { pool: pool.clone(), to };
+        self.single(format!("{pool}: upgrade its nodes"), action, forward("the nodes are new machines afterwards"));
+    }
+
+    /// Steps two to ten: buffer, cordon, move, drain, upgrade, cordon, move back, drain, delete.
+    fn round_trip(&mut self, work: &PoolWork, buffer: &BufferSpec, to: KubeVersion) {
+        let (pool, name) = (&work.pool, &buffer.name);
+        let create = Action::CreateBuffer { buffer: buffer.clone() };
+        self.single(format!("{pool}: add buffer {name}"), create, loan(format!("deleting {name} at the end")));
+        self.leave(pool, &work.moves, &format!("{pool}: move onto {name}"), "the upgrade, after which the nodes take pods again");
+        self.upgrade(pool, to);
+        self.leave(name, &work.moves, &format!("{pool}: move back from {name}"), "deleting the buffer");
+        let delete = Action::DeleteBuffer { pool: name.clone() };
+        self.single(format!("{pool}: delete buffer {name}"), delete, forward("the buffer has served"));
+    }
+
+    /// Cordon, move, soak, drain.
+    fn leave(&mut self, off: &PoolName, moves: &[(WorkloadRef, RouteChoice)], title: &str, uncordoned_by: &str) {
+        self.single(format!("{title}: cordon {off}"), Action::Cordon { pool: off.clone() }, loan(uncordoned_by.to_owned()));
+        let lanes = moves.iter().map(|(workload, choice)| {
+            let action = Action::Move {
+                workload: workload.clone(),
+                off: off.clone(),
+                route: choice.route,
+                reason: choice.reason.clone(),
+            };
+            vec![(action, forward("pods are replaced, never moved back in time"))]
+        });
+        if !moves.is_empty() {
+            self.stage(title.to_owned(), lanes.collect());
+        }
+        if !self.policy.soak.is_zero() {
+            let seconds = self.policy.soak.as_secs();
+            self.single(format!("{title}: soak"), Action::Soak { seconds }, forward("time passes"));
+        }
+        self.single(format!("{title}: drain {off}"), Action::Drain { pool: off.clone() }, forward("pods are replaced"));
+    }
+}

@@ -1,0 +1,89 @@
+//! What the user wants.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::ObjectName;
+use crate::span;
+
+/// What the user wants of an upgrade. Part of the plan: two plans with different policies are different plans.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// How capacity is provided while nodes are upgraded.
+    pub strategy: UpgradeStrategy,
+    /// How many workloads may be moving at the same time; at least 1.
+    pub max_concurrent_moves: u32,
+    /// How long one workload may take to move before the run holds and names what blocks it.
+    #[serde(with = "span")]
+    pub move_timeout: Duration,
+    /// How long a Job may take to end by itself before it is evicted.
+    #[serde(with = "span")]
+    pub job_wait: Duration,
+    /// Workloads (`namespace/name`) that may be without a ready pod for a moment.
+    pub allow_gap: BTreeSet<ObjectName>,
+    /// Findings that somebody has accepted.
+    pub accept: Vec<Acceptance>,
+    /// What to do with a cluster whose pools Rancher manages.
+    pub rancher_managed: RancherManaged,
+    /// Pull images onto new nodes before workloads move there.
+    pub prewarm: bool,
+    /// How long to wait after each move, watching, before nodes are touched.
+    #[serde(with = "span")]
+    pub soak: Duration,
+}
+
+/// How capacity is provided while nodes are upgraded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpgradeStrategy {
+    /// A temporary pool takes the workloads, the original is upgraded, the workloads return.
+    Buffer,
+    /// A new pool takes the workloads for good.
+    BlueGreen,
+    /// Azure replaces node after node.
+    InPlace,
+}
+
+/// What to do with a cluster whose pools Rancher manages (it may revert or delete what others do).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RancherManaged {
+    /// Do not touch it.
+    Refuse,
+    /// One change at a time, each adopted by Rancher before the next.
+    LockStep,
+}
+
+/// A finding that somebody has accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acceptance {
+    /// The finding's code.
+    pub code: String,
+    /// The object it is about, as the finding writes it.
+    pub object: String,
+    /// Why it is accepted.
+    pub reason: String,
+    /// The last day on which it counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<jiff::civil::Date>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            strategy: UpgradeStrategy::Buffer,
+            // Ten restarts at once keep a control plane of the smallest tier responsive; each may surge by a quarter.
+            max_concurrent_moves: 10,
+            move_timeout: Duration::from_secs(30 * 60),
+            job_wait: Duration::from_secs(30 * 60),
+            allow_gap: BTreeSet::new(),
+            accept: Vec::new(),
+            rancher_managed: RancherManaged::Refuse,
+            prewarm: true,
+            soak: Duration::ZERO,
+        }
+    }
+}

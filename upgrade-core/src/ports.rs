@@ -1,0 +1,332 @@
+//! What the core needs from the world, as traits.
+//!
+//! The facade implements them over HTTP, the lab over its World. One conformance suite holds both to the same behaviour.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::event::Event;
+use crate::inventory::{ClusterIdentity, RancherFacts, Unseen};
+use crate::journal::Record;
+use crate::model::{KubeVersion, ManagedCluster, NodeName, ObjectName, Pool, PoolName, RestartId, RunId, Uid, WorkloadRef};
+use crate::view::Change;
+
+/// A call to the world that failed.
+///
+/// Its text is one line, made of the service's own words, with control characters removed by the adapter.
+#[derive(Clone, Debug)]
+pub struct PortError {
+    /// Who failed.
+    pub service: RemoteService,
+    /// What kind of failure it is.
+    pub kind: PortErrorKind,
+    /// What happened, as a fragment that fits after "failed: ".
+    pub message: String,
+    /// How long the service asked to be left alone.
+    pub retry_after: Option<Duration>,
+    /// Whether it is known what the call did.
+    pub outcome: CallOutcome,
+    /// The error underneath.
+    pub source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// The services behind the ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RemoteService {
+    /// The Rancher server itself.
+    Rancher,
+    /// The cluster's API server, behind Rancher's proxy.
+    Kubernetes,
+    /// Azure Resource Manager.
+    Azure,
+    /// The run's journal.
+    Journal,
+}
+
+impl fmt::Display for RemoteService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rancher => "Rancher",
+            Self::Kubernetes => "Kubernetes",
+            Self::Azure => "Azure",
+            Self::Journal => "the journal",
+        })
+    }
+}
+
+/// Kinds of failure, by what can be done about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortErrorKind {
+    /// The credential was not accepted.
+    Unauthorized,
+    /// The credential may not do this.
+    Forbidden,
+    /// The object is not there.
+    NotFound,
+    /// Somebody else changed the object or is changing it.
+    Conflict,
+    /// Too many calls.
+    Throttled,
+    /// No answer, or one from something in between.
+    Unreachable,
+    /// The service understood and refuses.
+    Rejected,
+    /// The service failed, or answered what cannot be understood.
+    Internal,
+}
+
+/// Whether it is known what a failed call did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallOutcome {
+    /// The call surely changed nothing.
+    NothingDone,
+    /// The call may have been carried out: observe before anything else.
+    Unknown,
+}
+
+impl PortError {
+    /// An error without a source.
+    pub fn new(service: RemoteService, kind: PortErrorKind, outcome: CallOutcome, message: impl Into<String>) -> Self {
+        Self { service, kind, message: message.into(), retry_after: None, outcome, source: None }
+    }
+
+    /// Is it known what the call did?
+    pub fn outcome_known(&self) -> bool {
+        self.outcome == CallOutcome::NothingDone
+    }
+
+    /// Can the same call succeed later, without anybody mending anything?
+    pub fn is_retryable(&self) -> bool {
+        match self.kind {
+            PortErrorKind::Conflict | PortErrorKind::Throttled | PortErrorKind::Unreachable | PortErrorKind::Internal => true,
+            PortErrorKind::Unauthorized | PortErrorKind::Forbidden | PortErrorKind::NotFound | PortErrorKind::Rejected => false,
+        }
+    }
+}
+
+impl fmt::Display for PortError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.service, self.message)
+    }
+}
+
+impl StdError for PortError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+/// Everything that was read of Kubernetes at one time.
+#[derive(Clone, Debug)]
+pub struct KubeSnapshot {
+    /// The API server's version.
+    pub version: KubeVersion,
+    /// The uid of the namespace `kube-system`.
+    pub kube_system: Uid,
+    /// One [`Change::Listed`] per kind that could be read.
+    pub lists: Vec<Change>,
+    /// The kinds that could not.
+    pub unseen: Vec<Unseen>,
+}
+
+/// The cluster's API server.
+///
+/// Reads are repeated by the implementation within reason; writes never: a failed write comes back at once, and the caller
+/// observes before it decides.
+#[async_trait]
+pub trait Kubernetes: Send + Sync {
+    /// Reads everything once. A kind that may not be read is named in `unseen`, any other failure is an error.
+    async fn snapshot(&self) -> Result<KubeSnapshot, PortError>;
+
+    /// Follows everything: first a [`Change::Listed`] per kind, then each change in order. Never ends by itself. An error
+    /// in the stream means "contact lost, going on to try"; after it, kinds may be listed anew.
+    fn watch(&self) -> BoxStream<'static, Result<Change, PortError>>;
+
+    /// Sets or clears `spec.unschedulable` of the node with this uid. Another uid under the name is a
+    /// [`PortErrorKind::Conflict`]; already so is a success.
+    async fn set_unschedulable(&self, node: &NodeName, uid: &Uid, unschedulable: bool) -> Result<(), PortError>;
+
+    /// Restarts a Deployment or StatefulSet by writing the restart id (and `at`) into its pod template. The same id again
+    /// changes nothing.
+    async fn restart(&self, workload: &WorkloadRef, uid: &Uid, id: &RestartId, at: Timestamp) -> Result<(), PortError>;
+
+    /// Asks the Eviction API to remove the pod with this uid, with the pod's own grace period. Sent once.
+    async fn evict(&self, pod: &ObjectName, uid: &Uid) -> Result<EvictionAnswer, PortError>;
+}
+
+/// The Eviction API's five answers (Kubernetes: API-initiated eviction). Everything else is a [`PortError`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "answer")]
+pub enum EvictionAnswer {
+    /// Accepted: the pod is ending.
+    Accepted,
+    /// The pod with this uid is not there any more.
+    Gone,
+    /// A budget does not allow it now.
+    Refused {
+        /// The server's words, which name the budget.
+        message: String,
+        /// How many seconds the server asked to wait; 0 if it did not.
+        retry_after_seconds: u64,
+    },
+    /// The budgets are set up so that it can never be allowed (two budgets on one pod).
+    Misconfigured {
+        /// The server's words.
+        message: String,
+    },
+}
+
+/// An accepted long-running operation of Azure, as an opaque text that survives a restart. It holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OperationRef(pub String);
+
+/// Where an operation stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperationState {
+    /// Under way.
+    Running,
+    /// Azure says it succeeded; the resource must agree before anybody believes it.
+    Succeeded,
+    /// Azure says it failed.
+    Failed {
+        /// Azure's words.
+        message: String,
+    },
+}
+
+/// A pool to create.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BufferSpec {
+    /// Its name.
+    pub name: PoolName,
+    /// The pool whose properties it copies.
+    pub like: PoolName,
+    /// How many nodes.
+    pub count: u32,
+    /// Their version.
+    pub version: KubeVersion,
+}
+
+/// The Azure side at one time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AzureView {
+    /// The cluster.
+    pub cluster: ManagedCluster,
+    /// Its pools, by name.
+    pub pools: Vec<Pool>,
+    /// How long to wait before looking again, as Azure asked.
+    pub look_again: Duration,
+}
+
+/// Azure Resource Manager, for one cluster.
+///
+/// Writes begin an operation and return when Azure has accepted it. They are conditional (ETag, create-only), so that a
+/// concurrent writer is a [`PortErrorKind::Conflict`] and not lost.
+#[async_trait]
+pub trait Azure: Send + Sync {
+    /// Reads the cluster and its pools.
+    async fn observe(&self) -> Result<AzureView, PortError>;
+
+    /// Where an operation stands. An operation that Azure has forgotten counts as succeeded: the resource decides.
+    async fn operation(&self, operation: &OperationRef) -> Result<OperationState, PortError>;
+
+    /// Upgrades the control plane alone; no pool changes its version.
+    async fn upgrade_control_plane(&self, to: KubeVersion) -> Result<OperationRef, PortError>;
+
+    /// Creates a pool, tagged with the run. An existing pool of the name is a [`PortErrorKind::Conflict`].
+    async fn create_pool(&self, buffer: &BufferSpec, run: &RunId) -> Result<OperationRef, PortError>;
+
+    /// Upgrades a pool's nodes.
+    async fn upgrade_pool(&self, pool: &PoolName, to: KubeVersion) -> Result<OperationRef, PortError>;
+
+    /// Deletes a pool that carries this run's tag; any other is a [`PortErrorKind::Rejected`]. The caller has verified that
+    /// it is empty.
+    async fn delete_pool(&self, pool: &PoolName, run: &RunId) -> Result<OperationRef, PortError>;
+}
+
+/// The Rancher server, and the proof that its cluster is Azure's.
+#[async_trait]
+pub trait Rancher: Send + Sync {
+    /// Reads everything that binds Rancher's id, Azure's id and the cluster together, anew. Evidence that contradicts is in
+    /// the result, not an error.
+    async fn identity(&self) -> Result<ClusterIdentity, PortError>;
+
+    /// What Rancher says of the cluster.
+    async fn facts(&self) -> Result<RancherFacts, PortError>;
+}
+
+/// The run's journal.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Appends a record. Returns when it is durable.
+    async fn append(&self, record: &Record) -> Result<(), PortError>;
+}
+
+/// Time. A port, so that the lab can run hours in a moment.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    /// The time of day.
+    fn now(&self) -> Timestamp;
+
+    /// Returns at or after `until`.
+    async fn sleep_until(&self, until: Timestamp);
+}
+
+/// A question that only a person or a policy outside the plan can answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// Names the question within the run.
+    pub id: String,
+    /// The question.
+    pub text: String,
+}
+
+/// An answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// Go on.
+    Continue,
+    /// Stop here and wait for a person: the run ends as paused and can be resumed.
+    Pause,
+}
+
+/// Approvals.
+#[async_trait]
+pub trait Gate: Send + Sync {
+    /// Asks. A gate that cannot answer pauses.
+    async fn ask(&self, question: &Question) -> Answer;
+}
+
+/// Whoever wants to see what happens. Cannot influence the run.
+pub trait EventSink: Send + Sync {
+    /// Takes one event. Must not block.
+    fn emit(&self, event: &Event);
+}
+
+/// All ports of one run.
+#[derive(Clone)]
+pub struct Ports {
+    /// The API server.
+    pub kubernetes: Arc<dyn Kubernetes>,
+    /// Azure.
+    pub azure: Arc<dyn Azure>,
+    /// Rancher.
+    pub rancher: Arc<dyn Rancher>,
+    /// The journal.
+    pub journal: Arc<dyn Journal>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Approvals.
+    pub gate: Arc<dyn Gate>,
+    /// Events.
+    pub events: Arc<dyn EventSink>,
+}
