@@ -1,0 +1,194 @@
+//! Settings, version and health of a Rancher server.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::answer::{self, Operation};
+use crate::client::RancherClient;
+use crate::error::{DecodeError, Error};
+use crate::text::clean_bytes;
+
+/// One of Rancher's global settings.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Setting {
+    /// The setting's name, such as `aks-refresh`.
+    #[serde(default, deserialize_with = "null_is_absent")]
+    name: String,
+    #[serde(default, deserialize_with = "null_is_absent")]
+    value: String,
+    #[serde(default, deserialize_with = "null_is_absent")]
+    default: String,
+}
+
+fn null_is_absent<'de, D: serde::Deserializer<'de>>(value: D) -> Result<String, D::Error> {
+    Ok(Option::<String>::deserialize(value)?.unwrap_or_default())
+}
+
+impl Setting {
+    /// The setting's name, such as `aks-refresh`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The value in force: the one that was set, or the default where none was. It may be empty.
+    pub fn effective(&self) -> &str {
+        if self.value.is_empty() { &self.default } else { &self.value }
+    }
+}
+
+/// The version a Rancher server gives for itself. Development builds call themselves `dev` or `...-head`.
+///
+/// ```
+/// use rancher_client::ServerVersion;
+///
+/// assert_eq!(ServerVersion::new("v2.13.1").major_minor(), Some((2, 13)));
+/// assert_eq!(ServerVersion::new("dev").major_minor(), None);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerVersion(String);
+
+impl ServerVersion {
+    /// Wraps a version as the server writes it. Every text is one.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The version as the server writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Major and minor number where the text has them (`v2.9.3`, `2.9`, `v2.16-head`), else `None`.
+    pub fn major_minor(&self) -> Option<(u32, u32)> {
+        let mut parts = self.0.trim().trim_start_matches('v').split(['.', '-', '+']);
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    }
+}
+
+impl fmt::Display for ServerVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn operation(text: &str, subject: &str) -> Operation {
+    Operation { text: text.to_owned(), subject: subject.to_owned(), in_cluster: false }
+}
+
+impl RancherClient {
+    /// Reads a setting, such as `aks-refresh` or `system-namespaces`.
+    ///
+    /// `name` must be letters, digits and `-`; anything else is [`Error::NotFound`] without a request.
+    pub async fn setting(&self, name: &str) -> Result<Setting, Error> {
+        let subject = format!("setting {}", crate::text::clean(name));
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            return Err(Error::NotFound { subject });
+        }
+        let operation = operation(&format!("read {subject}"), &subject);
+        self.get_json(&format!("v3/settings/{name}"), &operation).await
+    }
+
+    /// The server's version: from its settings or, where the token may not read those, from the page that is open to
+    /// everyone (2.7 and later). When both fail, the error is that of the settings.
+    pub async fn server_version(&self) -> Result<ServerVersion, Error> {
+        match self.setting("server-version").await {
+            Ok(setting) if !setting.effective().is_empty() => Ok(ServerVersion::new(setting.effective())),
+            Ok(_) => self.public_version().await,
+            Err(error) if is_refusal(&error) => self.public_version().await.or(Err(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn public_version(&self) -> Result<ServerVersion, Error> {
+        #[derive(Deserialize)]
+        struct Page {
+            #[serde(rename = "Version")]
+            version: String,
+        }
+        let operation = operation("read the server's version", "/rancherversion");
+        let body = self.get_anonymous("rancherversion", &operation).await?;
+        let page: Page = answer::decode(&body)
+            .map_err(|source| Error::UnexpectedBody { operation: operation.text.clone(), source })?;
+        Ok(ServerVersion::new(crate::text::clean(&page.version)))
+    }
+
+    /// Asks whether a Rancher answers, without sending the token. Any other answer than Rancher's `pong` is
+    /// [`Error::UnexpectedBody`]: some other server stands at this address.
+    pub async fn ping(&self) -> Result<(), Error> {
+        let operation = operation("ping the server", "/ping");
+        let body = self.get_anonymous("ping", &operation).await?;
+        if body.trim_ascii() == b"pong" {
+            return Ok(());
+        }
+        let source = DecodeError::new(".", &format!("`pong` expected, found `{}`", clean_bytes(&body)));
+        Err(Error::UnexpectedBody { operation: operation.text, source })
+    }
+}
+
+/// An answer after which the open page is worth a try: this token may not read settings.
+fn is_refusal(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::TokenRejected { .. }
+            | Error::ScopedToken { .. }
+            | Error::PermissionDenied { .. }
+            | Error::NotFound { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Rancher, json, text};
+
+    #[tokio::test]
+    async fn an_empty_value_means_the_default() {
+        let cases = [("", "300", "300"), ("60", "300", "60")];
+        for (value, default, effective) in cases {
+            let body = format!(r#"{{"name":"aks-refresh","value":"{value}","default":"{default}","x":1}}"#);
+            let rancher = Rancher::with("/v3/settings/aks-refresh", json(200, &body)).await;
+            assert_eq!(rancher.client().setting("aks-refresh").await.unwrap().effective(), effective);
+        }
+        let error = Rancher::start().await.client().setting("../users").await.unwrap_err();
+        assert!(matches!(error, Error::NotFound { .. }), "and nothing was sent");
+    }
+
+    #[tokio::test]
+    async fn a_scoped_token_learns_the_version_from_the_open_page_without_being_sent_there() {
+        let rancher = Rancher::start().await;
+        rancher.answer("/v3/settings/server-version", text(401, "")).await;
+        let page = r#"{"Version":"v2.9.3","GitCommit":"abc","RancherPrime":"false"}"#;
+        rancher.answer("/rancherversion", json(200, page)).await;
+        let version = rancher.client().server_version().await.unwrap();
+        assert_eq!((version.as_str(), version.major_minor()), ("v2.9.3", Some((2, 9))));
+        assert_eq!(rancher.authorizations("/rancherversion").await, [None]);
+    }
+
+    #[tokio::test]
+    async fn when_the_open_page_is_missing_the_first_error_is_the_one_told() {
+        let rancher = Rancher::start().await;
+        rancher.answer("/v3/settings/server-version", text(401, "")).await;
+        rancher.answer("/rancherversion", text(200, "<html>dashboard</html>")).await;
+        let error = rancher.client().server_version().await.unwrap_err();
+        assert!(matches!(error, Error::TokenRejected { perhaps_scoped: true, .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_ping_without_a_token_tells_rancher_from_another_server() {
+        let rancher = Rancher::with("/ping", text(200, "pong\n")).await;
+        rancher.client().ping().await.unwrap();
+        assert_eq!(rancher.authorizations("/ping").await, [None]);
+        let other = Rancher::with("/ping", text(200, "<html>It works</html>")).await;
+        let error = other.client().ping().await.unwrap_err();
+        assert!(matches!(error, Error::UnexpectedBody { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn versions_of_development_builds_are_no_numbers() {
+        let cases = [("v2.16-head", Some((2, 16))), ("2.9.3", Some((2, 9))), ("dev", None), ("", None)];
+        for (text, expected) in cases {
+            assert_eq!(ServerVersion::new(text).major_minor(), expected, "{text}");
+        }
+    }
+}
