@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ArmId, Budget, Claim, EndpointSlice, FormatVersion, ManagedCluster, Node, Pod, Pool, PoolName, RancherClusterId,
-    Service, Uid, Workload,
+    ArmId, Budget, Claim, EndpointSlice, FormatVersion, ManagedCluster, Node, Pod, Pool, PoolName,
+    RancherClusterId, Service, Uid, Workload,
 };
 use crate::view::{Change, Object, ResourceKind, View};
 
@@ -70,7 +70,42 @@ pub struct ClusterIdentity {
 impl ClusterIdentity {
     /// Is `other` the same cluster? The evidence may differ, the names may not.
     pub fn is_same_cluster(&self, other: &Self) -> bool {
-        self.rancher_id == other.rancher_id && self.arm_id == other.arm_id && self.kube_system == other.kube_system
+        self.rancher_id == other.rancher_id
+            && self.arm_id == other.arm_id
+            && self.kube_system == other.kube_system
+    }
+
+    /// Does any evidence say that the names belong to different clusters?
+    pub fn contradicts(&self) -> bool {
+        self.evidence.iter().any(|evidence| evidence.verdict == EvidenceVerdict::Contradicts)
+    }
+
+    /// What `self`, just read, has that `planned` has not, in words.
+    pub fn difference(&self, planned: &Self) -> String {
+        let compared = [
+            (
+                "Rancher id",
+                self.rancher_id.to_string(),
+                planned.rancher_id.to_string(),
+                self.rancher_id == planned.rancher_id,
+            ),
+            ("ARM id", self.arm_id.to_string(), planned.arm_id.to_string(), self.arm_id == planned.arm_id),
+            (
+                "kube-system uid",
+                self.kube_system.to_string(),
+                planned.kube_system.to_string(),
+                self.kube_system == planned.kube_system,
+            ),
+        ];
+        let names = compared
+            .iter()
+            .filter(|(.., same)| !same)
+            .map(|(what, is, was, _)| format!("{what} is {is}, planned for {was}"));
+        let against =
+            self.evidence.iter().filter(|evidence| evidence.verdict == EvidenceVerdict::Contradicts);
+        let all: Vec<String> =
+            names.chain(against.map(|evidence| format!("{}: {}", evidence.what, evidence.detail))).collect();
+        all.join("; ")
     }
 }
 

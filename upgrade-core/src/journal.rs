@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{RunOutcome, StepOutcome};
 use crate::ledger::ServiceRecord;
-use crate::model::{FormatVersion, KubeVersion, NodeName, ObjectName, PoolName, RestartId, RunId, StepId, Uid, WorkloadRef};
+use crate::model::{
+    FormatVersion, KubeVersion, NodeName, ObjectName, PoolName, RestartId, RunId, StepId, Uid, WorkloadRef,
+};
 use crate::plan::Plan;
 use crate::ports::{BufferSpec, EvictionAnswer, OperationRef};
 
@@ -263,7 +265,12 @@ impl RunState {
 
     /// Takes in one record, or says why it is illegal and changes nothing.
     pub fn apply(&mut self, record: &Record) -> Result<(), IllegalRecord> {
-        let illegal = |rule: String| IllegalRecord { seq: record.seq, what: record.entry.name(), after: self.last_seq, rule };
+        let illegal = |rule: String| IllegalRecord {
+            seq: record.seq,
+            what: record.entry.name(),
+            after: self.last_seq,
+            rule,
+        };
         self.check(record).map_err(illegal)?;
         match &record.entry {
             Entry::Header { run, plan, .. } => {
@@ -285,7 +292,8 @@ impl RunState {
             }
             Entry::Answered { id, answer } => {
                 self.open.remove(id);
-                if let (WriteAnswer::Accepted { operation }, Some((step, _))) = (answer, self.intents.get(id)) {
+                if let (WriteAnswer::Accepted { operation }, Some((step, _))) = (answer, self.intents.get(id))
+                {
                     self.operations.insert(step.clone(), operation.clone());
                 }
             }
@@ -335,7 +343,8 @@ impl RunState {
             Entry::Answered { id, .. } => Err(format!("there is no open intent {id}")),
             Entry::StepFinished { step, .. } => self.check_step(step),
             Entry::StageFinished { stage } => {
-                let known = self.stages_started.contains_key(stage) && !self.stages_finished.contains_key(stage);
+                let known =
+                    self.stages_started.contains_key(stage) && !self.stages_finished.contains_key(stage);
                 let unfinished = self.stage_steps(*stage).find(|step| !self.finished.contains_key(*step));
                 match (known, unfinished) {
                     (false, _) => Err(format!("stage {stage} is not under way")),
@@ -358,7 +367,9 @@ impl RunState {
         match (exists, before) {
             (false, _) => Err(format!("the plan has no stage {stage}")),
             (true, Some(n)) => Err(format!("stage {n} is not finished")),
-            (true, None) if self.stages_finished.contains_key(&stage) => Err(format!("stage {stage} is finished")),
+            (true, None) if self.stages_finished.contains_key(&stage) => {
+                Err(format!("stage {stage} is finished"))
+            }
             (true, None) => Ok(()),
         }
     }
@@ -367,8 +378,13 @@ impl RunState {
         if self.finished.contains_key(step) {
             return Err(format!("step {step} is finished"));
         }
-        let running = |n: &u32| !self.stages_finished.contains_key(n) && self.stage_steps(*n).any(|s| s == step);
-        if self.stages_started.keys().any(running) { Ok(()) } else { Err(format!("step {step} is not in a running stage")) }
+        let running =
+            |n: &u32| !self.stages_finished.contains_key(n) && self.stage_steps(*n).any(|s| s == step);
+        if self.stages_started.keys().any(running) {
+            Ok(())
+        } else {
+            Err(format!("step {step} is not in a running stage"))
+        }
     }
 
     fn add_worked_time(&mut self) {
@@ -417,9 +433,14 @@ impl RunState {
         self.operations.iter()
     }
 
-    /// Did a step announce this very write before?
-    pub fn has_intended(&self, step: &StepId, write: &Write) -> bool {
-        self.intents.values().any(|(s, w)| s == step && w == write)
+    /// Did a step announce a write like this?
+    pub fn has_announced(&self, step: &StepId, like: impl Fn(&Write) -> bool) -> bool {
+        self.intents.values().any(|(s, write)| s == step && like(write))
+    }
+
+    /// Did any step announce a write like this?
+    pub fn has_announced_any(&self, like: impl Fn(&Write) -> bool) -> bool {
+        self.intents.values().any(|(_, write)| like(write))
     }
 
     /// Announced writes without an answer: what they did must be observed.
@@ -460,7 +481,8 @@ impl RunState {
 
     /// Milliseconds of work at `now`, all processes together; the time between them is not work.
     pub fn worked_ms(&self, now: Timestamp) -> u64 {
-        let current = self.opened_at.map_or(0, |from| u64::try_from(now.duration_since(from).as_millis()).unwrap_or(0));
+        let current =
+            self.opened_at.map_or(0, |from| u64::try_from(now.duration_since(from).as_millis()).unwrap_or(0));
         self.worked_ms + current
     }
 }

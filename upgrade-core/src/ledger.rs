@@ -80,7 +80,13 @@ impl Ledger {
     ) -> Option<Notice> {
         let Some(record) = self.services.get_mut(service) else {
             if ready > 0 {
-                let fresh = ServiceRecord { service: service.clone(), start: ready, fewest: ready, now: ready, gaps: Vec::new() };
+                let fresh = ServiceRecord {
+                    service: service.clone(),
+                    start: ready,
+                    fewest: ready,
+                    now: ready,
+                    gaps: Vec::new(),
+                };
                 self.services.insert(service.clone(), fresh);
             }
             return None;
@@ -109,9 +115,24 @@ impl Ledger {
         self.services.values().cloned().collect()
     }
 
+    /// Accepts every gap that is open now: a person has seen it and said to go on.
+    pub fn accept_open_gaps(&mut self) {
+        for gap in self
+            .services
+            .values_mut()
+            .filter_map(|record| record.gaps.last_mut())
+            .filter(|gap| gap.end.is_none())
+        {
+            gap.accepted = true;
+        }
+    }
+
     /// The first open gap that nobody accepted.
     pub fn unaccepted_gap(&self) -> Option<&Gap> {
-        self.services.values().filter_map(|record| record.gaps.last()).find(|gap| gap.end.is_none() && !gap.accepted)
+        self.services
+            .values()
+            .filter_map(|record| record.gaps.last())
+            .find(|gap| gap.end.is_none() && !gap.accepted)
     }
 }
 
@@ -133,7 +154,9 @@ mod tests {
         assert!(matches!(opened, Some(Notice::Opened(gap)) if gap.cause == "stage 4"));
         assert!(ledger.unaccepted_gap().is_some());
         assert_eq!(ledger.note(&web, 0, at(4), false, String::new), None);
-        let Some(Notice::Closed(gap)) = ledger.note(&web, 1, at(5), false, String::new) else { panic!("not closed") };
+        let Some(Notice::Closed(gap)) = ledger.note(&web, 1, at(5), false, String::new) else {
+            panic!("not closed")
+        };
         assert_eq!(gap.millis(at(9)), 2000);
         assert!(ledger.unaccepted_gap().is_none());
         let record = &ledger.records()[0];

@@ -14,9 +14,11 @@ pub mod inventory;
 pub mod journal;
 pub mod ledger;
 pub mod model;
+mod moves;
 pub mod plan;
 pub mod policy;
 pub mod ports;
+pub mod run;
 pub mod span;
 pub mod view;
 

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::event::Event;
 use crate::inventory::{ClusterIdentity, RancherFacts, Unseen};
 use crate::journal::Record;
-use crate::model::{KubeVersion, ManagedCluster, NodeName, ObjectName, Pool, PoolName, RestartId, RunId, Uid, WorkloadRef};
+use crate::model::{
+    KubeVersion, ManagedCluster, NodeName, ObjectName, Pool, PoolName, RestartId, RunId, Uid, WorkloadRef,
+};
 use crate::view::Change;
 
 /// A call to the world that failed.
@@ -93,7 +95,12 @@ pub enum CallOutcome {
 
 impl PortError {
     /// An error without a source.
-    pub fn new(service: RemoteService, kind: PortErrorKind, outcome: CallOutcome, message: impl Into<String>) -> Self {
+    pub fn new(
+        service: RemoteService,
+        kind: PortErrorKind,
+        outcome: CallOutcome,
+        message: impl Into<String>,
+    ) -> Self {
         Self { service, kind, message: message.into(), retry_after: None, outcome, source: None }
     }
 
@@ -105,8 +112,14 @@ impl PortError {
     /// Can the same call succeed later, without anybody mending anything?
     pub fn is_retryable(&self) -> bool {
         match self.kind {
-            PortErrorKind::Conflict | PortErrorKind::Throttled | PortErrorKind::Unreachable | PortErrorKind::Internal => true,
-            PortErrorKind::Unauthorized | PortErrorKind::Forbidden | PortErrorKind::NotFound | PortErrorKind::Rejected => false,
+            PortErrorKind::Conflict
+            | PortErrorKind::Throttled
+            | PortErrorKind::Unreachable
+            | PortErrorKind::Internal => true,
+            PortErrorKind::Unauthorized
+            | PortErrorKind::Forbidden
+            | PortErrorKind::NotFound
+            | PortErrorKind::Rejected => false,
         }
     }
 }
@@ -151,11 +164,22 @@ pub trait Kubernetes: Send + Sync {
 
     /// Sets or clears `spec.unschedulable` of the node with this uid. Another uid under the name is a
     /// [`PortErrorKind::Conflict`]; already so is a success.
-    async fn set_unschedulable(&self, node: &NodeName, uid: &Uid, unschedulable: bool) -> Result<(), PortError>;
+    async fn set_unschedulable(
+        &self,
+        node: &NodeName,
+        uid: &Uid,
+        unschedulable: bool,
+    ) -> Result<(), PortError>;
 
     /// Restarts a Deployment or StatefulSet by writing the restart id (and `at`) into its pod template. The same id again
     /// changes nothing.
-    async fn restart(&self, workload: &WorkloadRef, uid: &Uid, id: &RestartId, at: Timestamp) -> Result<(), PortError>;
+    async fn restart(
+        &self,
+        workload: &WorkloadRef,
+        uid: &Uid,
+        id: &RestartId,
+        at: Timestamp,
+    ) -> Result<(), PortError>;
 
     /// Asks the Eviction API to remove the pod with this uid, with the pod's own grace period. Sent once.
     async fn evict(&self, pod: &ObjectName, uid: &Uid) -> Result<EvictionAnswer, PortError>;

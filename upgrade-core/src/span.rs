@@ -46,7 +46,9 @@ mod tests {
         for bad in ["", "30", "soon", "-5m", "30 minuets"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
-        for (secs, text) in [(0, "0s"), (59, "59s"), (60, "1m"), (90, "1m 30s"), (3600, "1h 0m"), (7_470, "2h 4m")] {
+        for (secs, text) in
+            [(0, "0s"), (59, "59s"), (60, "1m"), (90, "1m 30s"), (3600, "1h 0m"), (7_470, "2h 4m")]
+        {
             assert_eq!(show(Duration::from_secs(secs)), text);
         }
     }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Budget, Claim, EndpointSlice, Labels, Node, NodeName, ObjectName, Owner, Pod, PoolName, Service, Uid, Workload,
-    WorkloadKind, WorkloadRef,
+    Budget, Claim, EndpointSlice, Labels, Node, NodeName, ObjectName, Owner, Pod, PoolName, Service, Uid,
+    Workload, WorkloadKind, WorkloadRef,
 };
 
 /// The Kubernetes resources that Drover reads.
@@ -95,7 +95,6 @@ impl ResourceKind {
 
 /// One object of the slim model.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "objects are moved once, from the decoder into the view")]
 pub enum Object {
     /// A node.
     Node(Node),
@@ -130,6 +129,7 @@ impl Object {
 
 /// Something that a list or a watch says.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "changes are moved once, from the decoder into the view")]
 pub enum Change {
     /// Everything there is of one kind; what is not in it is gone.
     Listed {
@@ -343,6 +343,13 @@ impl View {
         self.pods.get(name)
     }
 
+    /// The pods of a namespace, by name.
+    pub fn pods_in_namespace<'a>(&'a self, namespace: &str) -> impl Iterator<Item = &'a Pod> + use<'a> {
+        let from = ObjectName::before_all_in(namespace);
+        let namespace = namespace.to_owned();
+        self.pods.range(from..).map(|(_, pod)| pod).take_while(move |pod| pod.name.namespace() == namespace)
+    }
+
     /// The pods on a node.
     pub fn pods_on<'a>(&'a self, node: &NodeName) -> impl Iterator<Item = &'a Pod> {
         self.pods_by_node.get(node).into_iter().flatten().filter_map(|name| self.pods.get(name))
@@ -368,7 +375,8 @@ impl View {
         let sets = self.sets_by_deployment.get(&workload.uid).into_iter().flatten();
         let uids = sets.filter_map(|set| self.workloads.get(set)).map(|set| &set.uid);
         let own = self.pods_by_owner.get(&workload.uid).into_iter().flatten();
-        own.chain(uids.filter_map(|uid| self.pods_by_owner.get(uid)).flatten()).filter_map(|name| self.pods.get(name))
+        own.chain(uids.filter_map(|uid| self.pods_by_owner.get(uid)).flatten())
+            .filter_map(|name| self.pods.get(name))
     }
 
     /// The workload a person would name as the pod's: the Deployment behind a ReplicaSet, else the controller itself.
@@ -404,19 +412,40 @@ impl View {
     }
 
     /// The Services that send traffic to pods with these labels.
-    pub fn services_for<'a>(&'a self, namespace: &'a str, labels: &'a Labels) -> impl Iterator<Item = &'a Service> {
+    pub fn services_for<'a>(
+        &'a self,
+        namespace: &'a str,
+        labels: &'a Labels,
+    ) -> impl Iterator<Item = &'a Service> {
         self.services.values().filter(move |service| service.selects(namespace, labels))
     }
 
     /// The ready endpoints of a Service, each counted once even if several slices name it.
     pub fn ready_endpoints(&self, service: &ObjectName) -> u32 {
-        let slices = self.slices_by_service.get(service).into_iter().flatten().filter_map(|name| self.slices.get(name));
+        let slices = self
+            .slices_by_service
+            .get(service)
+            .into_iter()
+            .flatten()
+            .filter_map(|name| self.slices.get(name));
         let ready: BTreeSet<&str> = slices
             .flat_map(|slice| &slice.endpoints)
             .filter(|endpoint| endpoint.ready)
             .map(|endpoint| endpoint.address.as_str())
             .collect();
         u32::try_from(ready.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The pods behind the ready endpoints of a Service; endpoints without a pod are not in it.
+    pub fn ready_pods_behind<'a>(&'a self, service: &ObjectName) -> impl Iterator<Item = &'a Pod> {
+        let slices = self
+            .slices_by_service
+            .get(service)
+            .into_iter()
+            .flatten()
+            .filter_map(|name| self.slices.get(name));
+        let ready = slices.flat_map(|slice| &slice.endpoints).filter(|endpoint| endpoint.ready);
+        ready.filter_map(|endpoint| self.pods.get(endpoint.pod.as_ref()?))
     }
 
     /// All slices, by name.

@@ -22,20 +22,46 @@ fn cluster(case: &Case<'_>) -> Vec<Finding> {
     if cluster.state != ProvisioningState::Succeeded {
         let why = cluster.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
         let message = format!("its provisioning state in Azure is {}{why}", cluster.state);
-        findings.push(finding(Severity::Blocking, "AZR-001", name, message, "wait for it to end, or repair it first"));
+        findings.push(finding(
+            Severity::Blocking,
+            "AZR-001",
+            name,
+            message,
+            "wait for it to end, or repair it first",
+        ));
     }
     if let Some(channel) = &cluster.auto_upgrade_channel {
-        let message = format!("the automatic upgrade channel is {channel}; Azure refuses control-plane-only upgrades then");
-        findings.push(finding(Severity::Blocking, "AZR-002", name, message, "set the channel to none for the upgrade"));
+        let message = format!(
+            "the automatic upgrade channel is {channel}; Azure refuses control-plane-only upgrades then"
+        );
+        findings.push(finding(
+            Severity::Blocking,
+            "AZR-002",
+            name,
+            message,
+            "set the channel to none for the upgrade",
+        ));
     }
     if cluster.force_upgrade {
         let message = "forced upgrades are switched on: Azure's own drains ignore budgets";
-        findings.push(finding(Severity::Blocking, "AZR-003", name, message, "clear upgradeSettings.overrideSettings"));
+        findings.push(finding(
+            Severity::Blocking,
+            "AZR-003",
+            name,
+            message,
+            "clear upgradeSettings.overrideSettings",
+        ));
     }
     let pools = u32::try_from(case.inventory.pools.len()).unwrap_or(u32::MAX);
     if pools >= cluster.max_pools {
         let message = format!("has {pools} of {} pools; there is no room for a buffer", cluster.max_pools);
-        findings.push(finding(Severity::Blocking, "AZR-004", name, message, "delete a pool that is not needed"));
+        findings.push(finding(
+            Severity::Blocking,
+            "AZR-004",
+            name,
+            message,
+            "delete a pool that is not needed",
+        ));
     }
     findings
 }
@@ -81,13 +107,25 @@ fn check_pool(pool: &Pool) -> Vec<Finding> {
         block("AZR-011", "is stopped; Azure cannot upgrade it".into(), "start it, or delete it");
     } else if pool.state != ProvisioningState::Succeeded {
         let why = pool.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
-        block("AZR-012", format!("its provisioning state is {}{why}", pool.state), "wait for it to end, or repair it first");
+        block(
+            "AZR-012",
+            format!("its provisioning state is {}{why}", pool.state),
+            "wait for it to end, or repair it first",
+        );
     }
     if !pool.scale_set {
-        block("AZR-013", "is not made of a scale set; its nodes cannot be mirrored".into(), "move its workloads to another pool");
+        block(
+            "AZR-013",
+            "is not made of a scale set; its nodes cannot be mirrored".into(),
+            "move its workloads to another pool",
+        );
     }
     if let PoolMode::Other(mode) = &pool.mode {
-        block("AZR-014", format!("has mode {mode}, which this version does not upgrade"), "upgrade it by hand first");
+        block(
+            "AZR-014",
+            format!("has mode {mode}, which this version does not upgrade"),
+            "upgrade it by hand first",
+        );
     }
     if pool.autoscaling.is_some() {
         let message = "is scaled by the cluster autoscaler, which may add nodes or remove empty ones during the upgrade";
@@ -96,7 +134,13 @@ fn check_pool(pool: &Pool) -> Vec<Finding> {
     }
     if pool.spot {
         let message = "runs on spot machines, and so will its buffer: Azure may take them back at any time";
-        findings.push(finding(Severity::Advisory, "AZR-016", &pool.name, message, "expect moves that Drover did not start"));
+        findings.push(finding(
+            Severity::Advisory,
+            "AZR-016",
+            &pool.name,
+            message,
+            "expect moves that Drover did not start",
+        ));
     }
     findings
 }

@@ -25,7 +25,9 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
 
 /// Azure looks at every budget of the cluster before it accepts an upgrade (error `UnsatisfiablePDB`).
 fn forbids_everything(budget: &Budget) -> Option<Finding> {
-    let BudgetLimit::MaxUnavailable(IntOrPercent::Int(0) | IntOrPercent::Percent(0)) = budget.limit else { return None };
+    let BudgetLimit::MaxUnavailable(IntOrPercent::Int(0) | IntOrPercent::Percent(0)) = budget.limit else {
+        return None;
+    };
     Some(finding(
         Severity::Blocking,
         "PDB-003",
@@ -42,7 +44,10 @@ fn overlapping(workload: &Workload, budgets: &[&Budget], route: Route) -> Findin
         severity,
         "PDB-001",
         &workload.reference.name,
-        format!("its pods are protected by several budgets ({}); Kubernetes evicts no such pod", names.join(", ")),
+        format!(
+            "its pods are protected by several budgets ({}); Kubernetes evicts no such pod",
+            names.join(", ")
+        ),
         "leave one budget for each pod",
     )
 }
@@ -57,25 +62,41 @@ fn restarted_past(workload: &Workload, budget: &Budget) -> Option<Finding> {
         Severity::Info,
         "PDB-004",
         &budget.name,
-        format!("would never allow an eviction of {}; it is restarted instead, the new pod first", workload.reference),
+        format!(
+            "would never allow an eviction of {}; it is restarted instead, the new pod first",
+            workload.reference
+        ),
         "nothing to do",
     ))
 }
 
 fn never_allows(case: &Case<'_>, workload: &Workload, budget: &Budget) -> Option<Finding> {
     // A budget over several workloads counts all their pods; what one workload has to spare is decided over all of them.
-    let protected: Vec<&Pod> = case.view.pods().filter(|pod| !pod.is_finished() && budget.protects(pod)).collect();
+    let protected: Vec<&Pod> =
+        case.view.pods().filter(|pod| !pod.is_finished() && budget.protects(pod)).collect();
     let total = u32::try_from(protected.len()).unwrap_or(u32::MAX).max(workload.replicas);
     if let Some(message) = &budget.status.sync_failed {
-        let text = format!("Kubernetes cannot compute it ({message}), so it allows no eviction of {}", workload.reference);
-        return Some(finding(Severity::Blocking, "PDB-005", &budget.name, text, "use minAvailable with a number"));
+        let text = format!(
+            "Kubernetes cannot compute it ({message}), so it allows no eviction of {}",
+            workload.reference
+        );
+        return Some(finding(
+            Severity::Blocking,
+            "PDB-005",
+            &budget.name,
+            text,
+            "use minAvailable with a number",
+        ));
     }
     (!budget.limit.allows_any(total)).then(|| {
         finding(
             Severity::Blocking,
             "PDB-002",
             &budget.name,
-            format!("can never allow an eviction of {}, which has {} replica(s)", workload.reference, workload.replicas),
+            format!(
+                "can never allow an eviction of {}, which has {} replica(s)",
+                workload.reference, workload.replicas
+            ),
             "add a replica, or relax the budget for the upgrade",
         )
     })

@@ -27,7 +27,12 @@ pub(crate) struct Case<'a> {
     request: VersionRequest,
 }
 
-pub(crate) fn with_view(inventory: &Inventory, view: &View, policy: &Policy, request: VersionRequest) -> Vec<Finding> {
+pub(crate) fn with_view(
+    inventory: &Inventory,
+    view: &View,
+    policy: &Policy,
+    request: VersionRequest,
+) -> Vec<Finding> {
     let case = Case { inventory, view, policy, request };
     let mut findings = Vec::new();
     findings.extend(unseen(&case));
@@ -46,11 +51,21 @@ pub(crate) fn with_view(inventory: &Inventory, view: &View, policy: &Policy, req
 /// version the control plane runs counts as offered, for pools that lag behind.
 pub(crate) fn target(inventory: &Inventory, request: VersionRequest) -> Option<KubeVersion> {
     let current = inventory.cluster.version;
-    let offered = inventory.cluster.upgrades.iter().filter(|u| !u.preview || request == VersionRequest::Exact(u.version));
+    let offered = inventory
+        .cluster
+        .upgrades
+        .iter()
+        .filter(|u| !u.preview || request == VersionRequest::Exact(u.version));
     offered.map(|u| u.version).chain([current]).filter(|v| request.admits(*v)).max()
 }
 
-fn finding(severity: Severity, code: &str, object: impl ToString, message: impl Into<String>, remedy: impl Into<String>) -> Finding {
+fn finding(
+    severity: Severity,
+    code: &str,
+    object: &(impl ToString + ?Sized),
+    message: impl Into<String>,
+    remedy: impl Into<String>,
+) -> Finding {
     Finding {
         severity,
         code: code.to_owned(),
@@ -81,6 +96,7 @@ fn accept(finding: &mut Finding, case: &Case<'_>) {
         (Some(_), None) => false,
     };
     let accepted = case.policy.accept.iter();
-    let acceptance = accepted.filter(|a| a.code == finding.code && a.object == finding.object).find(|a| valid(a.until));
+    let acceptance =
+        accepted.filter(|a| a.code == finding.code && a.object == finding.object).find(|a| valid(a.until));
     finding.accepted = acceptance.map(|a| a.reason.clone());
 }

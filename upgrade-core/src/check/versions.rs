@@ -19,8 +19,14 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
             Severity::Blocking,
             "VER-002",
             name,
-            format!("{target} is {minors} minor releases ahead of {}; a control plane moves one at a time", cluster.version),
-            format!("upgrade to the release after {} first; several at once are not supported by this version", cluster.version),
+            format!(
+                "{target} is {minors} minor releases ahead of {}; a control plane moves one at a time",
+                cluster.version
+            ),
+            format!(
+                "upgrade to the release after {} first; several at once are not supported by this version",
+                cluster.version
+            ),
         )),
         _ => findings.push(not_offered(case)),
     }
@@ -31,7 +37,10 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
                 Severity::Blocking,
                 "VER-003",
                 &pool.name,
-                format!("runs {}, {behind} minor releases behind {target}; at most {MAX_SKEW} are allowed", pool.version),
+                format!(
+                    "runs {}, {behind} minor releases behind {target}; at most {MAX_SKEW} are allowed",
+                    pool.version
+                ),
                 format!("upgrade this pool to {} first", cluster.version),
             ));
         } else if pool.version > target {
@@ -56,7 +65,10 @@ fn not_offered(case: &Case<'_>) -> Finding {
         Severity::Blocking,
         "VER-001",
         &case.inventory.identity.name,
-        format!("Azure does not offer {} to this cluster, which runs {}; it offers {offers}", case.request, cluster.version),
+        format!(
+            "Azure does not offer {} to this cluster, which runs {}; it offers {offers}",
+            case.request, cluster.version
+        ),
         "choose one of the offered versions",
     )
 }

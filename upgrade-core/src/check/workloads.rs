@@ -1,11 +1,11 @@
 //! Workloads that cannot move without harm, or not at all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Case, finding, target};
 use crate::finding::{Finding, Severity};
-use crate::model::{KubeVersion, Node, NodeName, Pod, Pool, PoolName, Workload, WorkloadRef};
-use crate::plan::{Route, RouteChoice};
+use crate::model::{KubeVersion, Node, NodeName, Pod, Pool, PoolName, WorkloadRef};
+use crate::plan::{Route, RouteChoice, owners_on};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -16,9 +16,16 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
         findings.extend(bare_pods(case, pool));
         findings.extend(pinned(case, pool, &nodes));
     }
-    let names: BTreeSet<&PoolName> = doomed.iter().map(|pool| &pool.name).collect();
-    for (workload, choice) in movers(case, &names) {
-        findings.extend(check_mover(case, workload, &choice));
+    let mut owners: BTreeMap<WorkloadRef, usize> = BTreeMap::new();
+    for pool in &doomed {
+        for (owner, pods) in owners_on(case.view, &pool.name) {
+            *owners.entry(owner).or_default() += pods;
+        }
+    }
+    for (owner, pods) in &owners {
+        if let Some(choice) = RouteChoice::of_owner(owner, *pods, case.view) {
+            findings.extend(check_mover(case, owner, &choice));
+        }
     }
     findings
 }
@@ -29,47 +36,30 @@ fn doomed_pools<'a>(case: &Case<'a>) -> Vec<&'a Pool> {
     case.inventory.pools.iter().filter(|pool| target.is_some_and(|target| pool.version != target)).collect()
 }
 
-fn movers<'a>(case: &Case<'a>, doomed: &BTreeSet<&PoolName>) -> Vec<(&'a Workload, RouteChoice)> {
-    let present: BTreeSet<WorkloadRef> = doomed
-        .iter()
-        .flat_map(|pool| case.view.pods_in(pool))
-        .filter(|pod| !pod.leaves_with_node())
-        .filter_map(|pod| case.view.workload_of(pod))
-        .collect();
-    let known = present.iter().filter_map(|reference| case.view.workload(reference));
-    known.filter_map(|workload| Some((workload, RouteChoice::of(workload, case.view)?))).collect()
-}
-
-fn check_mover(case: &Case<'_>, workload: &Workload, choice: &RouteChoice) -> Vec<Finding> {
-    let name = &workload.reference.name;
+fn check_mover(case: &Case<'_>, owner: &WorkloadRef, choice: &RouteChoice) -> Vec<Finding> {
+    let name = &owner.name;
     let mut findings = Vec::new();
     if choice.route == Route::Gap && !case.policy.allow_gap.contains(name) {
         findings.push(finding(
             Severity::Blocking,
             "MOV-001",
             name,
-            format!("{} cannot move without a gap: {}", workload.reference, choice.reason),
+            format!("{owner} cannot move without a gap: {}", choice.reason),
             format!("give it a second replica, or accept the gap with `allow_gap = [\"{name}\"]`"),
         ));
     }
+    let Some(workload) = case.view.workload(owner) else { return findings };
     if choice.route == Route::Restart && !workload.template.readiness_probe {
-        findings.push(finding(
-            Severity::Advisory,
-            "MOV-004",
-            name,
-            format!("{} has no readiness probe: a new pod counts as ready when it has only started", workload.reference),
-            "add a readiness probe",
-        ));
+        let message =
+            format!("{owner} has no readiness probe: a new pod counts as ready when it has only started");
+        findings.push(finding(Severity::Advisory, "MOV-004", name, message, "add a readiness probe"));
     }
     if !workload.is_settled() && choice.route != Route::WaitThenEvict {
-        let status = &workload.status;
-        findings.push(finding(
-            Severity::Advisory,
-            "MOV-005",
-            name,
-            format!("{} has {} of {} pods available; its move waits until it is at strength", workload.reference, status.available, workload.replicas),
-            "repair it first",
-        ));
+        let (available, wanted) = (workload.status.available, workload.replicas);
+        let message = format!(
+            "{owner} has {available} of {wanted} pods available; its move waits until it is at strength"
+        );
+        findings.push(finding(Severity::Advisory, "MOV-005", name, message, "repair it first"));
     }
     findings
 }
@@ -77,7 +67,11 @@ fn check_mover(case: &Case<'_>, workload: &Workload, choice: &RouteChoice) -> Ve
 fn node_trouble(node: &Node) -> Option<Finding> {
     let (severity, message, remedy) = match (node.ready, node.unschedulable) {
         (false, _) => (Severity::Blocking, "is not Ready", "repair or remove the node first"),
-        (true, true) => (Severity::Advisory, "is cordoned by somebody else; after its upgrade it takes pods again", "uncordon it, or know why"),
+        (true, true) => (
+            Severity::Advisory,
+            "is cordoned by somebody else; after its upgrade it takes pods again",
+            "uncordon it, or know why",
+        ),
         (true, false) => return None,
     };
     Some(finding(severity, "NOD-001", &node.name, message, remedy))

@@ -214,6 +214,9 @@ mod tests {
         assert_eq!(ProvisioningState::parse("Cancelled"), ProvisioningState::Canceled);
         let odd = ProvisioningState::parse("UpgradingNodeImageVersion");
         assert_eq!(odd.to_string(), "UpgradingNodeImageVersion");
-        assert_eq!(serde_json::from_str::<ProvisioningState>("\"Migrating\"").unwrap(), ProvisioningState::Busy("Migrating".into()));
+        assert_eq!(
+            serde_json::from_str::<ProvisioningState>("\"Migrating\"").unwrap(),
+            ProvisioningState::Busy("Migrating".into())
+        );
     }
 }

@@ -69,7 +69,8 @@ impl BudgetLimit {
 impl Budget {
     /// Does it protect `pod`?
     pub fn protects(&self, pod: &Pod) -> bool {
-        pod.name.namespace() == self.name.namespace() && self.selector.as_ref().is_some_and(|s| s.matches(&pod.labels))
+        pod.name.namespace() == self.name.namespace()
+            && self.selector.as_ref().is_some_and(|s| s.matches(&pod.labels))
     }
 
     /// The report is about the current spec and complete.

@@ -168,8 +168,17 @@ impl ObjectName {
         if plain(&namespace) && plain(&name) {
             Ok(Self { namespace, name })
         } else {
-            Err(IdError { kind: "object name", value: format!("{namespace}/{name}"), rule: "write `namespace/name`" })
+            Err(IdError {
+                kind: "object name",
+                value: format!("{namespace}/{name}"),
+                rule: "write `namespace/name`",
+            })
         }
+    }
+
+    /// Sorts before every name of the namespace; for ranges only.
+    pub(crate) fn before_all_in(namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), name: String::new() }
     }
 
     /// The namespace.
@@ -320,12 +329,24 @@ mod tests {
 
     #[test]
     fn arm_ids_are_equal_in_any_case_and_hash_alike() {
-        let a = ArmId::new("/subscriptions/AA/resourceGroups/RG/providers/Microsoft.ContainerService/managedClusters/Shop").unwrap();
-        let b = ArmId::new("/subscriptions/aa/resourcegroups/rg/providers/microsoft.containerservice/managedclusters/shop/").unwrap();
+        let a = ArmId::new(
+            "/subscriptions/AA/resourceGroups/RG/providers/Microsoft.ContainerService/managedClusters/Shop",
+        )
+        .unwrap();
+        let b = ArmId::new(
+            "/subscriptions/aa/resourcegroups/rg/providers/microsoft.containerservice/managedclusters/shop/",
+        )
+        .unwrap();
         assert_eq!(a, b);
         assert_eq!(std::collections::HashSet::from([a.clone(), b]).len(), 1);
         assert_eq!((a.subscription(), a.resource_group(), a.name()), ("AA", "RG", "Shop"));
-        for bad in ["", "shop", "/subscriptions//resourceGroups/rg", "/subscriptions/a/providers/x", "subscriptions/a/resourceGroups/b"] {
+        for bad in [
+            "",
+            "shop",
+            "/subscriptions//resourceGroups/rg",
+            "/subscriptions/a/providers/x",
+            "subscriptions/a/resourceGroups/b",
+        ] {
             assert!(ArmId::new(bad).is_err(), "{bad}");
         }
     }
@@ -347,7 +368,9 @@ mod tests {
         assert_eq!(first.as_str(), "abcdefghijbf");
         assert_eq!(pool.buffer(false, std::slice::from_ref(&first)).unwrap().as_str(), "abcdefghijb0");
         assert_eq!(PoolName::new("npwin").unwrap().buffer(true, &[]).unwrap().as_str(), "npwibf");
-        let all: Vec<_> = std::iter::once(first).chain((0..10).map(|n| PoolName::new(format!("abcdefghijb{n}")).unwrap())).collect();
+        let all: Vec<_> = std::iter::once(first)
+            .chain((0..10).map(|n| PoolName::new(format!("abcdefghijb{n}")).unwrap()))
+            .collect();
         assert!(pool.buffer(false, &all).is_err());
     }
 

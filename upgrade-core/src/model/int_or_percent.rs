@@ -29,7 +29,9 @@ impl IntOrPercent {
     fn of(self, total: u32, round: impl Fn(u64) -> u64) -> u32 {
         match self {
             Self::Int(count) => count,
-            Self::Percent(percent) => u32::try_from(round(u64::from(percent) * u64::from(total))).unwrap_or(u32::MAX),
+            Self::Percent(percent) => {
+                u32::try_from(round(u64::from(percent) * u64::from(total))).unwrap_or(u32::MAX)
+            }
         }
     }
 }

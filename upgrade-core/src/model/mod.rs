@@ -18,25 +18,30 @@ mod version;
 mod workload;
 
 pub use azure::{
-    AvailableUpgrade, ManagedCluster, OsType, Pool, PoolMode, ProvisioningError, ProvisioningState, RUN_TAG, UpgradeSettings,
+    AvailableUpgrade, ManagedCluster, OsType, Pool, PoolMode, ProvisioningError, ProvisioningState, RUN_TAG,
+    UpgradeSettings,
 };
 pub use budget::{Budget, BudgetLimit, BudgetStatus};
 pub use format::{FormatError, FormatVersion};
 pub use ids::{
-    ArmId, BufferNameError, IdError, NodeName, ObjectName, PoolName, RancherClusterId, RestartId, RunId, StepId, Uid,
+    ArmId, BufferNameError, IdError, NodeName, ObjectName, PoolName, RancherClusterId, RestartId, RunId,
+    StepId, Uid,
 };
 pub use int_or_percent::IntOrPercent;
 pub use node::{Node, ZONE_LABEL};
 pub use pod::{Owner, Pod, PodPhase};
 pub use quantity::{Bytes, MilliCpu, QuantityError, Resources};
 pub use scheduling::{
-    AffinityTerm, NodeRequirement, NodeSelectorOperator, NodeSelectorTerm, SchedulingRules, SpreadRule, Taint, TaintEffect,
-    Toleration, TolerationOperator,
+    AffinityTerm, NodeRequirement, NodeSelectorOperator, NodeSelectorTerm, SchedulingRules, SpreadRule,
+    Taint, TaintEffect, Toleration, TolerationOperator,
 };
 pub use selector::{LabelExpression, LabelOperator, LabelSelector, Labels};
 pub use service::{Claim, Endpoint, EndpointSlice, Service, ServiceType};
 pub use version::{KubeVersion, VersionError, VersionRequest};
-pub use workload::{PodTemplate, RESTARTED_AT_ANNOTATION, RESTART_ANNOTATION, RUN_ANNOTATION, Strategy, Workload, WorkloadKind, WorkloadRef, WorkloadStatus};
+pub use workload::{
+    PodTemplate, RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RUN_ANNOTATION, Strategy, Workload,
+    WorkloadKind, WorkloadRef, WorkloadStatus,
+};
 
 #[cfg(test)]
 pub(crate) mod tests_support;

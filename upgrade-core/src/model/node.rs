@@ -58,7 +58,10 @@ impl Node {
     /// Ready for new pods: the kubelet answers, nobody cordoned it, and no taint of a machine in trouble or not yet set up
     /// is left (Kubernetes: well-known taints).
     pub fn takes_pods(&self) -> bool {
-        const TROUBLE: [&str; 3] = ["node.kubernetes.io/", "node.cloudprovider.kubernetes.io/", "ToBeDeletedByClusterAutoscaler"];
-        self.ready && !self.unschedulable && !self.taints.iter().any(|t| TROUBLE.iter().any(|p| t.key.starts_with(p)))
+        const TROUBLE: [&str; 3] =
+            ["node.kubernetes.io/", "node.cloudprovider.kubernetes.io/", "ToBeDeletedByClusterAutoscaler"];
+        self.ready
+            && !self.unschedulable
+            && !self.taints.iter().any(|t| TROUBLE.iter().any(|p| t.key.starts_with(p)))
     }
 }

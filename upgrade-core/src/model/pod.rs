@@ -94,6 +94,8 @@ impl Pod {
 
     /// Stays with its node whatever happens: DaemonSet pods, mirror pods, and records of finished pods.
     pub fn leaves_with_node(&self) -> bool {
-        self.mirror || self.is_finished() || self.owner.as_ref().is_some_and(|o| o.kind == WorkloadKind::DaemonSet)
+        self.mirror
+            || self.is_finished()
+            || self.owner.as_ref().is_some_and(|o| o.kind == WorkloadKind::DaemonSet)
     }
 }

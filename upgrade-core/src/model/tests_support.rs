@@ -1,7 +1,8 @@
 //! Objects that the unit tests of several rooms need.
 
 use super::{
-    Claim, LabelSelector, Labels, PodTemplate, Strategy, Uid, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
+    Claim, LabelSelector, Labels, PodTemplate, Strategy, Uid, Workload, WorkloadKind, WorkloadRef,
+    WorkloadStatus,
 };
 
 /// A settled Deployment `shop/web` with a readiness probe.
@@ -14,7 +15,10 @@ pub(crate) fn deployment(replicas: u32, surge: &str, unavailable: &str) -> Workl
         generation: 1,
         replicas,
         selector: Some(LabelSelector::of_labels(labels.clone())),
-        strategy: Strategy::Rolling { max_surge: surge.parse().unwrap(), max_unavailable: unavailable.parse().unwrap() },
+        strategy: Strategy::Rolling {
+            max_surge: surge.parse().unwrap(),
+            max_unavailable: unavailable.parse().unwrap(),
+        },
         paused: false,
         min_ready_seconds: 0,
         template: PodTemplate { labels, readiness_probe: true, ..PodTemplate::default() },

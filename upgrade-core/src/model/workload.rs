@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{IntOrPercent, LabelSelector, Labels, ObjectName, Owner, Resources, RestartId, SchedulingRules, Uid};
+use super::{
+    IntOrPercent, LabelSelector, Labels, ObjectName, Owner, Resources, RestartId, SchedulingRules, Uid,
+};
 
 /// The annotation on everything a run creates in Kubernetes.
 pub const RUN_ANNOTATION: &str = "aks-drover/run";
@@ -219,8 +221,14 @@ mod tests {
     #[test]
     fn rolling_limits_match_the_table_of_the_deployment_controller() {
         // Replicas, surge and unavailable of the default 25 % / 25 %.
-        for (replicas, surge, unavailable) in [(1, 1, 0), (2, 1, 0), (3, 1, 0), (4, 1, 1), (5, 2, 1), (8, 2, 2), (10, 3, 2)] {
-            assert_eq!(deployment(replicas, "25%", "25%").rolling_limits(), Some((surge, unavailable)), "{replicas}");
+        for (replicas, surge, unavailable) in
+            [(1, 1, 0), (2, 1, 0), (3, 1, 0), (4, 1, 1), (5, 2, 1), (8, 2, 2), (10, 3, 2)]
+        {
+            assert_eq!(
+                deployment(replicas, "25%", "25%").rolling_limits(),
+                Some((surge, unavailable)),
+                "{replicas}"
+            );
         }
         assert_eq!(deployment(3, "0", "0").rolling_limits(), Some((0, 1)));
         assert_eq!(deployment(0, "25%", "25%").rolling_limits(), Some((0, 0)));
@@ -241,6 +249,9 @@ mod tests {
     #[test]
     fn an_owner_of_another_group_is_not_mistaken_for_kubernetes_own() {
         assert_eq!(WorkloadKind::of("apps/v1", "StatefulSet"), WorkloadKind::StatefulSet);
-        assert_eq!(WorkloadKind::of("apps.kruise.io/v1beta1", "StatefulSet"), WorkloadKind::Other("StatefulSet".into()));
+        assert_eq!(
+            WorkloadKind::of("apps.kruise.io/v1beta1", "StatefulSet"),
+            WorkloadKind::Other("StatefulSet".into())
+        );
     }
 }

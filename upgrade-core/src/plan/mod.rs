@@ -7,7 +7,6 @@
 mod basis;
 mod planner;
 mod route;
-mod show;
 mod stages;
 
 use std::fmt;
@@ -18,6 +17,7 @@ use sha2::{Digest, Sha256};
 pub use basis::{Basis, Drift, Fact};
 pub use planner::{PlanError, plan};
 pub use route::{Route, RouteChoice};
+pub(crate) use stages::owners_on;
 
 use crate::finding::Finding;
 use crate::inventory::ClusterIdentity;
@@ -161,7 +161,9 @@ impl Plan {
     /// A fingerprint of the whole plan, for approvals and for people to compare: 16 hexadecimal digits of its SHA-256.
     pub fn hash(&self) -> String {
         let bytes = serde_json::to_vec(self).expect("a plan is plain data");
-        Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        let digest = Sha256::digest(bytes);
+        let (first, _) = digest.split_first_chunk::<8>().expect("a SHA-256 has 32 bytes");
+        format!("{:016x}", u64::from_be_bytes(*first))
     }
 }
 
@@ -177,11 +179,17 @@ impl fmt::Display for Action {
         match self {
             Self::UpgradeControlPlane { to } => write!(f, "upgrade the control plane to {to}"),
             Self::CreateBuffer { buffer } => {
-                write!(f, "create buffer {} with {} nodes like {}, at {}", buffer.name, buffer.count, buffer.like, buffer.version)
+                write!(
+                    f,
+                    "create buffer {} with {} nodes like {}, at {}",
+                    buffer.name, buffer.count, buffer.like, buffer.version
+                )
             }
             Self::Cordon { pool } => write!(f, "cordon every node of {pool}"),
             Self::Move { workload, off, route, .. } => write!(f, "move {workload} off {off} by {route}"),
-            Self::Soak { seconds } => write!(f, "watch for {}", crate::span::show(std::time::Duration::from_secs(*seconds))),
+            Self::Soak { seconds } => {
+                write!(f, "watch for {}", crate::span::show(std::time::Duration::from_secs(*seconds)))
+            }
             Self::Drain { pool } => write!(f, "drain what is left on {pool}"),
             Self::UpgradePool { pool, to } => write!(f, "upgrade the nodes of {pool} to {to}"),
             Self::DeleteBuffer { pool } => write!(f, "delete buffer {pool}"),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Workload, WorkloadKind};
+use crate::model::{Workload, WorkloadKind, WorkloadRef};
 use crate::view::View;
 
 /// A way to leave doomed nodes.
@@ -46,22 +46,40 @@ impl RouteChoice {
         Self { route, reason: reason.into() }
     }
 
+    /// The route of whatever owns pods on doomed nodes; owners that are not read (custom resources) are judged by the number
+    /// of their pods. `None` for a DaemonSet.
+    pub fn of_owner(owner: &WorkloadRef, pods: usize, view: &View) -> Option<Self> {
+        match view.workload(owner) {
+            Some(workload) => Self::of(workload, view),
+            None if pods > 1 => Some(Self::new(
+                Route::Evict,
+                format!("its owner is not known to Drover; {pods} pods, one leaves at a time"),
+            )),
+            None => Some(Self::new(Route::Gap, "its owner is not known to Drover, and it has one pod")),
+        }
+    }
+
     /// The route of a workload; `None` for a DaemonSet, whose pods go and come with their nodes.
     pub fn of(workload: &Workload, view: &View) -> Option<Self> {
         let replicas = workload.replicas;
         Some(match &workload.reference.kind {
             WorkloadKind::DaemonSet => return None,
-            WorkloadKind::Job => Self::new(Route::WaitThenEvict, "a Job cannot be restarted without losing its work"),
+            WorkloadKind::Job => {
+                Self::new(Route::WaitThenEvict, "a Job cannot be restarted without losing its work")
+            }
             WorkloadKind::Deployment => Self::of_deployment(workload, view),
-            WorkloadKind::StatefulSet if replicas > 1 => {
-                Self::new(Route::Evict, format!("a StatefulSet replaces in place; {replicas} replicas, one leaves at a time"))
-            }
-            WorkloadKind::StatefulSet => {
-                Self::new(Route::Gap, "a StatefulSet never starts the new pod before the old one is gone, and has one replica")
-            }
-            WorkloadKind::ReplicaSet | WorkloadKind::Other(_) if replicas > 1 => {
-                Self::new(Route::Evict, format!("its owner cannot roll; {replicas} replicas, one leaves at a time"))
-            }
+            WorkloadKind::StatefulSet if replicas > 1 => Self::new(
+                Route::Evict,
+                format!("a StatefulSet replaces in place; {replicas} replicas, one leaves at a time"),
+            ),
+            WorkloadKind::StatefulSet => Self::new(
+                Route::Gap,
+                "a StatefulSet never starts the new pod before the old one is gone, and has one replica",
+            ),
+            WorkloadKind::ReplicaSet | WorkloadKind::Other(_) if replicas > 1 => Self::new(
+                Route::Evict,
+                format!("its owner cannot roll; {replicas} replicas, one leaves at a time"),
+            ),
             WorkloadKind::ReplicaSet | WorkloadKind::Other(_) => {
                 Self::new(Route::Gap, "its owner cannot roll, and it has one replica")
             }
@@ -91,7 +109,9 @@ impl RouteChoice {
         match workload.rolling_limits() {
             None => one_by_one("its strategy Recreate would stop every pod first"),
             Some((0, _)) => one_by_one("maxSurge comes to 0"),
-            Some((_, unavailable)) if replicas > 0 && unavailable >= replicas => one_by_one("maxUnavailable covers every replica"),
+            Some((_, unavailable)) if replicas > 0 && unavailable >= replicas => {
+                one_by_one("maxUnavailable covers every replica")
+            }
             Some((surge, _)) => Self::new(Route::Restart, format!("rolling update with a surge of {surge}")),
         }
     }
@@ -105,7 +125,6 @@ fn uses_exclusive_claim(workload: &Workload, view: &View) -> bool {
         !name.and_then(|name| view.claim(&name)).is_some_and(|claim| claim.shared)
     })
 }
-
 
 #[cfg(test)]
 mod tests {

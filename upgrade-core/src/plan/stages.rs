@@ -1,9 +1,11 @@
 //! The ten steps, laid out as stages.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::Inventory;
-use crate::model::{BufferNameError, KubeVersion, Node, Pool, PoolMode, PoolName, StepId, Workload, WorkloadKind, WorkloadRef};
+use crate::model::{
+    BufferNameError, KubeVersion, Node, Pool, PoolMode, PoolName, StepId, Workload, WorkloadKind, WorkloadRef,
+};
 use crate::plan::route::RouteChoice;
 use crate::plan::{Action, Lane, Reversal, Stage, Step};
 use crate::policy::Policy;
@@ -54,15 +56,34 @@ pub(super) fn work(inventory: &Inventory, view: &View, target: KubeVersion) -> R
 /// The workloads that may have pods on these nodes when their turn comes: those that have, and those that could. Large ones
 /// first, so that the long moves do not begin last; then by name.
 fn moves(view: &View, pool: &PoolName, nodes: &[&Node]) -> Vec<(WorkloadRef, RouteChoice)> {
-    let present: BTreeSet<WorkloadRef> =
-        view.pods_in(pool).filter(|pod| !pod.leaves_with_node()).filter_map(|pod| view.workload_of(pod)).collect();
+    let present = owners_on(view, pool);
     let could = |w: &Workload| w.replicas > 0 && nodes.iter().any(|node| w.template.rules.admits(node));
-    let candidates = view.workloads().filter(|w| w.owner.is_none() || w.reference.kind == WorkloadKind::Job);
-    let mut moving: Vec<&Workload> = candidates
-        .filter(|w| present.contains(&w.reference) || (w.reference.kind != WorkloadKind::Job && could(w)))
+    let able =
+        view.workloads().filter(|w| w.owner.is_none() && w.reference.kind != WorkloadKind::Job && could(w));
+    let mut moving: Vec<(u32, WorkloadRef, RouteChoice)> = able
+        .map(|w| &w.reference)
+        .chain(present.keys())
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .filter_map(|owner| {
+            let pods = present.get(owner).copied().unwrap_or(0);
+            let size = view.workload(owner).map_or(u32::try_from(pods).unwrap_or(u32::MAX), |w| w.replicas);
+            Some((size, owner.clone(), RouteChoice::of_owner(owner, pods, view)?))
+        })
         .collect();
-    moving.sort_by(|a, b| (b.replicas, &a.reference).cmp(&(a.replicas, &b.reference)));
-    moving.into_iter().filter_map(|w| Some((w.reference.clone(), RouteChoice::of(w, view)?))).collect()
+    moving.sort_by(|a, b| (b.0, &a.1).cmp(&(a.0, &b.1)));
+    moving.into_iter().map(|(_, owner, choice)| (owner, choice)).collect()
+}
+
+/// Whatever owns pods on the pool that have to move, with the number of those pods.
+pub(crate) fn owners_on(view: &View, pool: &PoolName) -> BTreeMap<WorkloadRef, usize> {
+    let mut owners = BTreeMap::new();
+    for pod in view.pods_in(pool).filter(|pod| !pod.leaves_with_node()) {
+        if let Some(owner) = view.workload_of(pod) {
+            *owners.entry(owner).or_default() += 1;
+        }
+    }
+    owners
 }
 
 /// Lays the work out as numbered stages.
@@ -70,7 +91,11 @@ pub(super) fn assemble(work: &Work, policy: &Policy) -> Vec<Stage> {
     let mut layout = Layout { stages: Vec::new(), policy };
     if work.control_plane {
         let why = "Azure never takes a control plane back to an older version";
-        layout.single("upgrade the control plane".into(), Action::UpgradeControlPlane { to: work.target }, forward(why));
+        layout.single(
+            "upgrade the control plane".into(),
+            Action::UpgradeControlPlane { to: work.target },
+            forward(why),
+        );
     }
     for pool in &work.pools {
         match &pool.buffer {
@@ -113,15 +138,28 @@ impl Layout<'_> {
 
     fn upgrade(&mut self, pool: &PoolName, to: KubeVersion) {
         let action = Action::UpgradePool { pool: pool.clone(), to };
-        self.single(format!("{pool}: upgrade its nodes"), action, forward("the nodes are new machines afterwards"));
+        self.single(
+            format!("{pool}: upgrade its nodes"),
+            action,
+            forward("the nodes are new machines afterwards"),
+        );
     }
 
     /// Steps two to ten: buffer, cordon, move, drain, upgrade, cordon, move back, drain, delete.
     fn round_trip(&mut self, work: &PoolWork, buffer: &BufferSpec, to: KubeVersion) {
         let (pool, name) = (&work.pool, &buffer.name);
         let create = Action::CreateBuffer { buffer: buffer.clone() };
-        self.single(format!("{pool}: add buffer {name}"), create, loan(format!("deleting {name} at the end")));
-        self.leave(pool, &work.moves, &format!("{pool}: move onto {name}"), "the upgrade, after which the nodes take pods again");
+        self.single(
+            format!("{pool}: add buffer {name}"),
+            create,
+            loan(format!("deleting {name} at the end")),
+        );
+        self.leave(
+            pool,
+            &work.moves,
+            &format!("{pool}: move onto {name}"),
+            "the upgrade, after which the nodes take pods again",
+        );
         self.upgrade(pool, to);
         self.leave(name, &work.moves, &format!("{pool}: move back from {name}"), "deleting the buffer");
         let delete = Action::DeleteBuffer { pool: name.clone() };
@@ -129,8 +167,18 @@ impl Layout<'_> {
     }
 
     /// Cordon, move, soak, drain.
-    fn leave(&mut self, off: &PoolName, moves: &[(WorkloadRef, RouteChoice)], title: &str, uncordoned_by: &str) {
-        self.single(format!("{title}: cordon {off}"), Action::Cordon { pool: off.clone() }, loan(uncordoned_by.to_owned()));
+    fn leave(
+        &mut self,
+        off: &PoolName,
+        moves: &[(WorkloadRef, RouteChoice)],
+        title: &str,
+        uncordoned_by: &str,
+    ) {
+        self.single(
+            format!("{title}: cordon {off}"),
+            Action::Cordon { pool: off.clone() },
+            loan(uncordoned_by.to_owned()),
+        );
         let lanes = moves.iter().map(|(workload, choice)| {
             let action = Action::Move {
                 workload: workload.clone(),
@@ -147,6 +195,10 @@ impl Layout<'_> {
             let seconds = self.policy.soak.as_secs();
             self.single(format!("{title}: soak"), Action::Soak { seconds }, forward("time passes"));
         }
-        self.single(format!("{title}: drain {off}"), Action::Drain { pool: off.clone() }, forward("pods are replaced"));
+        self.single(
+            format!("{title}: drain {off}"),
+            Action::Drain { pool: off.clone() },
+            forward("pods are replaced"),
+        );
     }
 }

@@ -1,0 +1,254 @@
+//! The decision function.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::allowance::{Allowances, Refusal};
+use crate::journal::Write;
+use crate::model::{Node, Pod, PoolName, RestartId, RunId, StepId, Uid, Workload, WorkloadKind, WorkloadRef};
+use crate::plan::Route;
+use crate::run::Verdict;
+use crate::span;
+use crate::view::View;
+
+/// A move that is not finished.
+pub(crate) struct OpenMove<'a> {
+    /// Its step.
+    pub(crate) step: &'a StepId,
+    /// The workload.
+    pub(crate) workload: &'a WorkloadRef,
+    /// The pool it leaves.
+    pub(crate) off: &'a PoolName,
+    /// The way.
+    pub(crate) route: Route,
+    /// A write of it was announced: it holds one of the slots.
+    pub(crate) begun: bool,
+    /// The template has shown this step's restart before; if it is missing now, somebody took it out.
+    pub(crate) restart_seen: bool,
+    /// When the move was first considered, for Jobs.
+    pub(crate) since: Timestamp,
+}
+
+/// What the engine looks at.
+pub(crate) struct MoveCase<'a> {
+    /// The cluster.
+    pub(crate) view: &'a View,
+    /// The run, whose restarts are told apart by it.
+    pub(crate) run: &'a RunId,
+    /// Now.
+    pub(crate) now: Timestamp,
+    /// Pods whose eviction was sent or accepted.
+    pub(crate) leaving: &'a BTreeSet<Uid>,
+    /// How many workloads may move at the same time.
+    pub(crate) slots: u32,
+    /// How long a Job may take to end by itself.
+    pub(crate) job_wait: Duration,
+}
+
+/// The name under which a step's restart is written.
+pub(crate) fn restart_id(run: &RunId, step: &StepId) -> RestartId {
+    RestartId::new(format!("{run}.{step}")).expect("a run id and a step id are plain text")
+}
+
+/// What each open move does next, in the order given. Moves in front take free slots first; a move that is stuck keeps its
+/// own slot and stops nobody else.
+pub(crate) fn next(case: &MoveCase<'_>, moves: &[OpenMove<'_>]) -> Vec<Verdict> {
+    let mut allowances = Allowances::new(case.view, case.leaving);
+    let mut slots = case.slots;
+    let first: Vec<Option<Verdict>> = moves
+        .iter()
+        .map(|open| {
+            let finished = case.finished(open);
+            if finished.is_none() && open.begun {
+                slots = slots.saturating_sub(1);
+            }
+            finished
+        })
+        .collect();
+    let decide = |(open, finished): (&OpenMove<'_>, Option<Verdict>)| {
+        if let Some(done) = finished {
+            return done;
+        }
+        if !open.begun && slots == 0 {
+            return Verdict::Patience(format!("{}: a free slot", open.workload));
+        }
+        let verdict = case.advance(open, &mut allowances);
+        if !open.begun && matches!(verdict, Verdict::Write(_)) {
+            slots -= 1;
+        }
+        verdict
+    };
+    moves.iter().zip(first).map(decide).collect()
+}
+
+impl<'a> MoveCase<'a> {
+    /// The workload's pods that are still on doomed nodes, terminating ones included.
+    fn doomed(&self, workload: &WorkloadRef, off: &PoolName) -> Vec<&'a Pod> {
+        let on_doomed = |pod: &&Pod| {
+            let node = pod.node.as_ref().and_then(|name| self.view.node(name));
+            !pod.is_finished() && node.and_then(Node::pool).as_ref() == Some(off)
+        };
+        if let Some(found) = self.view.workload(workload) {
+            return self.view.pods_of(found).filter(on_doomed).collect();
+        }
+        // Owners that are not read (custom resources), or workloads that were deleted and whose pods still end.
+        let pods = self.view.pods_in_namespace(workload.name.namespace());
+        pods.filter(|pod| self.view.workload_of(pod).as_ref() == Some(workload)).filter(on_doomed).collect()
+    }
+
+    /// Nothing is left on the doomed nodes, and the workload is at strength.
+    fn finished(&self, open: &OpenMove<'_>) -> Option<Verdict> {
+        if !self.doomed(open.workload, open.off).is_empty() {
+            return None;
+        }
+        let Some(workload) = self.view.workload(open.workload) else {
+            return Some(Verdict::Done(format!("{} is gone", open.workload)));
+        };
+        if !open.begun {
+            return Some(Verdict::Done(format!("no pod of {} is on {}", open.workload, open.off)));
+        }
+        let settled = open.workload.kind == WorkloadKind::Job || workload.is_settled();
+        settled.then(|| {
+            Verdict::Done(format!("{} pod(s) of {} are at work elsewhere", workload.replicas, open.workload))
+        })
+    }
+
+    /// The next step of a move that is not finished.
+    fn advance(&self, open: &OpenMove<'_>, allowances: &mut Allowances<'a>) -> Verdict {
+        let workload = self.view.workload(open.workload);
+        match (open.route, workload) {
+            (Route::Restart, Some(workload)) => self.restart(open, workload, allowances),
+            (Route::WaitThenEvict, _) => self.wait_then_evict(open, allowances),
+            (Route::Restart | Route::Evict | Route::Gap, workload) => self.evict(open, workload, allowances),
+        }
+    }
+
+    fn restart(&self, open: &OpenMove<'_>, workload: &Workload, allowances: &mut Allowances<'a>) -> Verdict {
+        let id = restart_id(self.run, open.step);
+        if workload.template.restart_id.as_ref() == Some(&id) {
+            if workload.is_settled() {
+                // New pods are everywhere; what is still here is ending, or landed before its node was cordoned.
+                return self.evict(open, Some(workload), allowances);
+            }
+            return Verdict::Wait(rollout(workload));
+        }
+        if open.restart_seen {
+            // Somebody (GitOps, an operator) took the restart out of the template again: a second restart would only repeat
+            // the fight, so the pods that are left go one by one.
+            return self.evict(open, Some(workload), allowances);
+        }
+        if !workload.is_settled() {
+            return Verdict::Wait(format!(
+                "{} to be at strength first: {}",
+                open.workload,
+                strength(workload)
+            ));
+        }
+        Verdict::Write(vec![Write::Restart {
+            workload: open.workload.clone(),
+            uid: workload.uid.clone(),
+            restart: id,
+        }])
+    }
+
+    fn wait_then_evict(&self, open: &OpenMove<'_>, allowances: &mut Allowances<'a>) -> Verdict {
+        let waited = Duration::try_from(self.now.duration_since(open.since)).unwrap_or_default();
+        match self.job_wait.checked_sub(waited) {
+            Some(rest) if !rest.is_zero() => Verdict::Patience(format!(
+                "{} to end by itself, {} more at most",
+                open.workload,
+                span::show(rest)
+            )),
+            _ => self.evict(open, self.view.workload(open.workload), allowances),
+        }
+    }
+
+    /// One pod at a time: the next goes only when the one before is replaced and the workload at strength.
+    fn evict(
+        &self,
+        open: &OpenMove<'_>,
+        workload: Option<&Workload>,
+        allowances: &mut Allowances<'a>,
+    ) -> Verdict {
+        let doomed = self.doomed(open.workload, open.off);
+        let leaving = |pod: &&&Pod| pod.terminating || self.leaving.contains(&pod.uid);
+        if let Some(pod) = doomed.iter().find(leaving) {
+            return Verdict::Wait(format!("pod {} to end", pod.name));
+        }
+        let Some(pod) = doomed.iter().min_by_key(|pod| (pod.ready, &pod.name)) else {
+            return Verdict::Wait(
+                workload.map_or_else(|| format!("{} to be at strength", open.workload), rollout),
+            );
+        };
+        let short =
+            workload.filter(|w| w.reference.kind != WorkloadKind::Job && pod.ready && !w.is_settled());
+        if let Some(workload) = short {
+            return Verdict::Wait(format!("{} to be at strength: {}", open.workload, strength(workload)));
+        }
+        grant(allowances, pod, open.route == Route::Gap)
+    }
+}
+
+fn grant<'a>(allowances: &mut Allowances<'a>, pod: &'a Pod, gap_accepted: bool) -> Verdict {
+    match allowances.grant(pod, gap_accepted) {
+        Ok(()) => Verdict::Write(vec![Write::Evict { pod: pod.name.clone(), uid: pod.uid.clone() }]),
+        Err(Refusal::NotNow(why)) => Verdict::Wait(why),
+        Err(Refusal::Never(why)) => Verdict::Fail(why),
+    }
+}
+
+fn strength(workload: &Workload) -> String {
+    let trouble = workload.status.trouble.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    format!("{} of {} pods available{trouble}", workload.status.available, workload.replicas)
+}
+
+fn rollout(workload: &Workload) -> String {
+    let status = &workload.status;
+    let trouble = status.trouble.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    let (reference, wanted) = (&workload.reference, workload.replicas);
+    format!(
+        "{reference}: {} of {wanted} pods new, {} available{trouble}",
+        status.updated.min(wanted),
+        status.available
+    )
+}
+
+/// What is left on a pool's nodes after the moves: pods of workloads that came later. Each is evicted under the same guards;
+/// Jobs get their time first. Bare pods are never evicted: nothing would make them again.
+pub(crate) fn leftovers(case: &MoveCase<'_>, pool: &PoolName, since: Timestamp) -> Verdict {
+    let left: Vec<&Pod> = case.view.pods_in(pool).filter(|pod| !pod.leaves_with_node()).collect();
+    if left.is_empty() {
+        return Verdict::Done(format!("nothing is left on {pool} but what goes with its nodes"));
+    }
+    let waited = Duration::try_from(case.now.duration_since(since)).unwrap_or_default();
+    let mut allowances = Allowances::new(case.view, case.leaving);
+    let mut writes = Vec::new();
+    let (mut waits, mut patience) = (Vec::new(), Vec::new());
+    for pod in &left {
+        let owner = case.view.workload_of(pod);
+        let is_job = owner.as_ref().is_some_and(|owner| owner.kind == WorkloadKind::Job);
+        if pod.terminating || case.leaving.contains(&pod.uid) {
+            waits.push(format!("pod {} to end", pod.name));
+        } else if owner.is_none() {
+            waits.push(format!(
+                "bare pod {} to be removed by its owner: nothing would make it again",
+                pod.name
+            ));
+        } else if is_job && waited < case.job_wait {
+            patience.push(format!("the Job behind pod {} to end by itself", pod.name));
+        } else {
+            match grant(&mut allowances, pod, false) {
+                Verdict::Write(write) => writes.extend(write),
+                Verdict::Fail(why) => return Verdict::Fail(why),
+                Verdict::Done(why) | Verdict::Wait(why) | Verdict::Patience(why) => waits.push(why),
+            }
+        }
+    }
+    match (writes.is_empty(), waits.first(), patience.first()) {
+        (false, _, _) => Verdict::Write(writes),
+        (true, Some(why), _) => Verdict::Wait(why.clone()),
+        (true, None, why) => Verdict::Patience(why.cloned().unwrap_or_default()),
+    }
+}

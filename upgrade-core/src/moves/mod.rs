@@ -1,0 +1,10 @@
+//! The move engine: which workload may take its next step off doomed nodes, now.
+//!
+//! A pure function over the cluster as observed. It keeps one ledger of what budgets still allow across all moves, so that
+//! two evictions never race each other for the same slot, and it never takes the last ready endpoint of a Service unless
+//! that gap is accepted.
+
+mod allowance;
+mod engine;
+
+pub(crate) use engine::{MoveCase, OpenMove, leftovers, next, restart_id};

@@ -1,1 +1,0 @@
-//! The plan as people read it.

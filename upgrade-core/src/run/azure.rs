@@ -1,0 +1,202 @@
+//! Steps that Azure carries out: what the cluster's and its pools' state means for them.
+//!
+//! Azure's word alone is never believed: an operation that succeeded must show in the resource, and a pool that reports the
+//! new version must have nodes that run it (Azure reports the target of a failed upgrade too).
+
+use super::Verdict;
+use crate::journal::Write;
+use crate::model::{KubeVersion, Node, NodeName, Pool, PoolName, ProvisioningState, RunId};
+use crate::ports::{AzureView, BufferSpec, OperationState};
+use crate::view::View;
+
+/// What is known about an Azure step.
+pub(super) struct AzureCase<'a> {
+    /// Azure as last observed; `None` before the first look.
+    pub(super) azure: Option<&'a AzureView>,
+    /// Kubernetes.
+    pub(super) view: &'a View,
+    /// The run.
+    pub(super) run: &'a RunId,
+    /// The operation that the step has begun, as last seen.
+    pub(super) operation: Option<&'a OperationState>,
+    /// The step has begun an operation whose state is not known yet.
+    pub(super) operation_unseen: bool,
+    /// Writes announced by the process at work. A failed operation of an earlier process may be tried again once.
+    pub(super) fresh_writes: u32,
+}
+
+impl AzureCase<'_> {
+    /// Is the step's own operation decisive by itself?
+    fn operation_verdict(&self, what: &str) -> Option<Verdict> {
+        match self.operation {
+            _ if self.operation_unseen => Some(Verdict::Patience(format!("Azure: {what}"))),
+            Some(OperationState::Running) => Some(Verdict::Patience(format!("Azure: {what}"))),
+            Some(OperationState::Failed { message }) if self.fresh_writes > 0 => {
+                Some(Verdict::Fail(format!("Azure could not {what}: {message}")))
+            }
+            Some(OperationState::Failed { .. } | OperationState::Succeeded) | None => None,
+        }
+    }
+
+    /// The write that begins the operation; after an operation of this process succeeded, the resource only lags.
+    fn begin(&self, write: Write, lag: String) -> Verdict {
+        let began = matches!(self.operation, Some(OperationState::Succeeded)) && self.fresh_writes > 0;
+        if began { Verdict::Wait(lag) } else { Verdict::Write(vec![write]) }
+    }
+
+    fn pool(&self, name: &PoolName) -> Option<&Pool> {
+        self.azure?.pools.iter().find(|pool| pool.name == *name)
+    }
+
+    /// The cluster or another pool is busy: Azure would refuse, so do not ask.
+    fn busy_elsewhere(&self, own: &PoolName) -> Option<Verdict> {
+        let azure = self.azure?;
+        if let ProvisioningState::Busy(word) = &azure.cluster.state {
+            return Some(Verdict::Patience(format!("Azure: the cluster is {word}")));
+        }
+        let busy =
+            azure.pools.iter().find(|p| p.name != *own && matches!(p.state, ProvisioningState::Busy(_)))?;
+        Some(Verdict::Patience(format!("Azure: pool {} is {}", busy.name, busy.state)))
+    }
+
+    pub(super) fn control_plane(&self, to: KubeVersion) -> Verdict {
+        let Some(azure) = self.azure else { return Verdict::Patience("Azure's answer".into()) };
+        if let Some(verdict) = self.operation_verdict(&format!("upgrade the control plane to {to}")) {
+            return verdict;
+        }
+        let cluster = &azure.cluster;
+        match &cluster.state {
+            ProvisioningState::Busy(word) => Verdict::Patience(format!("Azure: the cluster is {word}")),
+            ProvisioningState::Succeeded if cluster.version == to => {
+                Verdict::Done(format!("the control plane runs {to}"))
+            }
+            ProvisioningState::Failed if self.fresh_writes > 0 && self.operation.is_some() => Verdict::Fail(
+                format!("Azure could not upgrade the control plane: {}", reason(cluster.error.as_ref())),
+            ),
+            ProvisioningState::Succeeded | ProvisioningState::Failed | ProvisioningState::Canceled => {
+                let lag = format!("Azure still reports {} for the control plane", cluster.version);
+                self.begin(Write::UpgradeControlPlane { to }, lag)
+            }
+        }
+    }
+
+    pub(super) fn create_buffer(&self, buffer: &BufferSpec) -> Verdict {
+        if self.azure.is_none() {
+            return Verdict::Patience("Azure's answer".into());
+        }
+        let name = &buffer.name;
+        if let Some(verdict) = self.operation_verdict(&format!("create pool {name}")) {
+            return verdict;
+        }
+        let Some(pool) = self.pool(name) else {
+            let lag = format!("Azure does not list pool {name} yet");
+            return self.busy_elsewhere(name).unwrap_or_else(|| self.begin(Write::create(buffer), lag));
+        };
+        if !pool.is_made_by(self.run) {
+            return Verdict::Fail(format!("pool {name} exists and was not made by this run"));
+        }
+        match &pool.state {
+            ProvisioningState::Busy(word) => Verdict::Patience(format!("Azure: pool {name} is {word}")),
+            ProvisioningState::Failed | ProvisioningState::Canceled => {
+                Verdict::Fail(format!("pool {name} is {}: {}", pool.state, reason(pool.error.as_ref())))
+            }
+            ProvisioningState::Succeeded => {
+                let fit = |node: &Node| node.takes_pods() && node.kubelet == Some(buffer.version);
+                self.nodes_fit(name, buffer.count, fit, "ready for pods")
+            }
+        }
+    }
+
+    pub(super) fn upgrade_pool(&self, name: &PoolName, to: KubeVersion, first_time: bool) -> Verdict {
+        if self.azure.is_none() {
+            return Verdict::Patience("Azure's answer".into());
+        }
+        if let Some(verdict) = self.operation_verdict(&format!("upgrade pool {name} to {to}")) {
+            return verdict;
+        }
+        let Some(pool) = self.pool(name) else {
+            return Verdict::Fail(format!("pool {name} is gone from Azure"));
+        };
+        if let ProvisioningState::Busy(word) = &pool.state {
+            return Verdict::Patience(format!("Azure: pool {name} is {word}"));
+        }
+        if pool.state == ProvisioningState::Succeeded && pool.version == to {
+            return self.after_upgrade(pool, to);
+        }
+        if pool.state == ProvisioningState::Failed && self.fresh_writes > 0 && self.operation.is_some() {
+            return Verdict::Fail(format!(
+                "Azure could not upgrade pool {name}: {}",
+                reason(pool.error.as_ref())
+            ));
+        }
+        let left = self.view.pods_in(name).find(|pod| !pod.leaves_with_node());
+        if let Some(pod) = left.filter(|_| first_time) {
+            return Verdict::Wait(format!("pod {} to leave {name} before Azure touches it", pod.name));
+        }
+        let lag = format!("Azure still reports {} for pool {name}", pool.version);
+        let write = Write::UpgradePool { pool: name.clone(), to };
+        self.busy_elsewhere(name).unwrap_or_else(|| self.begin(write, lag))
+    }
+
+    /// Azure says that the pool is upgraded; the nodes must agree, and take pods again.
+    fn after_upgrade(&self, pool: &Pool, to: KubeVersion) -> Verdict {
+        let cordoned =
+            self.view.nodes_of(&pool.name).filter(|n| n.ready && n.kubelet == Some(to) && n.unschedulable);
+        let uncordon: Vec<Write> =
+            cordoned.map(|n| Write::Uncordon { node: n.name.clone(), uid: n.uid.clone() }).collect();
+        if !uncordon.is_empty() {
+            return Verdict::Write(uncordon);
+        }
+        self.nodes_fit(
+            &pool.name,
+            pool.count,
+            |node| node.takes_pods() && node.kubelet == Some(to),
+            &format!("ready at {to}"),
+        )
+    }
+
+    fn nodes_fit(&self, pool: &PoolName, wanted: u32, fit: impl Fn(&Node) -> bool, how: &str) -> Verdict {
+        let nodes: Vec<&Node> = self.view.nodes_of(pool).collect();
+        let misfits: Vec<&NodeName> = nodes.iter().filter(|node| !fit(node)).map(|node| &node.name).collect();
+        let good = u32::try_from(nodes.len() - misfits.len()).unwrap_or(u32::MAX);
+        match misfits.first() {
+            None if good >= wanted => Verdict::Done(format!("{good} nodes of {pool} are {how}")),
+            Some(node) => {
+                Verdict::Wait(format!("{good} of {wanted} nodes of {pool} are {how}; waiting for {node}"))
+            }
+            None => Verdict::Wait(format!("{good} of {wanted} nodes of {pool} are {how}")),
+        }
+    }
+
+    pub(super) fn delete_buffer(&self, name: &PoolName) -> Verdict {
+        if self.azure.is_none() {
+            return Verdict::Patience("Azure's answer".into());
+        }
+        if let Some(verdict) = self.operation_verdict(&format!("delete pool {name}")) {
+            return verdict;
+        }
+        let Some(pool) = self.pool(name) else {
+            let nodes = self.view.nodes_of(name).count();
+            return if nodes == 0 {
+                Verdict::Done(format!("pool {name} is gone"))
+            } else {
+                Verdict::Wait(format!("Kubernetes still lists {nodes} nodes of {name}"))
+            };
+        };
+        if !pool.is_made_by(self.run) {
+            return Verdict::Fail(format!("pool {name} does not carry this run's tag; it is not deleted"));
+        }
+        if let ProvisioningState::Busy(word) = &pool.state {
+            return Verdict::Patience(format!("Azure: pool {name} is {word}"));
+        }
+        if let Some(pod) = self.view.pods_in(name).find(|pod| !pod.leaves_with_node()) {
+            return Verdict::Wait(format!("pod {} to leave {name} before it is deleted", pod.name));
+        }
+        let lag = format!("Azure still lists pool {name}");
+        self.busy_elsewhere(name).unwrap_or_else(|| self.begin(Write::DeletePool { pool: name.clone() }, lag))
+    }
+}
+
+fn reason(error: Option<&crate::model::ProvisioningError>) -> String {
+    error.map_or_else(|| "Azure gives no reason".to_owned(), ToString::to_string)
+}

@@ -1,0 +1,181 @@
+//! The driver: performs what the machine decides, and nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use futures::{FutureExt, select};
+use jiff::Timestamp;
+
+use super::machine::{Effect, Input, Look, Machine};
+use super::stop::StopSignal;
+use crate::event::Report;
+use crate::journal::{IllegalRecord, RunState, Write, WriteAnswer};
+use crate::model::RunId;
+use crate::plan::Plan;
+use crate::ports::{BufferSpec, CallOutcome, OperationRef, PortError, Ports};
+use crate::view::Change;
+
+/// How many changes are taken in before the machine decides: a burst costs one decision, not one each.
+const BATCH: usize = 512;
+
+/// What to execute.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made once per run")]
+pub enum Start {
+    /// A plan, from its beginning.
+    Fresh {
+        /// The plan.
+        plan: Plan,
+        /// The new run's id.
+        run: RunId,
+        /// The version of the tool, for the journal.
+        tool: String,
+    },
+    /// A run, from its journal.
+    Resumed(RunState),
+}
+
+/// Why a run could not be brought to an end of its own. Whatever the world does is an outcome in the [`Report`]; these are
+/// failures of the run's own ground.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DriveError {
+    /// The journal could not be written. Nothing is done that is not in the journal, so the run stopped at once.
+    #[error("the journal cannot be written; nothing was done after that")]
+    Journal(#[source] PortError),
+    /// The journal does not tell the story of a run that can go on.
+    #[error("the run cannot go on from its journal")]
+    Illegal(#[source] IllegalRecord),
+}
+
+/// Executes a plan, or goes on with a run, to its end.
+///
+/// Guarantees: each write's intent is durable before the write is sent; each write is sent once and observed; the last event
+/// is [`RunEnded`](crate::event::EventKind::RunEnded), and its report is the one returned. Dropping the future stops at once,
+/// as a killed process would.
+pub async fn drive(start: Start, ports: Ports, stop: StopSignal) -> Result<Report, DriveError> {
+    let now = ports.clock.now();
+    let (mut machine, mut effects) = match start {
+        Start::Fresh { plan, run, tool } => Machine::begin(plan, run, tool, now),
+        Start::Resumed(state) => Machine::resume(state, now).map_err(DriveError::Illegal)?,
+    };
+    let run = machine.run().clone();
+    let mut stop = stop.fuse();
+    let mut watch = ports.kubernetes.watch().ready_chunks(BATCH).fuse();
+    let mut calls: FuturesUnordered<BoxFuture<'static, Input>> = FuturesUnordered::new();
+    loop {
+        for effect in effects {
+            match effect {
+                Effect::Record(record) => ports.journal.append(&record).await.map_err(DriveError::Journal)?,
+                Effect::Emit(event) => ports.events.emit(&event),
+                Effect::End(report) => return Ok(*report),
+                call => calls.push(perform(&ports, &run, call)),
+            }
+        }
+        let wake = machine.wake_at(ports.clock.now());
+        let mut timer = sleep(&ports, wake).fuse();
+        effects = select! {
+            chunk = watch.select_next_some() => take_in(&mut machine, &ports, chunk),
+            input = calls.select_next_some() => machine.on(ports.clock.now(), input),
+            () = timer => machine.on(ports.clock.now(), Input::Tick),
+            () = stop.select_next_some() => machine.on(ports.clock.now(), Input::Stop),
+        };
+    }
+}
+
+/// Feeds a burst of watch items to the machine, in order.
+fn take_in(machine: &mut Machine, ports: &Ports, chunk: Vec<Result<Change, PortError>>) -> Vec<Effect> {
+    let now = ports.clock.now();
+    let mut effects = Vec::new();
+    let mut changes = Vec::new();
+    for item in chunk {
+        match item {
+            Ok(change) => changes.push(change),
+            Err(error) => {
+                if !changes.is_empty() {
+                    effects.extend(machine.on(now, Input::Changes(std::mem::take(&mut changes))));
+                }
+                effects.extend(machine.on(now, Input::ContactLost(error)));
+            }
+        }
+    }
+    if !changes.is_empty() {
+        effects.extend(machine.on(now, Input::Changes(changes)));
+    }
+    effects
+}
+
+fn sleep(ports: &Ports, until: Timestamp) -> BoxFuture<'static, ()> {
+    let clock = Arc::clone(&ports.clock);
+    async move { clock.sleep_until(until).await }.boxed()
+}
+
+/// Starts one call to the world; its answer comes back as an input.
+fn perform(ports: &Ports, run: &RunId, effect: Effect) -> BoxFuture<'static, Input> {
+    let (ports, run) = (ports.clone(), run.clone());
+    async move {
+        match effect {
+            Effect::Act { id, write } => {
+                let (answer, retry_after) = send(&ports, &run, write).await;
+                Input::Answered { id, answer, retry_after }
+            }
+            Effect::LookAtAzure(operations) => Input::Azure(look(&ports, operations).await),
+            Effect::Prove => Input::Identity(ports.rancher.identity().await),
+            Effect::Ask(question) => Input::Gate(ports.gate.ask(&question).await),
+            // Performed by the caller, which alone may order them.
+            Effect::Record(_) | Effect::Emit(_) | Effect::End(_) => Input::Tick,
+        }
+    }
+    .boxed()
+}
+
+async fn look(ports: &Ports, operations: Vec<OperationRef>) -> Result<Look, PortError> {
+    // Operations first: one that has ended shows in a resource that is read after it, never before.
+    let mut states = Vec::with_capacity(operations.len());
+    for operation in operations {
+        let state = ports.azure.operation(&operation).await?;
+        states.push((operation, state));
+    }
+    let view = ports.azure.observe().await?;
+    Ok(Look { view, operations: states })
+}
+
+/// Sends one write, once.
+async fn send(ports: &Ports, run: &RunId, write: Write) -> (WriteAnswer, Option<Duration>) {
+    let (kubernetes, azure) = (&ports.kubernetes, &ports.azure);
+    let accepted = |operation| WriteAnswer::Accepted { operation };
+    let result = match write {
+        Write::UpgradeControlPlane { to } => azure.upgrade_control_plane(to).await.map(accepted),
+        Write::CreatePool { name, like, count, version } => {
+            azure.create_pool(&BufferSpec { name, like, count, version }, run).await.map(accepted)
+        }
+        Write::UpgradePool { pool, to } => azure.upgrade_pool(&pool, to).await.map(accepted),
+        Write::DeletePool { pool } => azure.delete_pool(&pool, run).await.map(accepted),
+        Write::Cordon { node, uid } => {
+            kubernetes.set_unschedulable(&node, &uid, true).await.map(|()| WriteAnswer::Done)
+        }
+        Write::Uncordon { node, uid } => {
+            kubernetes.set_unschedulable(&node, &uid, false).await.map(|()| WriteAnswer::Done)
+        }
+        Write::Restart { workload, uid, restart } => {
+            let at = ports.clock.now();
+            kubernetes.restart(&workload, &uid, &restart, at).await.map(|()| WriteAnswer::Done)
+        }
+        Write::Evict { pod, uid } => {
+            kubernetes.evict(&pod, &uid).await.map(|eviction| WriteAnswer::Eviction { eviction })
+        }
+    };
+    match result {
+        Ok(answer) => (answer, None),
+        Err(error) => {
+            let message = error.to_string();
+            let answer = match error.outcome {
+                CallOutcome::NothingDone => WriteAnswer::Failed { message, retryable: error.is_retryable() },
+                CallOutcome::Unknown => WriteAnswer::Unknown { message },
+            };
+            (answer, error.retry_after)
+        }
+    }
+}

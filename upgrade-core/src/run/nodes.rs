@@ -1,0 +1,22 @@
+//! Steps on a pool's nodes: cordon and drain.
+
+use super::Verdict;
+use crate::journal::Write;
+use crate::model::PoolName;
+use crate::view::View;
+
+/// The cordons that are missing on a pool's nodes.
+pub(super) fn missing_cordons(view: &View, pool: &PoolName) -> Vec<Write> {
+    let open = view.nodes_of(pool).filter(|node| !node.unschedulable);
+    open.map(|node| Write::Cordon { node: node.name.clone(), uid: node.uid.clone() }).collect()
+}
+
+/// Every node of the pool is cordoned.
+pub(super) fn cordon(view: &View, pool: &PoolName) -> Verdict {
+    let missing = missing_cordons(view, pool);
+    if missing.is_empty() {
+        Verdict::Done(format!("{} nodes of {pool} are cordoned", view.nodes_of(pool).count()))
+    } else {
+        Verdict::Write(missing)
+    }
+}
