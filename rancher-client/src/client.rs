@@ -234,3 +234,34 @@ impl fmt::Debug for RancherClient {
         f.debug_struct("RancherClient").field("url", &self.inner.url).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Rancher, Rotating};
+    use crate::{RancherClient, RancherClusterId};
+
+    #[tokio::test]
+    async fn of_many_requests_refused_at_once_only_the_first_asks_the_source() {
+        let rancher = Rancher::start().await;
+        let client = rancher.client_with(Rotating::new(vec!["token-a:one", "token-b:two", "token-c:three"]));
+        let refused = client.current_token().await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(client.replace_token(&refused).await.unwrap().name(), "token-b");
+        }
+        assert_eq!(client.current_token().await.unwrap().name(), "token-b");
+    }
+
+    #[test]
+    fn every_call_can_run_on_a_runtime_with_many_threads() {
+        fn is_send<T: Send>(_: impl FnOnce(RancherClient, RancherClusterId) -> T) {}
+        is_send(|client, id| async move { client.cluster(&id).await });
+        is_send(|client, _| async move { client.clusters().await });
+        is_send(|client, _| async move { client.token_info().await });
+        is_send(|client, _| async move { client.server_version().await });
+        is_send(|client, id| async move {
+            let proxy = client.proxy(&id);
+            let response = proxy.send(http::Request::new(Vec::new())).await.ok()?;
+            Some(proxy.failure(response).await)
+        });
+    }
+}

@@ -86,7 +86,12 @@ impl RancherClient {
             return Err(Error::NotFound { subject });
         }
         let operation = operation(&format!("read {subject}"), &subject);
-        self.get_json(&format!("v3/settings/{name}"), &operation).await
+        let setting: Setting = self.get_json(&format!("v3/settings/{name}"), &operation).await?;
+        if setting.name == name {
+            return Ok(setting);
+        }
+        let reason = format!("`{name}` expected, found `{}`", setting.name);
+        Err(Error::UnexpectedBody { operation: operation.text, source: DecodeError::new("name", &reason) })
     }
 
     /// The server's version: from its settings or, where the token may not read those, from the page that is open to
@@ -143,12 +148,17 @@ mod tests {
     use crate::testing::{Rancher, json, text};
 
     #[tokio::test]
-    async fn an_empty_value_means_the_default() {
+    async fn an_empty_value_means_the_default_and_another_setting_means_nothing() {
         let cases = [("", "300", "300"), ("60", "300", "60")];
         for (value, default, effective) in cases {
             let body = format!(r#"{{"name":"aks-refresh","value":"{value}","default":"{default}","x":1}}"#);
             let rancher = Rancher::with("/v3/settings/aks-refresh", json(200, &body)).await;
             assert_eq!(rancher.client().setting("aks-refresh").await.unwrap().effective(), effective);
+        }
+        for other in ["{}", r#"{"name":"server-url","value":"x"}"#] {
+            let rancher = Rancher::with("/v3/settings/aks-refresh", json(200, other)).await;
+            let error = rancher.client().setting("aks-refresh").await.unwrap_err();
+            assert!(matches!(error, Error::UnexpectedBody { .. }), "{other}: {error:?}");
         }
         let error = Rancher::start().await.client().setting("../users").await.unwrap_err();
         assert!(matches!(error, Error::NotFound { .. }), "and nothing was sent");

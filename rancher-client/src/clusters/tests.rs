@@ -150,6 +150,10 @@ async fn a_page_that_is_no_page_is_named_by_its_place() {
 
 #[tokio::test]
 async fn a_server_that_repeats_what_it_was_sent_does_not_bring_the_token_into_an_error() {
+    let success = serde_json::json!({"data": format!("Bearer {TOKEN}")}).to_string();
+    let rancher = Rancher::with("/v3/clusters", json(200, &success)).await;
+    let error = rancher.client().clusters().await.unwrap_err();
+    assert!(format!("{error:?}").contains("[redacted]"), "{error:?}");
     for status in [401, 403, 404, 429, 500, 503] {
         let echo = format!("you sent Authorization: Bearer {TOKEN}");
         let norman = serde_json::json!({"type": "error", "code": echo, "message": echo}).to_string();

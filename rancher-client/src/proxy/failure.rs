@@ -13,7 +13,7 @@ use crate::text::{clean, clean_bytes};
 /// The `Status` with which a Kubernetes API server says no.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KubeStatus {
-    /// The HTTP status.
+    /// The HTTP status. The `code` in the body says the same, or is not to be believed.
     pub code: u16,
     /// One word for the cause, such as `Conflict`; empty where the server gives none. An open set.
     pub reason: String,
@@ -277,7 +277,6 @@ fn read_status(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<K
     #[serde(rename_all = "camelCase")]
     struct Wire {
         kind: String,
-        code: Option<u16>,
         reason: Option<String>,
         message: Option<String>,
         details: Option<Details>,
@@ -306,7 +305,7 @@ fn read_status(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<K
         .collect();
     let pause = details.retry_after_seconds.filter(|seconds| *seconds > 0);
     Some(KubeStatus {
-        code: wire.code.filter(|code| *code != 0).unwrap_or(status.as_u16()),
+        code: status.as_u16(),
         reason: text(wire.reason),
         message: text(wire.message),
         causes,

@@ -334,6 +334,9 @@ fn what_kubernetes_says_keeps_its_causes_and_its_pause() {
     assert!(status.is_disruption_budget());
     assert_eq!((status.retry_after_seconds, status.causes.len(), status.code), (Some(10), 1, 429));
 
+    let lying = classify(500, &[], r#"{"kind":"Status","code":404,"reason":"NotFound"}"#);
+    assert!(!lying.outcome_known(), "a 404 in the body of a 500 does not mean that the pod is gone");
+
     let busy = r#"{"kind":"Status","reason":"TooManyRequests","code":429,"details":{"retryAfterSeconds":0}}"#;
     let failure = classify(429, &[("retry-after", "3")], busy);
     assert_eq!(failure.retry_after(), Some(std::time::Duration::from_secs(3)));
