@@ -228,9 +228,9 @@ pub struct RunState {
     stages_started: BTreeMap<u32, Timestamp>,
     stages_finished: BTreeMap<u32, Timestamp>,
     intents: BTreeMap<u64, (StepId, Write)>,
+    intents_of: BTreeMap<StepId, Vec<u64>>,
     open: BTreeSet<u64>,
     operations: BTreeMap<StepId, OperationRef>,
-    writes: BTreeMap<StepId, u32>,
     closed: Option<RunOutcome>,
     ledger: Vec<ServiceRecord>,
     opened_at: Option<Timestamp>,
@@ -288,7 +288,7 @@ impl RunState {
             Entry::Intent { id, step, write } => {
                 self.intents.insert(*id, (step.clone(), write.clone()));
                 self.open.insert(*id);
-                *self.writes.entry(step.clone()).or_default() += 1;
+                self.intents_of.entry(step.clone()).or_default().push(*id);
             }
             Entry::Answered { id, answer } => {
                 self.open.remove(id);
@@ -420,7 +420,7 @@ impl RunState {
 
     /// How many writes a step has announced.
     pub fn writes(&self, step: &StepId) -> u32 {
-        self.writes.get(step).copied().unwrap_or(0)
+        self.intents_of.get(step).map_or(0, |ids| u32::try_from(ids.len()).unwrap_or(u32::MAX))
     }
 
     /// The Azure operation that a step has begun and not yet seen to its end.
@@ -435,7 +435,8 @@ impl RunState {
 
     /// Did a step announce a write like this?
     pub fn has_announced(&self, step: &StepId, like: impl Fn(&Write) -> bool) -> bool {
-        self.intents.values().any(|(s, write)| s == step && like(write))
+        let ids = self.intents_of.get(step).into_iter().flatten();
+        ids.filter_map(|id| self.intents.get(id)).any(|(_, write)| like(write))
     }
 
     /// Did any step announce a write like this?

@@ -120,8 +120,11 @@ impl<'a> MoveCase<'a> {
         let workload = self.view.workload(open.workload);
         match (open.route, workload) {
             (Route::Restart, Some(workload)) => self.restart(open, workload, allowances),
-            (Route::WaitThenEvict, _) => self.wait_then_evict(open, allowances),
-            (Route::Restart | Route::Evict | Route::Gap, workload) => self.evict(open, workload, allowances),
+            (Route::WaitThenEvict, _) => {
+                self.wait_then_evict(open.workload, open.off, open.since, allowances)
+            }
+            (Route::Restart | Route::Evict, _) => self.evict(open.workload, open.off, false, allowances),
+            (Route::Gap, _) => self.evict(open.workload, open.off, true, allowances),
         }
     }
 
@@ -130,14 +133,14 @@ impl<'a> MoveCase<'a> {
         if workload.template.restart_id.as_ref() == Some(&id) {
             if workload.is_settled() {
                 // New pods are everywhere; what is still here is ending, or landed before its node was cordoned.
-                return self.evict(open, Some(workload), allowances);
+                return self.evict(open.workload, open.off, false, allowances);
             }
             return Verdict::Wait(rollout(workload));
         }
         if open.restart_seen {
             // Somebody (GitOps, an operator) took the restart out of the template again: a second restart would only repeat
             // the fight, so the pods that are left go one by one.
-            return self.evict(open, Some(workload), allowances);
+            return self.evict(open.workload, open.off, false, allowances);
         }
         if !workload.is_settled() {
             return Verdict::Wait(format!(
@@ -153,49 +156,64 @@ impl<'a> MoveCase<'a> {
         }])
     }
 
-    fn wait_then_evict(&self, open: &OpenMove<'_>, allowances: &mut Allowances<'a>) -> Verdict {
-        let waited = Duration::try_from(self.now.duration_since(open.since)).unwrap_or_default();
+    fn wait_then_evict(
+        &self,
+        job: &WorkloadRef,
+        off: &PoolName,
+        since: Timestamp,
+        allowances: &mut Allowances<'a>,
+    ) -> Verdict {
+        let waited = Duration::try_from(self.now.duration_since(since)).unwrap_or_default();
         match self.job_wait.checked_sub(waited) {
-            Some(rest) if !rest.is_zero() => Verdict::Patience(format!(
-                "{} to end by itself, {} more at most",
-                open.workload,
-                span::show(rest)
-            )),
-            _ => self.evict(open, self.view.workload(open.workload), allowances),
+            Some(rest) if !rest.is_zero() => {
+                Verdict::Patience(format!("{job} to end by itself, {} more at most", span::show(rest)))
+            }
+            _ => self.evict(job, off, false, allowances),
         }
     }
 
     /// One pod at a time: the next goes only when the one before is replaced and the workload at strength.
     fn evict(
         &self,
-        open: &OpenMove<'_>,
-        workload: Option<&Workload>,
+        owner: &WorkloadRef,
+        off: &PoolName,
+        gap_accepted: bool,
         allowances: &mut Allowances<'a>,
     ) -> Verdict {
-        let doomed = self.doomed(open.workload, open.off);
+        let doomed = self.doomed(owner, off);
         let leaving = |pod: &&&Pod| pod.terminating || self.leaving.contains(&pod.uid);
         if let Some(pod) = doomed.iter().find(leaving) {
             return Verdict::Wait(format!("pod {} to end", pod.name));
         }
+        let workload = self.view.workload(owner);
         let Some(pod) = doomed.iter().min_by_key(|pod| (pod.ready, &pod.name)) else {
-            return Verdict::Wait(
-                workload.map_or_else(|| format!("{} to be at strength", open.workload), rollout),
-            );
+            return Verdict::Wait(workload.map_or_else(|| format!("{owner} to be at strength"), rollout));
         };
-        let short =
-            workload.filter(|w| w.reference.kind != WorkloadKind::Job && pod.ready && !w.is_settled());
-        if let Some(workload) = short {
-            return Verdict::Wait(format!("{} to be at strength: {}", open.workload, strength(workload)));
+        if pod.ready && owner.kind != WorkloadKind::Job {
+            match workload {
+                Some(workload) if !workload.is_settled() => {
+                    return Verdict::Wait(format!("{owner} to be at strength: {}", strength(workload)));
+                }
+                None if !self.all_healthy(pod) => {
+                    return Verdict::Wait(format!("every pod of {owner} to be ready"));
+                }
+                Some(_) | None => {}
+            }
         }
-        grant(allowances, pod, open.route == Route::Gap)
+        match allowances.grant(pod, gap_accepted) {
+            Ok(()) => Verdict::Write(vec![Write::Evict { pod: pod.name.clone(), uid: pod.uid.clone() }]),
+            Err(Refusal::NotNow(why)) => Verdict::Wait(why),
+            Err(Refusal::Never(why)) => Verdict::Fail(why),
+        }
     }
-}
 
-fn grant<'a>(allowances: &mut Allowances<'a>, pod: &'a Pod, gap_accepted: bool) -> Verdict {
-    match allowances.grant(pod, gap_accepted) {
-        Ok(()) => Verdict::Write(vec![Write::Evict { pod: pod.name.clone(), uid: pod.uid.clone() }]),
-        Err(Refusal::NotNow(why)) => Verdict::Wait(why),
-        Err(Refusal::Never(why)) => Verdict::Fail(why),
+    /// Every pod of the same owner is ready: all that can be known of an owner that is not read.
+    fn all_healthy(&self, pod: &Pod) -> bool {
+        let owner = pod.owner.as_ref().map(|owner| &owner.uid);
+        let siblings = self.view.pods_in_namespace(pod.name.namespace());
+        siblings
+            .filter(|p| !p.is_finished() && p.owner.as_ref().map(|o| &o.uid) == owner)
+            .all(Pod::is_healthy)
     }
 }
 
@@ -215,40 +233,39 @@ fn rollout(workload: &Workload) -> String {
     )
 }
 
-/// What is left on a pool's nodes after the moves: pods of workloads that came later. Each is evicted under the same guards;
-/// Jobs get their time first. Bare pods are never evicted: nothing would make them again.
+/// What is left on a pool's nodes after the moves: pods of workloads that came later. They leave one by one under the same
+/// guards; Jobs get their time first. Bare pods are never evicted: nothing would make them again.
 pub(crate) fn leftovers(case: &MoveCase<'_>, pool: &PoolName, since: Timestamp) -> Verdict {
     let left: Vec<&Pod> = case.view.pods_in(pool).filter(|pod| !pod.leaves_with_node()).collect();
-    if left.is_empty() {
+    let Some(first) = left.first() else {
         return Verdict::Done(format!("nothing is left on {pool} but what goes with its nodes"));
+    };
+    if let Some(bare) = left.iter().find(|pod| pod.owner.is_none() && !pod.terminating) {
+        return Verdict::Wait(format!(
+            "bare pod {} to be removed by whoever made it: nothing would make it again",
+            bare.name
+        ));
     }
-    let waited = Duration::try_from(case.now.duration_since(since)).unwrap_or_default();
+    let owners: BTreeSet<WorkloadRef> = left.iter().filter_map(|pod| case.view.workload_of(pod)).collect();
     let mut allowances = Allowances::new(case.view, case.leaving);
     let mut writes = Vec::new();
-    let (mut waits, mut patience) = (Vec::new(), Vec::new());
-    for pod in &left {
-        let owner = case.view.workload_of(pod);
-        let is_job = owner.as_ref().is_some_and(|owner| owner.kind == WorkloadKind::Job);
-        if pod.terminating || case.leaving.contains(&pod.uid) {
-            waits.push(format!("pod {} to end", pod.name));
-        } else if owner.is_none() {
-            waits.push(format!(
-                "bare pod {} to be removed by its owner: nothing would make it again",
-                pod.name
-            ));
-        } else if is_job && waited < case.job_wait {
-            patience.push(format!("the Job behind pod {} to end by itself", pod.name));
-        } else {
-            match grant(&mut allowances, pod, false) {
-                Verdict::Write(write) => writes.extend(write),
-                Verdict::Fail(why) => return Verdict::Fail(why),
-                Verdict::Done(why) | Verdict::Wait(why) | Verdict::Patience(why) => waits.push(why),
-            }
+    let (mut wait, mut patience) = (None, None);
+    for owner in &owners {
+        let verdict = match owner.kind {
+            WorkloadKind::Job => case.wait_then_evict(owner, pool, since, &mut allowances),
+            _ => case.evict(owner, pool, false, &mut allowances),
+        };
+        match verdict {
+            Verdict::Write(more) => writes.extend(more),
+            Verdict::Wait(why) => wait = wait.or(Some(why)),
+            Verdict::Patience(why) => patience = patience.or(Some(why)),
+            Verdict::Fail(why) => return Verdict::Fail(why),
+            Verdict::Done(_) => {}
         }
     }
-    match (writes.is_empty(), waits.first(), patience.first()) {
+    match (writes.is_empty(), wait, patience) {
         (false, _, _) => Verdict::Write(writes),
-        (true, Some(why), _) => Verdict::Wait(why.clone()),
-        (true, None, why) => Verdict::Patience(why.cloned().unwrap_or_default()),
+        (true, None, Some(why)) => Verdict::Patience(why),
+        (true, why, _) => Verdict::Wait(why.unwrap_or_else(|| format!("pod {} to end", first.name))),
     }
 }

@@ -1,0 +1,359 @@
+//! The run machine: a pure function from what happened to what is to be done.
+
+mod observe;
+mod progress;
+mod steps;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::event::{Event, EventKind, Report, RunOutcome};
+use crate::inventory::ClusterIdentity;
+use crate::journal::{Entry, IllegalRecord, Record, RunState, Write, WriteAnswer};
+use crate::ledger::Ledger;
+use crate::model::{FormatVersion, ObjectName, RunId, StepId};
+use crate::plan::{Plan, Stage};
+use crate::ports::{Answer, AzureView, OperationRef, OperationState, PortError, Question};
+use crate::view::{Change, ResourceKind, View};
+
+/// How long the first lists may take. A cluster that cannot be seen in this time is not touched.
+const SYNC_LIMIT: Duration = Duration::from_secs(300);
+/// How often time limits and waits are looked at when nothing else happens.
+const TICK: Duration = Duration::from_secs(5);
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// Lists and watches said something.
+    Changes(Vec<Change>),
+    /// A watch lost contact and goes on to try.
+    ContactLost(PortError),
+    /// Azure was looked at.
+    Azure(Result<Look, PortError>),
+    /// The identity was read anew.
+    Identity(Result<ClusterIdentity, PortError>),
+    /// A write was answered.
+    Answered {
+        /// The intent's number.
+        id: u64,
+        /// The answer.
+        answer: WriteAnswer,
+        /// How long the service asked to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// The gate has answered.
+    Gate(Answer),
+    /// Time has passed.
+    Tick,
+    /// Somebody asked to stop.
+    Stop,
+}
+
+/// A look at Azure.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// The cluster and its pools.
+    pub view: AzureView,
+    /// The operations that were asked for.
+    pub operations: Vec<(OperationRef, OperationState)>,
+}
+
+/// Something to be done, in the order given.
+#[derive(Debug)]
+pub enum Effect {
+    /// Make the record durable; nothing after it may happen before.
+    Record(Record),
+    /// Tell whoever listens.
+    Emit(Event),
+    /// Send the write, once.
+    Act {
+        /// The intent's number.
+        id: u64,
+        /// The write.
+        write: Write,
+    },
+    /// Look at Azure and these operations.
+    LookAtAzure(Vec<OperationRef>),
+    /// Read the identity anew.
+    Prove,
+    /// Ask the gate.
+    Ask(Question),
+    /// The run has ended. Nothing follows.
+    End(Box<Report>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Phase {
+    /// Waiting for the first list of every kind.
+    Syncing,
+    /// Between stages: the next is chosen and the identity read.
+    Proving(u32),
+    /// A stage is under way.
+    Running(u32),
+    /// A question is with the gate.
+    Asking { stage: u32, question: Question },
+    /// Nothing new is started; answers to what was sent are waited for.
+    Ending(RunOutcome),
+    /// Over.
+    Ended,
+}
+
+/// What the machine remembers of a step while it is at it. Nothing in here is needed to resume.
+#[derive(Clone, Debug)]
+struct Memory {
+    since: Timestamp,
+    /// Since when it waits for something that should come soon.
+    waiting_since: Option<Timestamp>,
+    waiting_for: String,
+    not_before: Option<Timestamp>,
+    failures: u32,
+    fresh_writes: u32,
+    restart_seen: bool,
+}
+
+/// The run machine. See the [module](crate::run) for what it guarantees.
+#[derive(Debug)]
+pub struct Machine {
+    plan: Plan,
+    run: RunId,
+    state: RunState,
+    began: Timestamp,
+    next_event: u64,
+    phase: Phase,
+    view: View,
+    listed: BTreeSet<ResourceKind>,
+    contact_error: Option<String>,
+    azure: Option<AzureView>,
+    operations: BTreeMap<OperationRef, OperationState>,
+    looking: bool,
+    look_at: Option<Timestamp>,
+    /// When to read the identity again, after it could not be read.
+    prove_at: Option<Timestamp>,
+    proving_since: Option<Timestamp>,
+    ledger: Ledger,
+    noted: BTreeSet<ObjectName>,
+    steps: BTreeMap<StepId, Memory>,
+    in_flight: BTreeMap<u64, (StepId, Write)>,
+    acked: BTreeMap<Write, Timestamp>,
+    moving_total: u32,
+    last_progress: Option<EventKind>,
+    stops: u32,
+    out: Vec<Effect>,
+}
+
+impl Machine {
+    /// A new run of `plan`.
+    pub fn begin(plan: Plan, run: RunId, tool: String, now: Timestamp) -> (Self, Vec<Effect>) {
+        let mut machine = Self::new(plan.clone(), run.clone(), RunState::default(), now);
+        let header = Entry::Header { format: FormatVersion::CURRENT, run, tool, plan: Box::new(plan) };
+        machine.record(now, header);
+        machine.open(now, false)
+    }
+
+    /// Goes on with a run from its journal. Writes without an answer count as "unknown": what they did is observed.
+    ///
+    /// # Errors
+    /// If the journal has no header, or the run is done.
+    pub fn resume(state: RunState, now: Timestamp) -> Result<(Self, Vec<Effect>), IllegalRecord> {
+        let refuse = |rule: &str| IllegalRecord {
+            seq: state.next_seq(),
+            what: "opened",
+            after: state.next_seq() - 1,
+            rule: rule.into(),
+        };
+        let (Some(run), Some(plan)) = (state.run().cloned(), state.plan().cloned()) else {
+            return Err(refuse("a journal begins with its header"));
+        };
+        if state.is_done() {
+            return Err(refuse("the run is done"));
+        }
+        Ok(Self::new(plan, run, state, now).open(now, true))
+    }
+
+    fn new(plan: Plan, run: RunId, state: RunState, now: Timestamp) -> Self {
+        let ledger = Ledger::resume(state.ledger().to_vec());
+        Self {
+            plan,
+            run,
+            state,
+            began: now,
+            next_event: 1,
+            phase: Phase::Syncing,
+            view: View::default(),
+            listed: BTreeSet::new(),
+            contact_error: None,
+            azure: None,
+            operations: BTreeMap::new(),
+            looking: false,
+            look_at: Some(now),
+            prove_at: None,
+            proving_since: None,
+            ledger,
+            noted: BTreeSet::new(),
+            steps: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            acked: BTreeMap::new(),
+            moving_total: 0,
+            last_progress: None,
+            stops: 0,
+            out: Vec::new(),
+        }
+    }
+
+    fn open(mut self, now: Timestamp, resumed: bool) -> (Self, Vec<Effect>) {
+        self.record(now, Entry::Opened);
+        let open: Vec<u64> = self.state.open_intents().map(|(id, _, _)| id).collect();
+        for id in open {
+            let message = "the process ended before the answer came".to_owned();
+            self.record(now, Entry::Answered { id, answer: WriteAnswer::Unknown { message } });
+        }
+        let stages = u32::try_from(self.plan.stages.len()).unwrap_or(u32::MAX);
+        let (cluster, target, plan) = (self.plan.cluster.name.clone(), self.plan.target, self.plan.hash());
+        self.emit(now, EventKind::RunStarted { cluster, target, plan, stages, resumed });
+        let effects = std::mem::take(&mut self.out);
+        (self, effects)
+    }
+
+    /// Takes in what happened at `now` and says what is to be done.
+    pub fn on(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
+        if self.phase != Phase::Ended {
+            self.take_in(now, input);
+            self.decide(now);
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// The run.
+    pub fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    /// When to call again with [`Input::Tick`] if nothing happens before.
+    pub fn wake_at(&self, now: Timestamp) -> Timestamp {
+        let tick = now + TICK;
+        let retries = self.steps.values().filter_map(|memory| memory.not_before);
+        let look = self.look_at.filter(|_| !self.looking);
+        retries.chain(look).chain(self.prove_at).filter(|at| *at > now).fold(tick, Ord::min)
+    }
+
+    fn hold(&mut self, step: Option<&StepId>, cause: String) {
+        if matches!(self.phase, Phase::Ending(_) | Phase::Ended) {
+            return;
+        }
+        let current = self.state.current_stage().and_then(|number| self.stage(number));
+        let named = step.and_then(|id| self.plan.steps().find(|s| s.id == *id));
+        let step = named.or_else(|| {
+            current.and_then(|stage| stage.steps().find(|s| self.state.outcome(&s.id).is_none()))
+        });
+        let Some(step) = step else { return };
+        self.phase =
+            Phase::Ending(RunOutcome::Held { step: step.id.clone(), title: step.action.to_string(), cause });
+    }
+
+    fn decide(&mut self, now: Timestamp) {
+        loop {
+            match self.phase.clone() {
+                Phase::Syncing => {
+                    if self.listed.len() < ResourceKind::ALL.len() {
+                        if now.duration_since(self.began) > signed(SYNC_LIMIT) {
+                            let missing = ResourceKind::ALL.iter().filter(|kind| !self.listed.contains(kind));
+                            let missing: Vec<&str> = missing.map(|kind| kind.plural()).collect();
+                            let why = self.contact_error.clone().unwrap_or_default();
+                            self.hold(
+                                None,
+                                format!("the cluster could not be seen ({}): {why}", missing.join(", ")),
+                            );
+                            continue;
+                        }
+                        return;
+                    }
+                    self.next_stage();
+                }
+                Phase::Proving(_) => {
+                    if self.prove_at.is_some_and(|at| at <= now) {
+                        self.prove_at = None;
+                        self.out.push(Effect::Prove);
+                    }
+                    return;
+                }
+                Phase::Asking { .. } | Phase::Ended => return,
+                Phase::Running(stage) => {
+                    if !self.run_stage(now, stage) {
+                        return;
+                    }
+                }
+                Phase::Ending(outcome) => {
+                    if self.in_flight.is_empty() || self.stops > 1 {
+                        self.end(now, outcome);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn next_stage(&mut self) {
+        match self.state.current_stage() {
+            None => self.phase = Phase::Ending(RunOutcome::Done),
+            Some(stage) => {
+                self.phase = Phase::Proving(stage);
+                self.out.push(Effect::Prove);
+            }
+        }
+    }
+
+    fn end(&mut self, now: Timestamp, outcome: RunOutcome) {
+        let ledger = self.ledger.records();
+        self.record(now, Entry::Closed { outcome: outcome.clone(), ledger });
+        let report = crate::run::outcome::report(
+            &self.plan,
+            &self.run,
+            &self.state,
+            &self.view,
+            &self.ledger,
+            outcome,
+            now,
+        );
+        self.emit(now, EventKind::RunEnded { report: report.clone() });
+        self.out.push(Effect::End(Box::new(report)));
+        self.phase = Phase::Ended;
+    }
+
+    fn stage(&self, number: u32) -> Option<&Stage> {
+        self.plan.stages.iter().find(|stage| stage.number == number)
+    }
+
+    fn record(&mut self, now: Timestamp, entry: Entry) {
+        let record = Record { seq: self.state.next_seq(), at: now, entry };
+        match self.state.apply(&record) {
+            Ok(()) => self.out.push(Effect::Record(record)),
+            // The machine and the journal's rules disagree: a defect. Nothing more is written, and the run holds.
+            Err(illegal) => {
+                self.out.retain(|effect| !matches!(effect, Effect::Act { .. }));
+                self.hold(None, format!("internal error: {illegal}"));
+            }
+        }
+    }
+
+    fn emit(&mut self, now: Timestamp, kind: EventKind) {
+        let event = Event {
+            seq: self.next_event,
+            at: now,
+            elapsed_ms: millis(now, self.began),
+            run: self.run.clone(),
+            kind,
+        };
+        self.next_event += 1;
+        self.out.push(Effect::Emit(event));
+    }
+}
+
+fn millis(now: Timestamp, since: Timestamp) -> u64 {
+    u64::try_from(now.duration_since(since).as_millis()).unwrap_or(0)
+}
+
+fn signed(duration: Duration) -> jiff::SignedDuration {
+    jiff::SignedDuration::try_from(duration).unwrap_or(jiff::SignedDuration::MAX)
+}

@@ -1,0 +1,241 @@
+//! What happened, taken in.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Input, Look, Machine, Phase, SYNC_LIMIT, TICK, signed};
+use crate::event::{EventKind, RunOutcome};
+use crate::inventory::ClusterIdentity;
+use crate::journal::{Entry, WriteAnswer};
+use crate::ledger::Notice;
+use crate::model::{ObjectName, WorkloadRef};
+use crate::plan::Action;
+use crate::ports::{Answer, EvictionAnswer, PortError};
+use crate::view::{Change, ResourceKind};
+
+/// The longest pause between two tries of a write that failed for a passing reason.
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
+
+impl Machine {
+    pub(super) fn take_in(&mut self, now: Timestamp, input: Input) {
+        match input {
+            Input::Changes(changes) => self.changes(now, changes),
+            Input::ContactLost(error) => {
+                let message = format!("contact lost, trying again: {error}");
+                if self.contact_error.as_ref() != Some(&message) {
+                    self.emit(now, EventKind::Warning { message: message.clone() });
+                }
+                self.contact_error = Some(message);
+            }
+            Input::Azure(look) => self.looked(now, look),
+            Input::Identity(identity) => self.identity(now, identity),
+            Input::Answered { id, answer, retry_after } => self.answered(now, id, answer, retry_after),
+            Input::Gate(answer) => self.gate(answer),
+            Input::Tick => {}
+            Input::Stop => {
+                self.stops += 1;
+                let stopping = matches!(self.phase, Phase::Ending(_));
+                if !stopping {
+                    self.phase = Phase::Ending(RunOutcome::Aborted);
+                }
+                if self.stops == 1 {
+                    let message = "stopping: writes in hand are answered first; ask again to stop at once";
+                    self.emit(now, EventKind::Warning { message: message.into() });
+                }
+            }
+        }
+    }
+
+    fn changes(&mut self, now: Timestamp, changes: Vec<Change>) {
+        self.contact_error = None;
+        let mut touched = BTreeSet::new();
+        for change in changes {
+            if let Change::Listed { kind, .. } = &change {
+                self.listed.insert(*kind);
+            }
+            touched.extend(self.view.apply(change));
+        }
+        // Before the first lists are complete a Service looks empty because nobody has counted yet.
+        self.noted.extend(touched);
+        if self.listed.len() == ResourceKind::ALL.len() {
+            for service in std::mem::take(&mut self.noted) {
+                self.note(now, &service);
+            }
+        }
+    }
+
+    /// Enters a Service's ready endpoints into the ledger.
+    fn note(&mut self, now: Timestamp, name: &ObjectName) {
+        let Some(service) = self.view.service(name) else { return self.ledger.forget(name, now) };
+        if service.publishes_unready {
+            return;
+        }
+        let ready = self.view.ready_endpoints(name);
+        let accepted = self.plan.accepted_gaps.contains(name);
+        let cause = if ready == 0 { self.under_way(name) } else { String::new() };
+        match self.ledger.note(name, ready, now, accepted, || cause) {
+            Some(Notice::Opened(gap)) => self.emit(now, EventKind::GapOpened { gap }),
+            Some(Notice::Closed(gap)) => self.emit(now, EventKind::GapClosed { gap }),
+            None => {}
+        }
+    }
+
+    fn under_way(&self, service: &ObjectName) -> String {
+        match &self.phase {
+            Phase::Running(stage) | Phase::Asking { stage, .. } | Phase::Proving(stage) => {
+                self.cause(*stage, service)
+            }
+            Phase::Syncing | Phase::Ending(_) | Phase::Ended => "no stage was under way".to_owned(),
+        }
+    }
+
+    /// What was going on: the stage, and the moves begun of workloads behind the Service.
+    fn cause(&self, number: u32, service: &ObjectName) -> String {
+        let Some(stage) = self.stage(number) else { return String::new() };
+        let behind = |workload: &WorkloadRef| {
+            let template = self.view.workload(workload).map(|w| &w.template.labels);
+            let service = self.view.service(service);
+            template
+                .zip(service)
+                .is_some_and(|(labels, service)| service.selects(workload.name.namespace(), labels))
+        };
+        let moving: Vec<String> = stage
+            .steps()
+            .filter(|step| self.state.writes(&step.id) > 0 && self.state.outcome(&step.id).is_none())
+            .filter_map(|step| match &step.action {
+                Action::Move { workload, .. } if behind(workload) => Some(workload.to_string()),
+                _ => None,
+            })
+            .collect();
+        let who = if moving.is_empty() { String::new() } else { format!(", moving {}", moving.join(", ")) };
+        format!("stage {number} ({}){who}", stage.title)
+    }
+
+    fn looked(&mut self, now: Timestamp, look: Result<Look, PortError>) {
+        self.looking = false;
+        match look {
+            Ok(look) => {
+                self.look_at = Some(now + look.view.look_again);
+                self.azure = Some(look.view);
+                self.operations.extend(look.operations);
+            }
+            Err(error) if error.is_retryable() => {
+                self.look_at = Some(now + error.retry_after.unwrap_or(TICK).max(TICK));
+                self.emit(
+                    now,
+                    EventKind::Warning { message: format!("looking at Azure failed, trying again: {error}") },
+                );
+            }
+            Err(error) => self.hold(None, format!("looking at Azure failed: {error}")),
+        }
+    }
+
+    fn identity(&mut self, now: Timestamp, identity: Result<ClusterIdentity, PortError>) {
+        let Phase::Proving(stage) = self.phase else { return };
+        match identity {
+            Ok(identity) if identity.is_same_cluster(&self.plan.cluster) && !identity.contradicts() => {
+                self.proving_since = None;
+                self.emit(now, EventKind::IdentityProven { stage });
+                self.start_stage(now, stage);
+            }
+            Ok(identity) => {
+                let why = identity.difference(&self.plan.cluster);
+                self.phase = Phase::Ending(RunOutcome::IdentityLost { why });
+            }
+            Err(error) if error.is_retryable() => {
+                let message = format!("the identity could not be read, trying again: {error}");
+                self.emit(now, EventKind::Warning { message });
+                self.prove_at = Some(now + error.retry_after.unwrap_or(TICK).max(TICK));
+                if now.duration_since(*self.proving_since.get_or_insert(now)) > signed(SYNC_LIMIT) {
+                    let waited = crate::span::show(SYNC_LIMIT);
+                    self.hold(None, format!("the identity could not be read for {waited}: {error}"));
+                }
+            }
+            Err(error) => {
+                self.phase =
+                    Phase::Ending(RunOutcome::IdentityLost { why: format!("it could not be read: {error}") });
+            }
+        }
+    }
+
+    fn start_stage(&mut self, now: Timestamp, number: u32) {
+        if self.state.stage_started(number).is_none() {
+            self.record(now, Entry::StageStarted { stage: number });
+        }
+        let title = self.stage(number).map(|stage| stage.title.clone()).unwrap_or_default();
+        self.emit(now, EventKind::StageStarted { stage: number, title });
+        self.phase = Phase::Running(number);
+        self.steps.clear();
+        self.moving_total = 0;
+        self.look_at = Some(now);
+    }
+
+    fn answered(&mut self, now: Timestamp, id: u64, answer: WriteAnswer, retry_after: Option<Duration>) {
+        let Some((step, write)) = self.in_flight.remove(&id) else { return };
+        let (text, ok) = describe(&answer);
+        self.record(now, Entry::Answered { id, answer: answer.clone() });
+        self.emit(
+            now,
+            EventKind::WriteAnswered { step: step.clone(), what: write.to_string(), answer: text, ok },
+        );
+        let backoff = self.steps.get_mut(&step).map(|memory| {
+            memory.failures = if ok { 0 } else { memory.failures + 1 };
+            let doubled = Duration::from_secs(1 << memory.failures.min(6));
+            retry_after.unwrap_or(doubled).clamp(Duration::from_secs(1), MAX_BACKOFF)
+        });
+        match answer {
+            WriteAnswer::Done | WriteAnswer::Accepted { .. } => {
+                self.acked.insert(write, now);
+                self.look_at = Some(now);
+            }
+            WriteAnswer::Eviction { eviction: EvictionAnswer::Accepted | EvictionAnswer::Gone } => {
+                self.acked.insert(write, now);
+            }
+            WriteAnswer::Eviction { eviction: EvictionAnswer::Misconfigured { message } } => {
+                self.hold(Some(&step), message);
+            }
+            WriteAnswer::Failed { message, retryable: false } => {
+                self.hold(Some(&step), format!("{write}: {message}"));
+            }
+            // Whatever an unanswered write did shows at the next look; until then it is not sent again.
+            WriteAnswer::Eviction { eviction: EvictionAnswer::Refused { .. } }
+            | WriteAnswer::Failed { retryable: true, .. }
+            | WriteAnswer::Unknown { .. } => {
+                self.look_at = Some(now);
+                if let (Some(memory), Some(backoff)) = (self.steps.get_mut(&step), backoff) {
+                    memory.not_before = Some(now + backoff);
+                }
+            }
+        }
+    }
+
+    fn gate(&mut self, answer: Answer) {
+        let Phase::Asking { stage, question } = &self.phase else { return };
+        self.phase = match answer {
+            Answer::Continue => {
+                let stage = *stage;
+                self.ledger.accept_open_gaps();
+                Phase::Running(stage)
+            }
+            Answer::Pause => Phase::Ending(RunOutcome::Paused { question: question.clone() }),
+        };
+    }
+}
+
+/// An answer in a few words, and whether it is a good one.
+fn describe(answer: &WriteAnswer) -> (String, bool) {
+    match answer {
+        WriteAnswer::Done => ("done".into(), true),
+        WriteAnswer::Accepted { .. } => ("accepted by Azure".into(), true),
+        WriteAnswer::Eviction { eviction } => match eviction {
+            EvictionAnswer::Accepted => ("accepted".into(), true),
+            EvictionAnswer::Gone => ("already gone".into(), true),
+            EvictionAnswer::Refused { message, .. } => (format!("refused: {message}"), false),
+            EvictionAnswer::Misconfigured { message } => (format!("impossible: {message}"), false),
+        },
+        WriteAnswer::Failed { message, .. } => (format!("failed: {message}"), false),
+        WriteAnswer::Unknown { message } => (format!("no answer, will be observed: {message}"), false),
+    }
+}
