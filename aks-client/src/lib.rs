@@ -49,6 +49,9 @@
 //! # }
 //! ```
 
+// A whole cluster in one `json!` literal.
+#![cfg_attr(test, recursion_limit = "256")]
+
 mod body;
 mod client;
 mod error;

@@ -43,10 +43,12 @@ mod tests {
 
     use super::*;
 
+    type Header = (&'static str, &'static str);
+
     #[test]
     fn every_form_of_the_header_is_read_and_nonsense_is_no_hint() {
         let date = ("date", "Tue, 24 Nov 2026 08:00:00 GMT");
-        let table: &[(&str, &[(&str, &str)], Option<u64>)] = &[
+        let table: &[(&str, &[Header], Option<u64>)] = &[
             ("seconds", &[("retry-after", "15")], Some(15_000)),
             ("zero", &[("retry-after", "0")], Some(0)),
             ("blanks around", &[("retry-after", " 7 ")], Some(7_000)),

@@ -10,9 +10,10 @@ fn spec() -> MirrorSpec {
 }
 
 fn pool(properties: Value) -> AgentPool {
-    AgentPool::from_value(json!({"id": "/x", "name": "user1", "type": "Microsoft.ContainerService/x",
-        "systemData": {}, "properties": properties}))
-    .unwrap()
+    let mut raw =
+        json!({"id": "/x", "name": "user1", "type": "Microsoft.ContainerService/x", "systemData": {}});
+    raw["properties"] = properties;
+    AgentPool::from_value(raw).unwrap()
 }
 
 fn mirrored(properties: Value) -> Value {
