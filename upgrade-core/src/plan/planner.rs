@@ -79,3 +79,221 @@ fn accepted_gaps(policy: &Policy, view: &View) -> Vec<ObjectName> {
     services.dedup();
     services
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::tests_support::{inventory, pod};
+    use crate::model::{BudgetLimit, IntOrPercent, KubeVersion, PoolMode};
+    use crate::plan::{Action, Basis, Route};
+    use crate::policy::Policy;
+
+    fn titles(plan: &Plan) -> Vec<String> {
+        plan.stages.iter().map(|stage| stage.title.clone()).collect()
+    }
+
+    fn request(text: &str) -> VersionRequest {
+        text.parse().unwrap()
+    }
+
+    fn blocking(inventory: &Inventory, policy: &Policy, to: &str) -> Vec<String> {
+        match plan(inventory, policy, request(to)) {
+            Err(PlanError::Blocked(findings)) => {
+                findings.iter().filter(|f| f.blocks()).map(|f| format!("{} {}", f.code, f.object)).collect()
+            }
+            other => panic!("not blocked: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_ten_steps_come_in_order_for_each_pool_and_the_system_pool_goes_first() {
+        let plan = plan(&inventory(), &Policy::default(), request("1.35")).unwrap();
+        assert_eq!(plan.target, KubeVersion::new(1, 35, 3));
+        assert_eq!(
+            titles(&plan),
+            [
+                "upgrade the control plane",
+                "system: add buffer systembf",
+                "system: move onto systembf: cordon system",
+                "system: move onto systembf: drain system",
+                "system: upgrade its nodes",
+                "system: move back from systembf: cordon systembf",
+                "system: move back from systembf: drain systembf",
+                "system: delete buffer systembf",
+                "user: add buffer userbf",
+                "user: move onto userbf: cordon user",
+                "user: move onto userbf",
+                "user: move onto userbf: drain user",
+                "user: upgrade its nodes",
+                "user: move back from userbf: cordon userbf",
+                "user: move back from userbf",
+                "user: move back from userbf: drain userbf",
+                "user: delete buffer userbf",
+            ]
+        );
+        let moves: Vec<_> =
+            plan.steps().filter(|s| matches!(s.action, Action::Move { route: Route::Restart, .. })).collect();
+        assert_eq!(moves.len(), 2, "out and back, one restart each");
+    }
+
+    #[test]
+    fn equal_arguments_give_equal_bytes_and_any_difference_another_hash() {
+        let make = |policy: &Policy| plan(&inventory(), policy, request("1.35")).unwrap();
+        let (a, b) = (make(&Policy::default()), make(&Policy::default()));
+        assert_eq!(serde_json::to_vec(&a).unwrap(), serde_json::to_vec(&b).unwrap());
+        assert_ne!(a.hash(), make(&Policy { max_concurrent_moves: 3, ..Policy::default() }).hash());
+        let back: Plan = serde_json::from_slice(&serde_json::to_vec(&a).unwrap()).unwrap();
+        assert_eq!(back, a, "a plan survives its file");
+    }
+
+    #[test]
+    fn a_cluster_at_its_target_needs_nothing_and_a_lagging_pool_only_its_own_round() {
+        let mut inventory = inventory();
+        inventory.cluster.version = KubeVersion::new(1, 35, 3);
+        for pool in &mut inventory.pools {
+            pool.version = KubeVersion::new(1, 35, 3);
+        }
+        assert!(plan(&inventory, &Policy::default(), request("1.35")).unwrap().is_empty());
+        inventory.pools[1].version = KubeVersion::new(1, 34, 2);
+        let plan = plan(&inventory, &Policy::default(), request("1.35")).unwrap();
+        assert_eq!(titles(&plan)[0], "user: add buffer userbf");
+    }
+
+    #[test]
+    fn what_azure_does_not_offer_is_refused_with_the_offers() {
+        for (to, code) in
+            [("1.35.2", "VER-001"), ("1.37", "VER-001"), ("1.33", "VER-001"), ("1.36", "VER-001")]
+        {
+            assert_eq!(blocking(&inventory(), &Policy::default(), to), [format!("{code} shop")], "{to}");
+        }
+        // A preview is taken only when it is asked for by its full version, and two minors at once are refused.
+        assert_eq!(blocking(&inventory(), &Policy::default(), "1.36.0"), ["VER-002 shop"]);
+    }
+
+    #[test]
+    fn a_pool_without_nodes_is_upgraded_in_place() {
+        let mut inventory = inventory();
+        inventory.nodes.retain(|node| node.name.as_str() == "s0");
+        inventory.pods.clear();
+        inventory.pools[1].count = 0;
+        let plan = plan(&inventory, &Policy::default(), request("1.35")).unwrap();
+        assert_eq!(titles(&plan).last().unwrap(), "user: upgrade its nodes");
+    }
+
+    #[test]
+    fn a_gap_must_be_accepted_by_name() {
+        let mut inventory = inventory();
+        let web = &mut inventory.workloads[0];
+        web.replicas = 1;
+        web.strategy = crate::model::Strategy::Recreate;
+        inventory.pods.truncate(1);
+        assert_eq!(blocking(&inventory, &Policy::default(), "1.35"), ["MOV-001 shop/web"]);
+        let policy = Policy { allow_gap: ["shop/web".parse().unwrap()].into(), ..Policy::default() };
+        let plan = plan(&inventory, &policy, request("1.35")).unwrap();
+        assert_eq!(plan.accepted_gaps, ["shop/web".parse().unwrap()]);
+    }
+
+    #[test]
+    fn bare_pods_pinned_pods_and_two_writers_block() {
+        let mut case = inventory();
+        case.pods[0].owner = None;
+        assert_eq!(blocking(&case, &Policy::default(), "1.35"), ["MOV-002 shop/web-1-a"]);
+        let mut case = inventory();
+        for pod in &mut case.pods {
+            pod.rules.node_selector.insert("agentpool".into(), "user".into());
+        }
+        assert_eq!(blocking(&case, &Policy::default(), "1.35"), ["MOV-003 shop/web"]);
+        let mut case = inventory();
+        case.rancher.ownership = crate::inventory::Ownership::Managed;
+        assert_eq!(blocking(&case, &Policy::default(), "1.35"), ["RAN-001 shop"]);
+        let mut case = inventory();
+        case.pools[1].mode = PoolMode::Other("Gateway".into());
+        assert_eq!(blocking(&case, &Policy::default(), "1.35"), ["AZR-014 user"]);
+    }
+
+    #[test]
+    fn budgets_that_can_never_be_satisfied_are_named() {
+        use crate::model::tests_support::budget;
+        let one = |limit| {
+            let mut case = inventory();
+            case.budgets = vec![budget("shop/web", limit, 2, 2)];
+            case
+        };
+        // A restart does not ask the budget: information, not a block.
+        let strict = one(BudgetLimit::MinAvailable(IntOrPercent::Int(2)));
+        let made = plan(&strict, &Policy::default(), request("1.35")).unwrap();
+        assert!(made.findings.iter().any(|f| f.code == "PDB-004"));
+        // Evictions do.
+        let mut paused = strict;
+        paused.workloads[0].paused = true;
+        assert_eq!(blocking(&paused, &Policy::default(), "1.35"), ["PDB-002 shop/web"]);
+        let zero = one(BudgetLimit::MaxUnavailable(IntOrPercent::Int(0)));
+        assert_eq!(blocking(&zero, &Policy::default(), "1.35"), ["PDB-003 shop/web"]);
+        let mut two = one(BudgetLimit::MinAvailable(IntOrPercent::Int(1)));
+        two.budgets.push(budget("shop/other", BudgetLimit::MinAvailable(IntOrPercent::Int(1)), 2, 1));
+        two.workloads[0].paused = true;
+        assert_eq!(blocking(&two, &Policy::default(), "1.35"), ["PDB-001 shop/web"]);
+    }
+
+    #[test]
+    fn an_acceptance_counts_until_its_last_day_and_only_for_its_object() {
+        let mut case = inventory();
+        case.budgets = vec![crate::model::tests_support::budget(
+            "shop/web",
+            BudgetLimit::MaxUnavailable(IntOrPercent::Int(0)),
+            2,
+            2,
+        )];
+        let accepting = |object: &str, until: Option<&str>| Policy {
+            accept: vec![crate::policy::Acceptance {
+                code: "PDB-003".into(),
+                object: object.into(),
+                reason: "agreed".into(),
+                until: until.map(|day| day.parse().unwrap()),
+            }],
+            ..Policy::default()
+        };
+        assert!(plan(&case, &accepting("shop/web", None), request("1.35")).is_ok());
+        assert!(plan(&case, &accepting("shop/web", Some("2026-11-24")), request("1.35")).is_ok());
+        assert!(plan(&case, &accepting("shop/web", Some("2026-11-23")), request("1.35")).is_err());
+        assert!(plan(&case, &accepting("shop/api", None), request("1.35")).is_err());
+    }
+
+    #[test]
+    fn what_was_not_seen_is_never_a_pass() {
+        let mut case = inventory();
+        case.unseen
+            .push(crate::inventory::Unseen { what: "poddisruptionbudgets".into(), why: "forbidden".into() });
+        assert_eq!(blocking(&case, &Policy::default(), "1.35"), ["INV-001 poddisruptionbudgets"]);
+    }
+
+    #[test]
+    fn a_changed_cluster_is_named_fact_by_fact_and_a_new_pod_is_no_change() {
+        let policy = Policy::default();
+        let before = Basis::of(&inventory(), &policy);
+        let mut now = inventory();
+        now.pods.push(pod("shop/web-1-c", "u0"));
+        assert_eq!(before.drift(&Basis::of(&now, &policy)), []);
+        now.pools[1].count = 7;
+        now.workloads[0].paused = true;
+        let drift: Vec<String> =
+            before.drift(&Basis::of(&now, &policy)).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            drift,
+            [
+                "Deployment shop/web: was moves by restart, is moves by eviction",
+                "pool user: was User, 2 nodes, Standard_D4s_v5 at 1.34.2, is User, 7 nodes, Standard_D4s_v5 at 1.34.2",
+            ]
+        );
+    }
+
+    #[test]
+    fn strategies_that_are_not_built_are_refused_by_name() {
+        let policy = Policy { strategy: UpgradeStrategy::InPlace, ..Policy::default() };
+        let error = plan(&inventory(), &policy, request("1.35")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "policy `strategy = in-place` is not supported by this version; use `buffer`"
+        );
+    }
+}
