@@ -6,5 +6,7 @@
 
 mod allowance;
 mod engine;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use engine::{MoveCase, OpenMove, leftovers, next, restart_id};

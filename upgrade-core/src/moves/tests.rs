@@ -1,0 +1,220 @@
+//! What the move engine must never do, over random clusters.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::{MoveCase, OpenMove, leftovers, next, restart_id};
+use crate::journal::Write;
+use crate::model::tests_support::{budget, deployment, node, pod, replica_set, service, slice};
+use crate::model::{BudgetLimit, IntOrPercent, PoolName, RunId, StepId, Uid, WorkloadRef};
+use crate::plan::Route;
+use crate::run::Verdict;
+use crate::view::{Change, Object, View};
+
+/// A Deployment `shop/web` with one pod per entry: on a doomed node or not, healthy or not.
+fn cluster(pods: &[(bool, bool)], desired: Option<u32>) -> View {
+    let mut view = View::default();
+    let mut put = |object| view.apply(Change::Applied(object));
+    put(Object::Node(node("old", "user")));
+    put(Object::Node(node("new", "userbf")));
+    let replicas = u32::try_from(pods.len()).unwrap();
+    put(Object::Workload(deployment(replicas, "0", "1")));
+    put(Object::Workload(replica_set(replicas)));
+    put(Object::Service(service("shop/web")));
+    let mut ready = Vec::new();
+    for (index, (doomed, healthy)) in pods.iter().enumerate() {
+        let name = format!("shop/web-1-{index}");
+        let mut pod = pod(&name, if *doomed { "old" } else { "new" });
+        pod.ready = *healthy;
+        put(Object::Pod(pod));
+        if *healthy {
+            ready.push(name);
+        }
+    }
+    put(Object::Slice(slice("shop/web", &ready.iter().map(String::as_str).collect::<Vec<_>>())));
+    if let Some(desired) = desired {
+        let limit = BudgetLimit::MinAvailable(IntOrPercent::Int(desired));
+        put(Object::Budget(budget("shop/web", limit, u32::try_from(ready.len()).unwrap(), desired)));
+    }
+    view
+}
+
+struct Fixture {
+    run: RunId,
+    step: StepId,
+    workload: WorkloadRef,
+    off: PoolName,
+    leaving: BTreeSet<Uid>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self {
+            run: RunId::new("r").unwrap(),
+            step: StepId::new("1.1.1").unwrap(),
+            workload: deployment(1, "0", "1").reference,
+            off: PoolName::new("user").unwrap(),
+            leaving: BTreeSet::new(),
+        }
+    }
+
+    fn case<'a>(&'a self, view: &'a View) -> MoveCase<'a> {
+        let (now, job_wait) = (Timestamp::UNIX_EPOCH, Duration::from_secs(60));
+        MoveCase { view, run: &self.run, now, leaving: &self.leaving, slots: 10, job_wait }
+    }
+
+    fn open(&self, route: Route) -> OpenMove<'_> {
+        OpenMove {
+            step: &self.step,
+            workload: &self.workload,
+            off: &self.off,
+            route,
+            begun: false,
+            restart_seen: false,
+            since: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn one(&self, view: &View, route: Route) -> Verdict {
+        next(&self.case(view), &[self.open(route)]).remove(0)
+    }
+}
+
+#[test]
+fn a_restart_waits_for_strength_is_asked_for_once_and_ends_with_the_last_old_pod() {
+    let fixture = Fixture::new();
+    let mut view = cluster(&[(true, true), (true, true)], None);
+    assert!(
+        matches!(fixture.one(&view, Route::Restart), Verdict::Write(w) if matches!(w[0], Write::Restart { .. }))
+    );
+    let mut rolling = deployment(2, "1", "0");
+    rolling.template.restart_id = Some(restart_id(&fixture.run, &fixture.step));
+    rolling.status.updated = 1;
+    view.apply(Change::Applied(Object::Workload(rolling.clone())));
+    assert_eq!(
+        fixture.one(&view, Route::Restart),
+        Verdict::Wait("Deployment shop/web: 1 of 2 pods new, 2 available".into())
+    );
+    // Complete by its status, but the old pods still end on the doomed node.
+    rolling.status.updated = 2;
+    view.apply(Change::Applied(Object::Workload(rolling)));
+    for name in ["shop/web-1-0", "shop/web-1-1"] {
+        let mut old = pod(name, "old");
+        (old.terminating, old.ready) = (true, false);
+        view.apply(Change::Applied(Object::Pod(old)));
+    }
+    assert_eq!(fixture.one(&view, Route::Restart), Verdict::Wait("pod shop/web-1-0 to end".into()));
+    for name in ["shop/web-1-0", "shop/web-1-1"] {
+        view.apply(Change::Deleted { kind: crate::view::ResourceKind::Pod, name: name.into() });
+    }
+    let mut open = fixture.open(Route::Restart);
+    open.begun = true;
+    assert!(matches!(next(&fixture.case(&view), &[open]).remove(0), Verdict::Done(_)));
+}
+
+#[test]
+fn a_workload_that_is_not_at_strength_is_not_restarted() {
+    let fixture = Fixture::new();
+    let mut view = cluster(&[(true, true), (true, false)], None);
+    let mut weak = deployment(2, "1", "0");
+    weak.status.available = 1;
+    view.apply(Change::Applied(Object::Workload(weak)));
+    assert!(
+        matches!(fixture.one(&view, Route::Restart), Verdict::Wait(why) if why.contains("1 of 2 pods available"))
+    );
+}
+
+#[test]
+fn a_restart_that_somebody_took_out_of_the_template_becomes_evictions() {
+    let fixture = Fixture::new();
+    let view = cluster(&[(true, true), (false, true)], None);
+    let mut open = fixture.open(Route::Restart);
+    (open.begun, open.restart_seen) = (true, true);
+    let verdict = next(&fixture.case(&view), &[open]).remove(0);
+    assert!(matches!(verdict, Verdict::Write(w) if matches!(w[0], Write::Evict { .. })));
+}
+
+#[test]
+fn the_last_ready_endpoint_stays_unless_its_gap_is_accepted() {
+    let fixture = Fixture::new();
+    let view = cluster(&[(true, true)], None);
+    let Verdict::Wait(why) = fixture.one(&view, Route::Evict) else { panic!("evicted") };
+    assert_eq!(why, "pod shop/web-1-0 is the last ready endpoint of Service shop/web");
+    assert!(matches!(fixture.one(&view, Route::Gap), Verdict::Write(_)));
+}
+
+#[test]
+fn a_job_gets_its_time_first() {
+    let fixture = Fixture::new();
+    let view = cluster(&[(true, true), (false, true)], None);
+    let mut case = fixture.case(&view);
+    let waiting = next(&case, &[fixture.open(Route::WaitThenEvict)]).remove(0);
+    assert_eq!(waiting, Verdict::Patience("Deployment shop/web to end by itself, 1m more at most".into()));
+    case.now = Timestamp::from_second(60).unwrap();
+    assert!(matches!(next(&case, &[fixture.open(Route::WaitThenEvict)]).remove(0), Verdict::Write(_)));
+}
+
+#[test]
+fn two_budgets_on_a_pod_are_named_and_never_hammered() {
+    let fixture = Fixture::new();
+    let mut view = cluster(&[(true, true), (true, true), (false, true)], Some(1));
+    let second = budget("shop/other", BudgetLimit::MinAvailable(IntOrPercent::Int(1)), 3, 1);
+    view.apply(Change::Applied(Object::Budget(second)));
+    assert!(matches!(fixture.one(&view, Route::Evict), Verdict::Fail(why) if why.contains("two budgets")));
+}
+
+#[test]
+fn a_bare_pod_that_appeared_later_is_waited_for_and_never_evicted() {
+    let fixture = Fixture::new();
+    let mut view = cluster(&[], None);
+    let mut bare = pod("shop/bare", "old");
+    bare.owner = None;
+    view.apply(Change::Applied(Object::Pod(bare)));
+    let verdict = leftovers(&fixture.case(&view), &fixture.off, Timestamp::UNIX_EPOCH);
+    assert!(matches!(verdict, Verdict::Wait(why) if why.starts_with("bare pod shop/bare")));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    /// Whatever the cluster looks like and whatever is already leaving: no budget is overdrawn, no Service loses its last
+    /// ready endpoint, only pods on doomed nodes are evicted, and no more moves begin than there are slots.
+    #[test]
+    fn evictions_respect_budgets_endpoints_nodes_and_slots(
+        pods in prop::collection::vec((any::<bool>(), any::<bool>()), 1..8),
+        desired in prop::option::of(0_u32..6),
+        leaving in prop::collection::vec(any::<bool>(), 8),
+        moves in 1_usize..5,
+        slots in 0_u32..4,
+    ) {
+        let mut fixture = Fixture::new();
+        let view = cluster(&pods, desired);
+        let by_uid: BTreeMap<Uid, _> = view.pods().map(|pod| (pod.uid.clone(), pod)).collect();
+        fixture.leaving = by_uid.keys().zip(&leaving).filter(|(_, gone)| **gone).map(|(uid, _)| uid.clone()).collect();
+        let mut case = fixture.case(&view);
+        case.slots = slots;
+        // Several moves over the same pods: what one takes, the others must not take again.
+        let open: Vec<OpenMove<'_>> = (0..moves).map(|_| fixture.open(Route::Evict)).collect();
+        let verdicts = next(&case, &open);
+        let evicted: BTreeSet<Uid> = verdicts
+            .iter()
+            .filter_map(|verdict| if let Verdict::Write(writes) = verdict { Some(writes) } else { None })
+            .flatten()
+            .map(|write| if let Write::Evict { uid, .. } = write { uid.clone() } else { panic!("not an eviction") })
+            .collect();
+        prop_assert!(u32::try_from(evicted.len()).unwrap() <= slots);
+        prop_assert!(evicted.iter().all(|uid| by_uid[uid].node.as_ref().unwrap().as_str() == "old"));
+        let gone = |uid: &Uid| evicted.contains(uid) || fixture.leaving.contains(uid);
+        let stay = by_uid.values().filter(|pod| pod.is_healthy() && !gone(&pod.uid)).count();
+        let healthy_evicted = evicted.iter().filter(|uid| by_uid[*uid].is_healthy()).count();
+        if healthy_evicted > 0 {
+            prop_assert!(stay > 0, "a Service lost its last endpoint");
+            if let Some(desired) = desired {
+                prop_assert!(stay >= desired as usize, "the budget was overdrawn");
+            }
+        }
+    }
+}
