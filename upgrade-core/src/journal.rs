@@ -512,13 +512,13 @@ mod tests {
     }
 
     /// Every kind of entry, about any stage or step, whether it makes sense or not.
-    fn entry(plan: Plan) -> impl Strategy<Value = Entry> {
+    fn entry(plan: &Plan) -> impl Strategy<Value = Entry> + use<> {
         let steps: Vec<StepId> = plan.steps().map(|step| step.id.clone()).take(6).collect();
         let step = prop::sample::select(steps);
         let finished = StepOutcome::Done { message: "m".into() };
         let write = Write::UpgradeControlPlane { to: KubeVersion::new(1, 35, 3) };
         prop_oneof![
-            1 => Just(header(&plan)),
+            1 => Just(header(plan)),
             2 => Just(Entry::Opened),
             4 => (1_u32..5).prop_map(|stage| Entry::StageStarted { stage }),
             4 => (1_u64..6, step.clone()).prop_map(move |(id, step)| Entry::Intent { id, step, write: write.clone() }),
@@ -547,7 +547,7 @@ mod tests {
         /// killed process leaves behind.
         #[test]
         fn a_journal_replays_to_what_was_recorded_and_so_does_every_prefix(
-            entries in prop::collection::vec(entry(sample_plan()), 0..60),
+            entries in prop::collection::vec(entry(&sample_plan()), 0..60),
         ) {
             let plan = sample_plan();
             let (state, records) = write_down([vec![header(&plan), Entry::Opened], entries].concat());
