@@ -273,12 +273,12 @@ pub(crate) fn classify(answer: Answer, create_only: bool, retry_after: Option<Du
     let answer = Box::new(answer);
     match status {
         401 => Error::Unauthorized { answer },
-        403 if !busy => Error::Forbidden { missing, answer },
+        403 => Error::Forbidden { missing, answer },
         404 | 410 => Error::NotFound { answer },
         412 if create_only => Error::AlreadyExists { answer },
         412 => Error::EtagMismatch { answer },
         400 | 409 if etag => Error::EtagMismatch { answer },
-        400 | 403 | 409 | 429 if busy => Error::Conflict { answer },
+        400 | 409 | 429 if busy => Error::Conflict { answer },
         429 => Error::Throttled { retry_after, answer },
         400 | 409 if not_allowed => Error::NotAllowed { answer },
         409 if answer.error.code.as_deref() == Some("Conflict") => Error::Conflict { answer },

@@ -252,6 +252,21 @@ async fn waiting_survives_a_passing_outage() {
 }
 
 #[tokio::test]
+async fn an_outage_that_passed_does_not_count_against_the_next() {
+    let arm = Arm::start().await;
+    for _ in 0..2 {
+        for _ in 0..(20 * 5) {
+            arm.status("/op/1", answer(503, &json!({}))).await;
+        }
+        arm.status("/op/1", ok(&json!({"status": "InProgress"}))).await;
+    }
+    arm.status("/op/1", ok(&json!({"status": "Canceled"}))).await;
+    arm.once("GET", &pool_path("user1"), ok(&pool("user1", "Canceled", "1.34.6"))).await;
+    let outcome = arm.client.wait(&upgrade(&arm), |_| {}).await.unwrap();
+    assert_eq!(outcome, Outcome::Canceled { error: ServiceError::default() });
+}
+
+#[tokio::test]
 async fn waiting_ends_on_a_lasting_refusal_and_on_a_lasting_outage() {
     let arm = Arm::start().await;
     arm.status("/op/1", answer(403, &json!({"error": {"code": "AuthorizationFailed"}}))).await;

@@ -167,6 +167,8 @@ async fn the_authority_of_a_cluster_is_taken_from_its_kubeconfig() {
         STANDARD.encode(pem)
     );
     let body = json!({"kubeconfigs": [{"name": "clusterUser", "value": STANDARD.encode(yaml)}]});
+    // A POST, yet it changes nothing, so a passing failure is waited out.
+    arm.once("POST", &path, answer(503, &json!({}))).await;
     arm.once("POST", &path, ok(&body)).await;
     assert_eq!(arm.client.cluster_ca(&id()).await.unwrap().as_deref(), Some(pem));
 }
