@@ -1,0 +1,3 @@
+//! The command `aks-drover`.
+
+fn main() {}

@@ -1,0 +1,61 @@
+"""Upgrades AKS clusters with zero downtime, through Rancher and ARM.
+
+    import aks_drover as drover
+
+    cluster = drover.connect("drover.toml", "shop-acc")
+    plan = cluster.plan(to="1.36")
+    print(plan)
+    with cluster.apply(plan) as run:
+        for event in run:
+            print(event)
+    report = run.result()
+"""
+
+from . import errors, events, model
+from ._native import __version__
+from .cluster import Cluster, connect
+from .errors import (
+    Aborted,
+    Blocked,
+    ConfigError,
+    DroverError,
+    IdentityError,
+    IdentityLost,
+    Paused,
+    RemoteError,
+    RunNotDone,
+    StalePlan,
+    UpgradeFailed,
+)
+from .model import Finding, Forecast, Identity, Question, Report
+from .plan import Inventory, Plan
+from .run import Gate, Run
+
+__all__ = [
+    "Aborted",
+    "Blocked",
+    "Cluster",
+    "ConfigError",
+    "DroverError",
+    "Finding",
+    "Forecast",
+    "Gate",
+    "Identity",
+    "IdentityError",
+    "IdentityLost",
+    "Inventory",
+    "Paused",
+    "Plan",
+    "Question",
+    "RemoteError",
+    "Report",
+    "Run",
+    "RunNotDone",
+    "StalePlan",
+    "UpgradeFailed",
+    "__version__",
+    "connect",
+    "errors",
+    "events",
+    "model",
+]

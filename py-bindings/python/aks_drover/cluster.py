@@ -1,0 +1,84 @@
+"""A cluster whose identity is proven: the way to everything else."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+from . import _native
+from ._decode import from_json, list_from_json
+from .model import Finding, Identity
+from .plan import Inventory, Plan
+from .run import Gate, Run, checked
+
+
+def connect(config: str | os.PathLike[str], name: str) -> Cluster:
+    """Connect to a cluster of a `drover.toml` and prove that Rancher, Azure and Kubernetes mean the same one.
+
+    Reads only; nothing ambient (kubeconfig, `az` login) counts, unless the file names it. Raises `ConfigError` before
+    anything is contacted, `IdentityError` if the proof fails, and `RemoteError` if a service does not answer.
+    """
+    return Cluster(_native.connect(config, name))
+
+
+class Cluster:
+    """A cluster whose identity is proven. Made by `connect`."""
+
+    def __init__(self, native: _native.Cluster) -> None:
+        """Come from `connect`."""
+        self._native = native
+
+    @property
+    def name(self) -> str:
+        """The name in `drover.toml`."""
+        return self._native.name
+
+    @functools.cached_property
+    def identity(self) -> Identity:
+        """The names that Rancher, Azure and Kubernetes have for it, with the proof."""
+        return from_json(Identity, self._native.identity)
+
+    def inventory(self) -> Inventory:
+        """Read everything that a plan rests on."""
+        return Inventory(self._native.inventory())
+
+    def check(self, *, to: str) -> list[Finding]:
+        """Read the cluster and say what stands in the way of the version `to`; what blocks comes first. Never writes.
+
+        `to` is `1.36`, the newest patch that Azure offers, or `1.36.2`.
+        """
+        return list_from_json(Finding, self._native.check(to))
+
+    def plan(self, *, to: str) -> Plan:
+        """Read the cluster, check it, and plan the upgrade to the version `to`. Never writes.
+
+        Raises `Blocked`, with every finding, if something stands in the way.
+        """
+        return Plan(self._native.plan(to))
+
+    def apply(self, plan: Plan, *, gate: Gate | None = None, journal: str | os.PathLike[str] = "./journal") -> Run:
+        """Begin to execute a plan.
+
+        Raises `StalePlan` or `IdentityError`, and changes nothing, if the cluster is not as it was when the plan was made.
+        The run works in the background from now on; see `Run` for how to follow and to stop it.
+
+        `gate` is asked what only a person can answer: it takes a `Question` and returns `True` to go on or `False` to pause
+        the run. It is called on another thread and may take its time. Without a gate every question pauses the run.
+        """
+        return Run(self._native.apply(plan._native, journal, checked(gate)))
+
+    def resume(
+        self,
+        run: str | os.PathLike[str],
+        *,
+        gate: Gate | None = None,
+        journal: str | os.PathLike[str] = "./journal",
+    ) -> Run:
+        """Go on with a run that was paused, aborted, held or killed.
+
+        `run` is the run's id, looked up in the directory `journal`, or the path of its journal file.
+        """
+        return Run(self._native.resume(run, journal, checked(gate)))
+
+    def __repr__(self) -> str:
+        return f"<Cluster {self.name}>"

@@ -1,0 +1,224 @@
+"""Plain data: what checks, plans and runs say. Frozen dataclasses, fit for `match` and `dataclasses.asdict`.
+
+Words from a fixed list (`severity`, `verdict`, `result`) are plain strings, so that a word of a newer Drover is kept as it is.
+Times are aware `datetime`s in UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ._decode import renamed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """One piece of evidence that Rancher's cluster is Azure's."""
+
+    what: str
+    """What was compared."""
+    verdict: str
+    """`agrees`, `contradicts` or `unavailable`."""
+    detail: str
+    """The values, for people."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """Which cluster this is, in the names of Rancher, Azure and Kubernetes, with the proof that they are one."""
+
+    name: str
+    """The name in `drover.toml`."""
+    rancher_id: str
+    """The id in Rancher, such as `c-m-abcd1234`."""
+    arm_id: str
+    """The id in Azure."""
+    kube_system: str
+    """The uid of the namespace `kube-system`, which lives as long as the cluster."""
+    evidence: tuple[Evidence, ...]
+    """Why the three are one cluster."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """A check's result about one object."""
+
+    severity: str
+    """`blocking`, `unknown` (the check could not see what it needs), `advisory` or `info`."""
+    code: str
+    """The check's code, such as `PDB-002`. Codes are never reused."""
+    object: str
+    """What it is about: `namespace/name`, a pool, or the cluster's name."""
+    message: str
+    """What is so."""
+    remedy: str
+    """What to do about it."""
+    accepted: str | None = None
+    """Why the policy accepts it, if it does."""
+
+    @property
+    def blocks(self) -> bool:
+        """Does it stop the upgrade? Unknown is not a pass."""
+        return self.accepted is None and self.severity in ("blocking", "unknown")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drift:
+    """A fact a plan rests on that has changed since."""
+
+    what: str
+    """Which fact."""
+    was: str | None
+    """What the plan rests on; `None` if it was not there."""
+    is_: str | None = renamed("is")
+    """What is so now; `None` if it is gone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """A question that only a person, or a policy outside the plan, can answer."""
+
+    id: str
+    """Names the question within the run."""
+    text: str
+    """The question."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One step of a plan. Executing it twice is harmless."""
+
+    id: str
+    """`<stage>.<lane>.<step>`."""
+    title: str
+    """What it ensures, for people."""
+    action: dict[str, Any]
+    """What it ensures, as data; `kind` says which kind of action."""
+    reversal: dict[str, Any]
+    """What becomes of its effect when the run ends: `kind` is `loan` or `forward`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lane:
+    """Steps that follow each other."""
+
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """A part of a plan that is finished before the next begins. Its lanes may run side by side."""
+
+    number: int
+    """Counted from 1."""
+    title: str
+    """What it does."""
+    lanes: tuple[Lane, ...]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Its steps, in order."""
+        return tuple(step for lane in self.lanes for step in lane.steps)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gap:
+    """A moment in which a Service had no ready endpoint."""
+
+    service: str
+    """`namespace/name`."""
+    begin: datetime
+    """When the last endpoint went."""
+    end: datetime | None
+    """When one came back; `None` while it lasts."""
+    cause: str
+    """What was going on."""
+    accepted: bool
+    """The plan accepts it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceRecord:
+    """What the ledger knows of one Service."""
+
+    service: str
+    """`namespace/name`."""
+    start: int
+    """Ready endpoints when the run began to watch it."""
+    fewest: int
+    """The fewest at any time."""
+    now: int
+    """Ready endpoints at the end."""
+    gaps: tuple[Gap, ...]
+    """Its gaps, oldest first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepOutcome:
+    """How a step ended well. A step that does not end well ends the run."""
+
+    result: str
+    """`done` or `already_so`."""
+    message: str
+    """What is so now."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOutcome:
+    """How a run ended. Which fields are there depends on `result`."""
+
+    result: str
+    """`done`, `held`, `paused`, `aborted` or `identity_lost`."""
+    step: str | None = None
+    """The step that failed (`held`)."""
+    title: str | None = None
+    """What that step was to ensure (`held`)."""
+    cause: str | None = None
+    """Why it failed (`held`)."""
+    question: Question | None = None
+    """What waits for a person (`paused`)."""
+    why: str | None = None
+    """What does not agree (`identity_lost`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageRecord:
+    """How long a stage took."""
+
+    number: int
+    """Its number."""
+    title: str
+    """Its title."""
+    duration_ms: int | None
+    """Milliseconds; `None` if it is not finished."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """How a run ended, with the proof."""
+
+    run: str
+    """The run."""
+    cluster: str
+    """The cluster's name."""
+    from_version: str = renamed("from")
+    """The version it started from."""
+    target: str
+    """The version to reach."""
+    outcome: RunOutcome
+    """How it ended."""
+    stages: tuple[StageRecord, ...]
+    """The stages that were begun."""
+    ledger: tuple[ServiceRecord, ...]
+    """Every Service's fewest ready endpoints and its gaps."""
+    holding: tuple[str, ...]
+    """What the run still holds, in words: cordoned nodes, a buffer."""
+    duration_ms: int
+    """Milliseconds of work, all processes of the run together."""
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Every gap of every Service; empty is the proof of zero downtime."""
+        return tuple(gap for record in self.ledger for gap in record.gaps)

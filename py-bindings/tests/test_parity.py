@@ -1,0 +1,71 @@
+"""The Python classes say the same as the Rust types they are read from.
+
+The two are written by hand, in two languages: a field added on one side and forgotten on the other would be lost in silence.
+"""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aks_drover import events, model
+
+CORE = Path(__file__).parents[2] / "upgrade-core" / "src"
+FIELD = re.compile(r"^\s+(?:pub )?(\w+): ", re.MULTILINE)
+
+
+def body(file: str, kind: str, name: str, indent: str = "") -> str:
+    """Find the text between the braces of a Rust type or variant."""
+    source = (CORE / file).read_text()
+    head = f"{kind} {name}".strip()
+    found = re.search(rf"^{indent}(?:pub )?{head} \{{\n(.*?)^{indent}\}}", source, re.MULTILINE | re.DOTALL)
+    assert found, f"{file} has no {head}"
+    return found[1]
+
+
+def snake(name: str) -> str:
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
+
+
+def json_names(kind: type[Any]) -> set[str]:
+    return {field.metadata.get("json", field.name) for field in dataclasses.fields(kind)}
+
+
+def test_every_kind_of_event_has_a_class() -> None:
+    variants = re.findall(r"^    ([A-Z]\w*)(?: \{|,|\()", body("event.rs", "enum", "EventKind"), re.MULTILINE)
+    assert len(variants) > 10
+    assert {snake(variant) for variant in variants} == {*events.KINDS, "unknown"}
+
+
+@pytest.mark.parametrize("kind", [*events.KINDS.values()], ids=lambda kind: kind.type)
+def test_every_field_of_an_event_is_read(kind: type[events.Event]) -> None:
+    common = set(FIELD.findall(body("event.rs", "struct", "Event"))) - {"kind"}
+    own = set(FIELD.findall(body("event.rs", "", kind.__name__, "    ")))
+    assert json_names(kind) == common | own
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "kind"),
+    [
+        ("event.rs", "Report", model.Report),
+        ("event.rs", "StageRecord", model.StageRecord),
+        ("finding.rs", "Finding", model.Finding),
+        ("inventory.rs", "ClusterIdentity", model.Identity),
+        ("inventory.rs", "Evidence", model.Evidence),
+        ("ledger.rs", "Gap", model.Gap),
+        ("ledger.rs", "ServiceRecord", model.ServiceRecord),
+        ("plan/basis.rs", "Drift", model.Drift),
+        ("plan/mod.rs", "Lane", model.Lane),
+        ("plan/mod.rs", "Stage", model.Stage),
+        ("ports.rs", "Question", model.Question),
+    ],
+)
+def test_every_field_of_the_model_is_read(file: str, name: str, kind: type[Any]) -> None:
+    assert json_names(kind) == set(FIELD.findall(body(file, "struct", name)))
+
+
+@pytest.mark.parametrize(("name", "kind"), [("RunOutcome", model.RunOutcome), ("StepOutcome", model.StepOutcome)])
+def test_an_outcome_has_the_fields_of_every_variant(name: str, kind: type[Any]) -> None:
+    assert json_names(kind) == {*FIELD.findall(body("event.rs", "enum", name)), "result"}
