@@ -2,6 +2,7 @@
 
 use super::{Case, finding, target};
 use crate::finding::{Finding, Severity};
+use crate::model::{Node, Pool};
 
 /// How many minor releases a kubelet may be behind the control plane (Kubernetes version skew policy, from 1.28 on).
 const MAX_SKEW: i32 = 3;
@@ -52,8 +53,29 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
                 format!("choose {} or newer", pool.version),
             ));
         }
+        findings.extend(mixed(case, pool));
     }
     findings
+}
+
+/// Azure reports the target of an upgrade that failed half way, while nodes still run the old version; asking for the same
+/// version again changes nothing then.
+fn mixed(case: &Case<'_>, pool: &Pool) -> Option<Finding> {
+    let other = |node: &&Node| node.kubelet.is_some_and(|kubelet| kubelet != pool.version);
+    let odd: Vec<&Node> = case.view.nodes_of(&pool.name).filter(other).collect();
+    let (first, kubelet) = odd.first().and_then(|node| Some((node, node.kubelet?)))?;
+    Some(finding(
+        Severity::Blocking,
+        "VER-005",
+        &pool.name,
+        format!(
+            "Azure says that it runs {}, but {} of its nodes do not ({} runs {kubelet})",
+            pool.version,
+            odd.len(),
+            first.name
+        ),
+        "repair the pool in Azure first, until every node runs what Azure reports",
+    ))
 }
 
 fn not_offered(case: &Case<'_>) -> Finding {

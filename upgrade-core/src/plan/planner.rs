@@ -81,6 +81,10 @@ fn accepted_gaps(policy: &Policy, view: &View) -> Vec<ObjectName> {
 }
 
 #[cfg(test)]
+#[path = "properties.rs"]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::tests_support::{inventory, pod};
@@ -153,8 +157,14 @@ mod tests {
         for pool in &mut inventory.pools {
             pool.version = KubeVersion::new(1, 35, 3);
         }
+        for node in &mut inventory.nodes {
+            node.kubelet = Some(KubeVersion::new(1, 35, 3));
+        }
         assert!(plan(&inventory, &Policy::default(), request("1.35")).unwrap().is_empty());
         inventory.pools[1].version = KubeVersion::new(1, 34, 2);
+        for node in inventory.nodes.iter_mut().filter(|node| node.name.as_str() != "s0") {
+            node.kubelet = Some(KubeVersion::new(1, 34, 2));
+        }
         let plan = plan(&inventory, &Policy::default(), request("1.35")).unwrap();
         assert_eq!(titles(&plan)[0], "user: add buffer userbf");
     }
@@ -285,6 +295,13 @@ mod tests {
                 "pool user: was User, 2 nodes, Standard_D4s_v5 at 1.34.2, is User, 7 nodes, Standard_D4s_v5 at 1.34.2",
             ]
         );
+    }
+
+    #[test]
+    fn a_pool_whose_nodes_are_older_than_azure_says_is_repaired_first() {
+        let mut case = inventory();
+        case.nodes[1].kubelet = Some(KubeVersion::new(1, 33, 9));
+        assert_eq!(blocking(&case, &Policy::default(), "1.35"), ["VER-005 user"]);
     }
 
     #[test]
