@@ -1,0 +1,161 @@
+//! Beginning a run, or going on with one.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::mpsc::unbounded_channel;
+use upgrade_core::finding::Finding;
+use upgrade_core::inventory::ClusterIdentity;
+use upgrade_core::journal::RunState;
+use upgrade_core::model::{RunId, VersionRequest};
+use upgrade_core::plan::{Basis, Plan};
+use upgrade_core::ports::Gate;
+use upgrade_core::run::{Start, drive, stop_signal};
+
+use crate::cluster::Cluster;
+use crate::error::Error;
+use crate::files::PlanFile;
+use crate::gate::PauseAlways;
+use crate::journal::{FileJournal, file_of};
+use crate::run::{Channel, Run};
+use crate::run_id;
+
+/// Where journals lie unless somebody says otherwise.
+const DEFAULT_JOURNAL: &str = "journal";
+
+/// What the journal says wrote it.
+const TOOL: &str = concat!("aks-drover ", env!("CARGO_PKG_VERSION"));
+
+/// Which run: by its id, looked up in the journal directory, or by its journal file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunSelector {
+    /// A run of the journal directory.
+    Id(RunId),
+    /// A journal file.
+    File(PathBuf),
+}
+
+impl RunSelector {
+    /// From what a person writes. A run id has neither dots nor slashes, so everything else is a path; write `./name` for a
+    /// file whose name looks like an id.
+    pub fn new(text: impl Into<OsString>) -> Self {
+        let text = text.into();
+        match text.to_str().map(RunId::new) {
+            Some(Ok(id)) => Self::Id(id),
+            _ => Self::File(text.into()),
+        }
+    }
+
+    /// The journal file.
+    pub fn file(&self, dir: &Path) -> PathBuf {
+        match self {
+            Self::Id(run) => file_of(dir, run),
+            Self::File(path) => path.clone(),
+        }
+    }
+}
+
+/// A run that is about to begin, or to go on. Nothing happens before [`start`](Self::start).
+#[must_use = "nothing happens before `start`"]
+pub struct Apply {
+    cluster: Cluster,
+    what: What,
+    journal: PathBuf,
+    gate: Arc<dyn Gate>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "made once per run")]
+enum What {
+    Plan(PlanFile),
+    Run(RunSelector),
+}
+
+impl Apply {
+    pub(crate) fn plan(cluster: Cluster, plan: PlanFile) -> Self {
+        Self { cluster, what: What::Plan(plan), journal: DEFAULT_JOURNAL.into(), gate: Arc::new(PauseAlways) }
+    }
+
+    pub(crate) fn run(cluster: Cluster, run: RunSelector) -> Self {
+        Self { cluster, what: What::Run(run), journal: DEFAULT_JOURNAL.into(), gate: Arc::new(PauseAlways) }
+    }
+
+    /// The journal directory; `./journal` unless set.
+    pub fn journal(self, dir: impl Into<PathBuf>) -> Self {
+        Self { journal: dir.into(), ..self }
+    }
+
+    /// Who is asked what only a person can answer. Without a gate every question pauses the run.
+    pub fn gate(self, gate: impl Gate + 'static) -> Self {
+        Self { gate: Arc::new(gate), ..self }
+    }
+
+    /// Makes sure that the cluster is the one that is meant, and (for a plan) that it is still as it was when the plan was
+    /// made; then begins the journal, and the run on a task of this runtime.
+    ///
+    /// Until it returns `Ok` nothing was changed, neither in the cluster nor in Azure.
+    ///
+    /// # Errors
+    /// [`Error::Identity`] for another cluster, [`Error::Stale`] if something changed that the plan rests on,
+    /// [`Error::Blocked`] if something stands in the way now, [`Error::Journal`] if the journal cannot be used.
+    pub async fn start(self) -> Result<Run, Error> {
+        let Self { cluster, what, journal, gate } = self;
+        let (start, run, file) = match what {
+            What::Plan(plan) => begin(&cluster, plan.plan, &journal).await?,
+            What::Run(selector) => take_up(&cluster, &selector.file(&journal))?,
+        };
+        let path = file.path().to_owned();
+        let (sender, events) = unbounded_channel();
+        let ports = cluster.ports(Arc::new(file), gate, Arc::new(Channel(sender)));
+        let (stop, signal) = stop_signal();
+        let work = tokio::spawn(drive(start, ports, signal));
+        Ok(Run { id: run, journal: path, stop, events, work })
+    }
+}
+
+async fn begin(cluster: &Cluster, plan: Plan, journal: &Path) -> Result<(Start, RunId, FileJournal), Error> {
+    same_cluster(cluster, &plan.cluster)?;
+    let inventory = cluster.inventory().await?;
+    let drift = plan.basis.drift(&Basis::of(&inventory, cluster.policy()));
+    if !drift.is_empty() {
+        return Err(Error::Stale { drift });
+    }
+    // What a plan rests on can be as it was, and something else stand in the way: a pool at work, an acceptance that ended.
+    let findings = upgrade_core::check(&inventory, &plan.policy, VersionRequest::Exact(plan.target));
+    if findings.iter().any(Finding::blocks) {
+        return Err(Error::Blocked { findings });
+    }
+    let run = run_id::new(cluster.name(), cluster.now(), run_id::random());
+    let file = FileJournal::create(journal, &run)?;
+    Ok((Start::Fresh { plan, run: run.clone(), tool: TOOL.to_owned() }, run, file))
+}
+
+fn take_up(cluster: &Cluster, path: &Path) -> Result<(Start, RunId, FileJournal), Error> {
+    let (file, state) = FileJournal::resume(path)?;
+    let unusable = |problem: &str| Error::Journal {
+        path: path.to_owned(),
+        line: None,
+        problem: problem.to_owned(),
+        source: None,
+    };
+    let (Some(run), Some(plan)) = (state.run().cloned(), state.plan()) else {
+        return Err(unusable("it holds no run"));
+    };
+    same_cluster(cluster, &plan.cluster)?;
+    if RunState::is_done(&state) {
+        return Err(unusable("the run is done, there is nothing to go on with"));
+    }
+    Ok((Start::Resumed(state), run, file))
+}
+
+fn same_cluster(cluster: &Cluster, planned: &ClusterIdentity) -> Result<(), Error> {
+    let found = cluster.identity();
+    if found.is_same_cluster(planned) {
+        return Ok(());
+    }
+    Err(Error::Identity {
+        cluster: cluster.name().to_owned(),
+        why: format!("the plan is for another one: {}", found.difference(planned)),
+        evidence: found.evidence.clone(),
+    })
+}

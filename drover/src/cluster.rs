@@ -1,0 +1,187 @@
+//! A cluster whose identity is proven.
+
+use std::sync::Arc;
+
+use futures::try_join;
+use jiff::Timestamp;
+use upgrade_core::finding::Finding;
+use upgrade_core::inventory::{ClusterIdentity, EvidenceVerdict, RancherFacts};
+use upgrade_core::model::{FormatVersion, VersionRequest};
+use upgrade_core::plan::PlanError;
+use upgrade_core::ports::{
+    Azure, AzureView, Clock, EventSink, Gate, Journal, KubeSnapshot, Kubernetes, Ports, Rancher,
+};
+use upgrade_core::view::View;
+use upgrade_core::{Inventory, Policy};
+
+use crate::apply::{Apply, RunSelector};
+use crate::error::Error;
+use crate::files::PlanFile;
+
+/// The services of one cluster, as ports.
+#[derive(Clone)]
+pub struct Services {
+    /// The API server.
+    pub kubernetes: Arc<dyn Kubernetes>,
+    /// Azure.
+    pub azure: Arc<dyn Azure>,
+    /// Rancher.
+    pub rancher: Arc<dyn Rancher>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A cluster whose identity is proven. Clones are cheap and share their connections.
+#[derive(Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    identity: ClusterIdentity,
+    policy: Policy,
+    services: Services,
+}
+
+impl Cluster {
+    /// Proves that Rancher, Azure and Kubernetes mean the same cluster. Reads only.
+    ///
+    /// [`Fleet::connect`](crate::Fleet::connect) does this over HTTP; here the services can be any, such as the lab's.
+    ///
+    /// # Errors
+    /// [`Error::Identity`] if the evidence contradicts, or if there is none.
+    pub async fn prove(policy: Policy, services: Services) -> Result<Self, Error> {
+        let identity = services.rancher.identity().await?;
+        check_identity(&identity)?;
+        Ok(Self { inner: Arc::new(Inner { identity, policy, services }) })
+    }
+
+    /// The name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.inner.identity.name
+    }
+
+    /// The names that Rancher, Azure and Kubernetes have for it, with the proof.
+    pub fn identity(&self) -> &ClusterIdentity {
+        &self.inner.identity
+    }
+
+    /// What the user wants for this cluster.
+    pub fn policy(&self) -> &Policy {
+        &self.inner.policy
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.inner.services.clock.now()
+    }
+
+    /// Reads everything that a plan rests on, the identity again among it. Never writes.
+    pub async fn inventory(&self) -> Result<Inventory, Error> {
+        let Services { kubernetes, azure, rancher, clock } = &self.inner.services;
+        let (identity, facts, azure, snapshot) =
+            try_join!(rancher.identity(), rancher.facts(), azure.observe(), kubernetes.snapshot())?;
+        self.check_same(&identity)?;
+        if snapshot.kube_system != identity.kube_system {
+            let why = format!(
+                "the uid of kube-system changed from {} to {} while reading",
+                identity.kube_system, snapshot.kube_system
+            );
+            return Err(identity_error(&identity, why));
+        }
+        Ok(assemble(clock.now(), identity, facts, azure, snapshot))
+    }
+
+    fn check_same(&self, identity: &ClusterIdentity) -> Result<(), Error> {
+        if identity.is_same_cluster(self.identity()) {
+            return check_identity(identity);
+        }
+        Err(identity_error(identity, identity.difference(self.identity())))
+    }
+
+    /// Reads the cluster and says what stands in the way of a version. Never writes.
+    pub async fn check(&self, to: VersionRequest) -> Result<Vec<Finding>, Error> {
+        let inventory = self.inventory().await?;
+        Ok(upgrade_core::check(&inventory, self.policy(), to))
+    }
+
+    /// Reads the cluster, checks it, and plans the upgrade. Never writes.
+    ///
+    /// # Errors
+    /// [`Error::Blocked`] with every finding if something stands in the way.
+    pub async fn plan(&self, to: VersionRequest) -> Result<PlanFile, Error> {
+        let inventory = self.inventory().await?;
+        match upgrade_core::plan(&inventory, self.policy(), to) {
+            Ok(plan) => Ok(PlanFile::new(plan, inventory)),
+            Err(PlanError::Blocked(findings)) => Err(Error::Blocked { findings }),
+            Err(error) => Err(Error::NoPlan(error)),
+        }
+    }
+
+    /// Executes a plan, when started.
+    pub fn apply(&self, plan: PlanFile) -> Apply {
+        Apply::plan(self.clone(), plan)
+    }
+
+    /// Goes on with a run from its journal, when started.
+    pub fn resume(&self, run: RunSelector) -> Apply {
+        Apply::run(self.clone(), run)
+    }
+
+    /// The ports of a run on this cluster.
+    pub fn ports(&self, journal: Arc<dyn Journal>, gate: Arc<dyn Gate>, events: Arc<dyn EventSink>) -> Ports {
+        let Services { kubernetes, azure, rancher, clock } = self.inner.services.clone();
+        Ports { kubernetes, azure, rancher, journal, clock, gate, events }
+    }
+}
+
+fn assemble(
+    now: Timestamp,
+    identity: ClusterIdentity,
+    rancher: RancherFacts,
+    azure: AzureView,
+    snapshot: KubeSnapshot,
+) -> Inventory {
+    let mut view = View::default();
+    for list in snapshot.lists {
+        view.apply(list);
+    }
+    let mut inventory = Inventory {
+        format: FormatVersion::CURRENT,
+        taken_at: Some(now),
+        identity,
+        rancher,
+        cluster: azure.cluster,
+        pools: azure.pools,
+        nodes: Vec::new(),
+        pods: Vec::new(),
+        workloads: Vec::new(),
+        budgets: Vec::new(),
+        services: Vec::new(),
+        slices: Vec::new(),
+        claims: Vec::new(),
+        unseen: snapshot.unseen,
+    };
+    inventory.set_view(&view);
+    inventory
+}
+
+/// Nothing contradicts, and something that only this cluster can show agrees. A version that is equal proves nothing.
+fn check_identity(identity: &ClusterIdentity) -> Result<(), Error> {
+    let with = |verdict| identity.evidence.iter().filter(move |evidence| evidence.verdict == verdict);
+    let text = |verdict| {
+        let all: Vec<String> = with(verdict).map(|e| format!("{}: {}", e.what, e.detail)).collect();
+        all.join("; ")
+    };
+    if identity.contradicts() {
+        return Err(identity_error(identity, text(EvidenceVerdict::Contradicts)));
+    }
+    let proof = [crate::adapters::NODE_PROVIDER_IDS, crate::adapters::API_SERVER_CA];
+    if with(EvidenceVerdict::Agrees).any(|evidence| proof.contains(&evidence.what.as_str())) {
+        return Ok(());
+    }
+    Err(identity_error(identity, format!("nothing proves it; {}", text(EvidenceVerdict::Unavailable))))
+}
+
+fn identity_error(identity: &ClusterIdentity, why: String) -> Error {
+    Error::Identity { cluster: identity.name.clone(), why, evidence: identity.evidence.clone() }
+}

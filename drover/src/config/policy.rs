@@ -1,0 +1,90 @@
+//! The tables `[policy]` and `[clusters.NAME.policy]`.
+
+use serde::Deserialize;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+use upgrade_core::Policy;
+use upgrade_core::model::ObjectName;
+use upgrade_core::policy::Acceptance;
+use upgrade_core::span;
+
+use super::reader::{Table, Value};
+use crate::error::ConfigError;
+
+const KEYS: [&str; 9] = [
+    "strategy",
+    "max_concurrent_moves",
+    "move_timeout",
+    "job_wait",
+    "allow_gap",
+    "accept",
+    "rancher_managed",
+    "prewarm",
+    "soak",
+];
+const STRATEGIES: [&str; 3] = ["buffer", "blue-green", "in-place"];
+const RANCHER_MANAGED: [&str; 2] = ["refuse", "lock-step"];
+
+/// `defaults` with every key that the table gives, replaced whole.
+pub(super) fn read(table: Option<&Table<'_>>, defaults: &Policy) -> Result<Policy, ConfigError> {
+    let mut policy = defaults.clone();
+    let Some(table) = table else { return Ok(policy) };
+    table.allow(&KEYS)?;
+    if let Some(value) = table.maybe_value("strategy") {
+        policy.strategy = word(&value, &STRATEGIES)?;
+    }
+    if let Some(value) = table.maybe_value("max_concurrent_moves") {
+        policy.max_concurrent_moves = value.count(1)?;
+    }
+    for (key, duration) in [
+        ("move_timeout", &mut policy.move_timeout),
+        ("job_wait", &mut policy.job_wait),
+        ("soak", &mut policy.soak),
+    ] {
+        if let Some(value) = table.maybe_value(key) {
+            *duration = value.parse(span::parse)?;
+        }
+    }
+    if let Some(value) = table.maybe_value("allow_gap") {
+        let names = value.list()?;
+        policy.allow_gap =
+            names.iter().map(|name| name.parse(str::parse::<ObjectName>)).collect::<Result<_, _>>()?;
+    }
+    if let Some(value) = table.maybe_value("accept") {
+        policy.accept = value.list()?.iter().map(acceptance).collect::<Result<_, _>>()?;
+    }
+    if let Some(value) = table.maybe_value("rancher_managed") {
+        policy.rancher_managed = word(&value, &RANCHER_MANAGED)?;
+    }
+    if let Some(value) = table.maybe_value("prewarm") {
+        policy.prewarm = value.boolean()?;
+    }
+    Ok(policy)
+}
+
+/// One of a few words, as the core spells them.
+fn word<'de, T: Deserialize<'de>>(value: &Value<'de>, known: &[&str]) -> Result<T, ConfigError> {
+    let text = value.text()?;
+    T::deserialize(StrDeserializer::<ValueError>::new(text)).map_err(|_| value.unknown_word(text, known))
+}
+
+fn acceptance(value: &Value<'_>) -> Result<Acceptance, ConfigError> {
+    let table = value.table()?;
+    table.allow(&["code", "object", "reason", "until"])?;
+    Ok(Acceptance {
+        code: table.value("code")?.parse(code)?,
+        object: table.value("object")?.not_empty()?.to_owned(),
+        reason: table.value("reason")?.not_empty()?.to_owned(),
+        until: table.maybe_value("until").map(|until| until.date()).transpose()?,
+    })
+}
+
+/// A finding's code, such as `PDB-002`.
+fn code(text: &str) -> Result<String, String> {
+    let well_formed = text.split_once('-').is_some_and(|(group, number)| {
+        group.len() == 3
+            && group.bytes().all(|byte| byte.is_ascii_uppercase())
+            && number.len() == 3
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    if well_formed { Ok(text.to_owned()) } else { Err("not a finding's code such as PDB-002".to_owned()) }
+}

@@ -1,0 +1,75 @@
+//! The clusters of one `drover.toml`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use upgrade_core::Policy;
+use upgrade_core::ports::Clock;
+
+use crate::clock::SystemClock;
+use crate::cluster::Cluster;
+use crate::config::{ClusterConfig, Config};
+use crate::error::Error;
+use crate::{adapters, env};
+
+/// The variable that names the configuration file.
+const CONFIG_VARIABLE: &str = "AKS_DROVER_CONFIG";
+
+/// The clusters of one `drover.toml`, read and checked as a whole. Nothing is contacted before
+/// [`connect`](Self::connect).
+#[derive(Clone)]
+pub struct Fleet {
+    config: Arc<Config>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Fleet {
+    /// Reads a `drover.toml`. Everything in it is checked now, also what concerns other clusters.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let config = Config::load(path.as_ref()).map_err(Box::new)?;
+        Ok(Self { config: Arc::new(config), clock: Arc::new(SystemClock) })
+    }
+
+    /// Which file to read: the one given, else the one that the variable `AKS_DROVER_CONFIG` names, else `./drover.toml`.
+    pub fn locate(explicit: Option<&Path>) -> PathBuf {
+        let named = || env::path(CONFIG_VARIABLE).map(PathBuf::from);
+        explicit.map(Path::to_owned).or_else(named).unwrap_or_else(|| PathBuf::from("drover.toml"))
+    }
+
+    /// The clusters' names, sorted.
+    pub fn clusters(&self) -> impl Iterator<Item = &str> {
+        self.config.clusters.keys().map(String::as_str)
+    }
+
+    /// What the file wants for a cluster: its own policy over the one for all.
+    pub fn policy(&self, cluster: &str) -> Result<Policy, Error> {
+        self.cluster(cluster).map(|cluster| cluster.policy.clone())
+    }
+
+    /// The same clusters by another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// Connects to a cluster and proves that Rancher, Azure and Kubernetes mean the same one. Reads only.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchCluster`] and [`Error::Config`] before anything is contacted, [`Error::Identity`] if the proof fails,
+    /// [`Error::Remote`] if a service does not answer.
+    pub async fn connect(&self, name: &str) -> Result<Cluster, Error> {
+        let cluster = self.cluster(name)?;
+        let services = adapters::connect(&self.config, name, cluster, &self.clock).await?;
+        Cluster::prove(cluster.policy.clone(), services).await
+    }
+
+    fn cluster(&self, name: &str) -> Result<&ClusterConfig, Error> {
+        let known = &self.config.clusters;
+        known.get(name).ok_or_else(|| Error::NoSuchCluster {
+            name: name.to_owned(),
+            file: self.config.file.clone(),
+            nearest: crate::config::nearest(name, known.keys().map(String::as_str)).map(str::to_owned),
+            known: known.keys().cloned().collect(),
+        })
+    }
+}
