@@ -1,1 +1,33 @@
 //! The lab: a simulated AKS cluster with its Kubernetes, Azure and Rancher, seeded and in virtual time.
+//!
+//! A [`Lab`] is a handle to one [`World`]. The world acts by itself: its controllers, kubelets and Azure operations are events
+//! on one queue, carried out in the order of virtual time. The same [`Scenario`] and seed tell the same story to the byte.
+//!
+//! ```
+//! use cluster_lab::{Lab, Scenario};
+//! let lab = Lab::new(&Scenario::demo(), 1);
+//! let before = lab.now();
+//! lab.block_on(async { lab.clock().sleep_until(before + std::time::Duration::from_secs(60)).await })?;
+//! assert_eq!(lab.now().duration_since(before).as_secs(), 60);
+//! # Ok::<(), cluster_lab::Stuck>(())
+//! ```
+
+mod azure;
+mod clock;
+mod error;
+mod kube;
+mod lab;
+mod ports;
+mod rancher;
+mod scenario;
+mod site;
+mod store;
+mod world;
+
+pub use azure::PoolSpec;
+pub use error::{ApiError, Cause};
+pub use lab::{Lab, Stuck};
+pub use scenario::{Manifest, Scenario};
+pub use site::Site;
+pub use store::{ChangeType, Expired, Key, Kind, KindVisitor, Logged, Store, Stored, Table, with_kind};
+pub use world::{Wake, World};

@@ -1,0 +1,137 @@
+//! Machines: they boot, register their node, become ready, are reimaged and go.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use upgrade_core::model::{KubeVersion, NodeName, PoolName};
+
+use super::Task;
+use super::node;
+use crate::azure::{PoolSpec, node_image};
+use crate::world::World;
+
+/// A machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    /// What it is made of. `version` is the machine's own.
+    pub(super) spec: PoolSpec,
+    /// Its number in the scale set.
+    pub(super) instance: u32,
+    /// Its zone, as in `westeurope-1`; `0` for a machine without.
+    pub(super) zone: String,
+    /// Counts its boots; what was scheduled for an earlier one is void.
+    pub(super) boot: u32,
+    /// Images on its disk, with their sizes in bytes.
+    pub(super) images: BTreeMap<String, u64>,
+}
+
+impl World {
+    /// A machine of the pool begins to boot. Its node registers, not ready, and then becomes ready.
+    pub fn add_machine(&mut self, pool: &PoolSpec) -> NodeName {
+        let taken = self.kube.machines.values().filter(|m| m.spec.name == pool.name).map(|m| m.instance + 1);
+        let next = self.kube.next_instance.entry(pool.name.clone()).or_default();
+        let instance = taken.max().unwrap_or(0).max(*next);
+        *next = instance + 1;
+        let name = self.site.node_name(pool, instance);
+        self.place_machine(name.clone(), pool.clone(), instance);
+        let boot = self.boot_time();
+        self.soon(boot, Task::Registers(name.clone(), 1));
+        name
+    }
+
+    /// A machine that has always been there: its node is registered and ready at once.
+    pub(crate) fn found_machine(&mut self, name: &NodeName, pool: &PoolSpec, instance: u32) {
+        self.place_machine(name.clone(), pool.clone(), instance);
+        register(self, name, 1);
+        become_ready(self, name, 1);
+    }
+
+    fn place_machine(&mut self, name: NodeName, spec: PoolSpec, instance: u32) {
+        let zone = match spec.zones.len() {
+            0 => "0".to_owned(),
+            zones => format!("{}-{}", self.site.location, spec.zones[instance as usize % zones]),
+        };
+        self.kube.machines.insert(name, Machine { spec, instance, zone, boot: 1, images: BTreeMap::new() });
+        self.touch();
+    }
+
+    /// The machine goes, with its node and every pod on it.
+    pub fn remove_machine(&mut self, name: &NodeName) {
+        self.kube.machines.remove(name);
+        self.kill_pods_on(name);
+        // A machine that is removed before it has registered has no node.
+        let _ = self.store.delete::<Node>("", name.as_str());
+        self.touch();
+    }
+
+    /// The machine starts again from the image of `version`: its pods die, its disk is empty, and the node comes back under
+    /// its name with a new uid.
+    pub fn reimage_machine(&mut self, name: &NodeName, version: KubeVersion) {
+        let Some(machine) = self.kube.machines.get_mut(name) else { return };
+        machine.spec.version = version;
+        machine.spec.node_image = node_image(&machine.spec.os, version);
+        machine.images.clear();
+        machine.boot += 1;
+        let boot = machine.boot;
+        self.kill_pods_on(name);
+        node::set_ready(self, name.as_str(), false, "the kubelet has stopped posting node status");
+        let after = self.boot_time();
+        self.soon(after, Task::Registers(name.clone(), boot));
+    }
+
+    /// Is the machine's node registered and ready?
+    pub fn node_is_ready(&self, name: &NodeName) -> bool {
+        self.store.get::<Node>("", name.as_str()).is_some_and(|node| node::is_ready(node))
+    }
+
+    /// The machines of a pool, by name.
+    pub fn machines_of<'a>(&'a self, pool: &'a PoolName) -> impl Iterator<Item = &'a NodeName> {
+        self.kube.machines.iter().filter(move |(_, machine)| machine.spec.name == *pool).map(|(name, _)| name)
+    }
+
+    /// From the order to the registered node (Azure: a minute or two).
+    fn boot_time(&mut self) -> Duration {
+        self.between(70_000, 130_000)
+    }
+
+    fn kill_pods_on(&mut self, name: &NodeName) {
+        let pods: Vec<(String, String)> =
+            self.store.pods_on(name.as_str()).map(|pod| super::key_of(&**pod)).collect();
+        for (namespace, name) in pods {
+            self.store.delete::<Pod>(&namespace, &name).expect("it was just listed");
+        }
+    }
+}
+
+/// The kubelet registers the node, not ready yet.
+pub(super) fn register(world: &mut World, name: &NodeName, boot: u32) {
+    let Some(machine) = world.kube.machines.get(name).filter(|machine| machine.boot == boot) else { return };
+    let node = node::of_machine(name, machine, &world.site, world.now());
+    // The old node of a reimaged machine.
+    let _ = world.store.delete::<Node>("", name.as_str());
+    world.store.create(node).expect("the name is free");
+    let after = world.between(8_000, 20_000);
+    world.soon(after, Task::BecomesReady(name.clone(), boot));
+}
+
+/// The kubelet reports ready.
+pub(super) fn become_ready(world: &mut World, name: &NodeName, boot: u32) {
+    if world.kube.machines.get(name).is_some_and(|machine| machine.boot == boot) {
+        node::set_ready(world, name.as_str(), true, "kubelet is posting ready status");
+    }
+}
+
+/// The owner reference by which an object is controlled.
+pub(crate) fn controlled_by<T: crate::store::Stored>(owner: &T) -> OwnerReference {
+    let meta = owner.metadata();
+    OwnerReference {
+        api_version: T::API_VERSION.to_owned(),
+        block_owner_deletion: Some(true),
+        controller: Some(true),
+        kind: T::KIND.to_owned(),
+        name: meta.name.clone().unwrap_or_default(),
+        uid: meta.uid.clone().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,197 @@
+//! The Node object: how the kubelet registers it, and what the node lifecycle controller keeps true about it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{
+    ContainerImage, Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo, Taint,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use upgrade_core::model::{NodeName, PoolMode};
+
+use super::machines::Machine;
+use crate::site::Site;
+use crate::store::whole_second;
+use crate::world::World;
+
+const NOT_READY: &str = "node.kubernetes.io/not-ready";
+const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+/// The kubelet reports no more images than this.
+const REPORTED_IMAGES: usize = 50;
+
+/// The node of a machine, as its kubelet registers it.
+pub(super) fn of_machine(name: &NodeName, machine: &Machine, site: &Site, now: Timestamp) -> Node {
+    let spec = &machine.spec;
+    let taints = spec.taints.iter().map(|taint| Taint {
+        effect: serde_json::to_value(&taint.effect)
+            .ok()
+            .and_then(|v| v.as_str().map(str::to_owned))
+            .unwrap_or_default(),
+        key: taint.key.clone(),
+        time_added: None,
+        value: (!taint.value.is_empty()).then(|| taint.value.clone()),
+    });
+    let version = format!("v{}", spec.version);
+    Node {
+        metadata: ObjectMeta {
+            name: Some(name.to_string()),
+            labels: Some(labels(name, machine, site)),
+            ..ObjectMeta::default()
+        },
+        spec: Some(NodeSpec {
+            provider_id: Some(site.provider_id(spec, machine.instance)),
+            taints: Some(taints.chain([not_ready("NoSchedule"), not_ready("NoExecute")]).collect()),
+            ..NodeSpec::default()
+        }),
+        status: Some(NodeStatus {
+            addresses: Some(addresses(name, machine)),
+            allocatable: Some(amounts(spec.allocatable.cpu.0, spec.allocatable.memory.0, spec.max_pods)),
+            capacity: Some(amounts(
+                spec.allocatable.cpu.0 + 140,
+                spec.allocatable.memory.0 + (1 << 30),
+                spec.max_pods,
+            )),
+            conditions: Some(vec![ready_condition(false, now, "container runtime network not ready")]),
+            node_info: Some(NodeSystemInfo {
+                architecture: "amd64".to_owned(),
+                boot_id: format!("{name}-boot-{}", machine.boot),
+                container_runtime_version: "containerd://2.1.4".to_owned(),
+                kernel_version: "6.8.0-1034-azure".to_owned(),
+                kubelet_version: version,
+                operating_system: if spec.is_windows() { "windows" } else { "linux" }.to_owned(),
+                os_image: spec.node_image.clone(),
+                ..NodeSystemInfo::default()
+            }),
+            ..NodeStatus::default()
+        }),
+    }
+}
+
+fn labels(name: &NodeName, machine: &Machine, site: &Site) -> BTreeMap<String, String> {
+    let spec = &machine.spec;
+    let mode = match &spec.mode {
+        PoolMode::System => "system",
+        PoolMode::User => "user",
+        PoolMode::Other(mode) => mode,
+    };
+    let os = if spec.is_windows() { "windows" } else { "linux" };
+    let own = [
+        ("agentpool", spec.name.as_str()),
+        ("kubernetes.azure.com/agentpool", spec.name.as_str()),
+        ("kubernetes.azure.com/cluster", site.node_resource_group.as_str()),
+        ("kubernetes.azure.com/mode", mode),
+        ("kubernetes.azure.com/node-image-version", spec.node_image.as_str()),
+        ("kubernetes.azure.com/role", "agent"),
+        ("kubernetes.io/arch", "amd64"),
+        ("kubernetes.io/hostname", name.as_str()),
+        ("kubernetes.io/os", os),
+        ("node.kubernetes.io/instance-type", spec.vm_size.as_str()),
+        ("topology.kubernetes.io/region", site.location.as_str()),
+        ("topology.kubernetes.io/zone", machine.zone.as_str()),
+    ];
+    let mut labels = spec.labels.clone();
+    labels.extend(own.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    if !spec.zones.is_empty() {
+        labels.insert("topology.disk.csi.azure.com/zone".to_owned(), machine.zone.clone());
+    }
+    labels
+}
+
+fn addresses(name: &NodeName, machine: &Machine) -> Vec<NodeAddress> {
+    // One /16 per cluster; a pool takes the part that its name falls into, a machine its number.
+    let part = machine.spec.name.as_str().bytes().fold(7_u8, |sum, b| sum.wrapping_mul(31).wrapping_add(b));
+    let address = |kind: &str, address: String| NodeAddress { address, type_: kind.to_owned() };
+    vec![
+        address("InternalIP", format!("10.224.{part}.{}", machine.instance % 250 + 4)),
+        address("Hostname", name.to_string()),
+    ]
+}
+
+fn amounts(milli_cpu: u64, memory: u64, pods: u32) -> BTreeMap<String, Quantity> {
+    [("cpu", format!("{milli_cpu}m")), ("memory", format!("{}Ki", memory >> 10)), ("pods", pods.to_string())]
+        .map(|(key, value)| (key.to_owned(), Quantity(value)))
+        .into()
+}
+
+fn not_ready(effect: &str) -> Taint {
+    Taint { effect: effect.to_owned(), key: NOT_READY.to_owned(), time_added: None, value: None }
+}
+
+fn ready_condition(ready: bool, now: Timestamp, message: &str) -> NodeCondition {
+    let at = Some(Time(whole_second(now)));
+    NodeCondition {
+        last_heartbeat_time: at.clone(),
+        last_transition_time: at,
+        message: Some(message.to_owned()),
+        reason: Some(if ready { "KubeletReady" } else { "KubeletNotReady" }.to_owned()),
+        status: if ready { "True" } else { "False" }.to_owned(),
+        type_: "Ready".to_owned(),
+    }
+}
+
+/// Is condition `Ready` `True`?
+pub(crate) fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// Is it cordoned?
+pub(crate) fn is_cordoned(node: &Node) -> bool {
+    node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true)
+}
+
+/// The kubelet's report, and the taints that follow from it.
+pub(super) fn set_ready(world: &mut World, name: &str, ready: bool, message: &str) {
+    let now = world.now();
+    // A node that is not there has nothing to report.
+    let _ = world.store.update::<Node>("", name, |node| {
+        if is_ready(node) != ready {
+            let status = node.status.get_or_insert_default();
+            status.conditions = Some(vec![ready_condition(ready, now, message)]);
+        }
+        let taints = node.spec.get_or_insert_default().taints.get_or_insert_default();
+        taints.retain(|taint| taint.key != NOT_READY);
+        if !ready {
+            taints.extend([not_ready("NoSchedule"), not_ready("NoExecute")]);
+        }
+    });
+}
+
+/// The node lifecycle controller mirrors `spec.unschedulable` into a taint.
+pub(super) fn mirror_cordon(world: &mut World, name: &str) {
+    let time = world.store.time();
+    let _ = world.store.update::<Node>("", name, |node| {
+        let cordoned = is_cordoned(node);
+        let taints = node.spec.get_or_insert_default().taints.get_or_insert_default();
+        let tainted = taints.iter().any(|taint| taint.key == UNSCHEDULABLE);
+        if cordoned && !tainted {
+            taints.push(Taint {
+                effect: "NoSchedule".to_owned(),
+                key: UNSCHEDULABLE.to_owned(),
+                time_added: Some(time),
+                value: None,
+            });
+        } else if !cordoned {
+            taints.retain(|taint| taint.key != UNSCHEDULABLE);
+        }
+    });
+}
+
+/// The kubelet reports the images on its disk, the largest first.
+pub(super) fn report_images(world: &mut World, name: &NodeName) {
+    let Some(machine) = world.kube.machines.get(name) else { return };
+    let mut images: Vec<(&String, &u64)> = machine.images.iter().collect();
+    images.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+    let images: Vec<ContainerImage> = images
+        .into_iter()
+        .take(REPORTED_IMAGES)
+        .map(|(image, bytes)| ContainerImage {
+            names: Some(vec![image.clone()]),
+            size_bytes: i64::try_from(*bytes).ok(),
+        })
+        .collect();
+    let _ = world.store.update::<Node>("", name.as_str(), |node| {
+        node.status.get_or_insert_default().images = Some(images);
+    });
+}

@@ -1,0 +1,1 @@
+//! The core's ports onto a world, direct and deterministic.

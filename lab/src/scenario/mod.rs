@@ -1,0 +1,117 @@
+//! What a world begins with.
+
+mod demo;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use upgrade_core::inventory::{ClusterIdentity, RancherFacts};
+use upgrade_core::model::{ManagedCluster, NodeName, Pool, PoolName, Resources};
+
+use crate::azure::{PoolSpec, node_image};
+use crate::site::Site;
+use crate::store::Stored;
+use crate::world::World;
+
+/// What a world begins with: a cluster in Azure and Rancher, its pools, and the objects in it.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The first moment.
+    pub start: Timestamp,
+    /// Which cluster it is. The evidence is not looked at: the lab's Rancher and Azure make their own.
+    pub identity: ClusterIdentity,
+    /// What Rancher says of it.
+    pub rancher: RancherFacts,
+    /// The cluster in Azure, at rest.
+    pub cluster: ManagedCluster,
+    /// Its pools, at rest.
+    pub pools: Vec<Pool>,
+    /// What pods may use on the machine sizes that occur.
+    pub sizes: BTreeMap<String, Resources>,
+    /// The objects that somebody has applied, in order. Namespaces are made as they are needed.
+    pub objects: Vec<Manifest>,
+}
+
+/// An object that somebody has applied.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    namespace: Option<String>,
+    create: std::sync::Arc<dyn Create>,
+}
+
+trait Create: std::fmt::Debug + Send + Sync {
+    fn create(&self, world: &mut World);
+}
+
+#[derive(Debug)]
+struct Of<T>(T);
+
+impl<T: Stored> Create for Of<T> {
+    fn create(&self, world: &mut World) {
+        world.store.create(self.0.clone()).expect("a scenario's objects are its own and valid");
+    }
+}
+
+impl<T: Stored> From<T> for Manifest {
+    fn from(object: T) -> Self {
+        Self { namespace: object.metadata().namespace.clone(), create: std::sync::Arc::new(Of(object)) }
+    }
+}
+
+impl Scenario {
+    /// What a machine of a pool is like.
+    pub fn pool_spec(&self, pool: &Pool) -> PoolSpec {
+        PoolSpec {
+            name: pool.name.clone(),
+            vm_size: pool.vm_size.clone(),
+            allocatable: Site::of(self).allocatable(&pool.vm_size),
+            max_pods: pool.max_pods,
+            zones: pool.zones.clone(),
+            labels: pool.labels.clone(),
+            taints: pool.taints.clone(),
+            os: pool.os.clone(),
+            mode: pool.mode.clone(),
+            version: pool.version,
+            node_image: node_image(&pool.os, pool.version),
+        }
+    }
+
+    /// The names of a pool's machines at the first moment, in the order of their numbers.
+    pub fn machine_names(&self, pool: &PoolName) -> Vec<NodeName> {
+        let Some(pool) = self.pools.iter().find(|p| p.name == *pool) else { return Vec::new() };
+        let (site, spec) = (Site::of(self), self.pool_spec(pool));
+        (0..pool.count).map(|instance| site.node_name(&spec, instance)).collect()
+    }
+
+    /// Puts everything into a new world.
+    pub(crate) fn build(&self, world: &mut World) {
+        let uid = self.identity.kube_system.to_string();
+        namespace(world, "kube-system", Some(uid));
+        for name in ["default", "kube-node-lease", "kube-public"] {
+            namespace(world, name, None);
+        }
+        for pool in &self.pools {
+            let spec = self.pool_spec(pool);
+            for (instance, name) in (0..).zip(self.machine_names(&pool.name)) {
+                world.found_machine(&name, &spec, instance);
+            }
+        }
+        for object in &self.objects {
+            if let Some(name) = &object.namespace
+                && world.store.get::<Namespace>("", name).is_none()
+            {
+                namespace(world, name, None);
+            }
+            object.create.create(world);
+        }
+    }
+}
+
+fn namespace(world: &mut World, name: &str, uid: Option<String>) {
+    let labels = [("kubernetes.io/metadata.name".to_owned(), name.to_owned())];
+    let metadata =
+        ObjectMeta { name: Some(name.to_owned()), labels: Some(labels.into()), uid, ..ObjectMeta::default() };
+    world.store.create(Namespace { metadata, ..Namespace::default() }).expect("each namespace is made once");
+}

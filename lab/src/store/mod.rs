@@ -1,0 +1,195 @@
+//! The API server's memory: one table per kind, each write stamped and told.
+//!
+//! Objects are k8s-openapi's own types, so that they can be served as they are and fields nobody models survive.
+
+mod index;
+mod kinds;
+mod table;
+
+use std::sync::Arc;
+
+use jiff::{Timestamp, Unit};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+
+pub(crate) use index::controller;
+pub use kinds::{Kind, KindVisitor, Store, Stored, with_kind};
+pub use table::{ChangeType, Expired, Key, Logged, Table};
+
+use crate::error::ApiError;
+
+impl Store {
+    /// The revision of the last write: the highest `resourceVersion` there is.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The time as objects carry it, in whole seconds.
+    pub fn time(&self) -> Time {
+        Time(whole_second(self.now))
+    }
+
+    /// One object. Kinds without a namespace take an empty one.
+    pub fn get<T: Stored>(&self, namespace: &str, name: &str) -> Option<&Arc<T>> {
+        T::table(self).get(namespace, name)
+    }
+
+    /// One object, or the API's 404.
+    pub fn find<T: Stored>(&self, namespace: &str, name: &str) -> Result<&Arc<T>, ApiError> {
+        self.get(namespace, name).ok_or_else(|| ApiError::not_found::<T>(name))
+    }
+
+    /// All objects of a kind, by namespace and name.
+    pub fn list<T: Stored>(&self) -> impl Iterator<Item = &Arc<T>> {
+        T::table(self).iter()
+    }
+
+    /// All objects of a kind in one namespace, by name.
+    pub fn list_in<T: Stored>(&self, namespace: &str) -> impl Iterator<Item = &Arc<T>> + use<'_, T> {
+        T::table(self).iter_in(namespace)
+    }
+
+    /// What happened to a kind after a revision, in order.
+    pub fn changes_since<T: Stored>(
+        &self,
+        revision: u64,
+    ) -> Result<impl Iterator<Item = &Logged<T>>, Expired> {
+        T::table(self).changes_since(revision)
+    }
+
+    /// Creates an object. A missing name is made from `generateName`; a uid that is there is kept (the object is adopted from
+    /// another cluster), everything else the server stamps is stamped.
+    pub fn create<T: Stored>(&mut self, mut object: T) -> Result<Arc<T>, ApiError> {
+        let namespace = object.metadata().namespace.clone().unwrap_or_default();
+        if !namespace.is_empty() && Kind::Namespace != T::KIND_OF {
+            self.find::<k8s_openapi::api::core::v1::Namespace>("", &namespace)?;
+        }
+        if object.metadata().name.is_none() {
+            let stem = object.metadata().generate_name.clone();
+            let stem = stem.ok_or_else(|| {
+                ApiError::invalid::<T>("", "metadata.name: Required value: name or generateName is required")
+            })?;
+            let name = loop {
+                let name = format!("{stem}{}", self.suffix());
+                if self.get::<T>(&namespace, &name).is_none() {
+                    break name;
+                }
+            };
+            object.metadata_mut().name = Some(name);
+        }
+        let name = object.metadata().name.clone().unwrap_or_default();
+        if self.get::<T>(&namespace, &name).is_some() {
+            return Err(ApiError::already_exists::<T>(&name));
+        }
+        let generation = T::counts_generations().then_some(1);
+        let (uid, time) = (self.uid(), self.time());
+        let meta = object.metadata_mut();
+        meta.uid.get_or_insert(uid);
+        meta.creation_timestamp.get_or_insert(time);
+        meta.generation = meta.generation.or(generation);
+        meta.deletion_timestamp = None;
+        self.write(Key::new(namespace, name), None, object)
+    }
+
+    /// Changes an object. A change that changes nothing writes nothing and tells nobody.
+    pub fn update<T: Stored>(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        change: impl FnOnce(&mut T),
+    ) -> Result<Arc<T>, ApiError> {
+        self.try_update(namespace, name, |object| {
+            change(object);
+            Ok(())
+        })
+    }
+
+    /// As [`update`](Self::update), by somebody who may refuse after a look at the object.
+    pub fn try_update<T: Stored>(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        change: impl FnOnce(&mut T) -> Result<(), ApiError>,
+    ) -> Result<Arc<T>, ApiError> {
+        let before = Arc::clone(self.find::<T>(namespace, name)?);
+        let mut object = T::clone(&before);
+        change(&mut object)?;
+        keep_server_fields(object.metadata_mut(), before.metadata());
+        if object == *before {
+            return Ok(before);
+        }
+        if T::counts_generations() && object.spec_differs(&before) {
+            let meta = object.metadata_mut();
+            meta.generation = Some(meta.generation.unwrap_or_default() + 1);
+        }
+        self.write(Key::new(namespace, name), Some(before), object)
+    }
+
+    /// Removes an object at once. Verbs with manners (grace, preconditions) are the world's.
+    pub fn delete<T: Stored>(&mut self, namespace: &str, name: &str) -> Result<Arc<T>, ApiError> {
+        let before =
+            T::table_mut(self).remove(namespace, name).ok_or_else(|| ApiError::not_found::<T>(name))?;
+        self.index.note(&Key::new(namespace, name), Some(&*before), None);
+        let mut last = T::clone(&before);
+        self.revision += 1;
+        last.metadata_mut().resource_version = Some(self.revision.to_string());
+        let (revision, object) = (self.revision, Arc::new(last));
+        let told = Logged {
+            revision,
+            change: ChangeType::Deleted,
+            object: Arc::clone(&object),
+            before: Some(before),
+        };
+        T::table_mut(self).log(told);
+        Ok(object)
+    }
+
+    fn write<T: Stored>(
+        &mut self,
+        key: Key,
+        before: Option<Arc<T>>,
+        mut object: T,
+    ) -> Result<Arc<T>, ApiError> {
+        self.revision += 1;
+        object.metadata_mut().resource_version = Some(self.revision.to_string());
+        let (revision, object) = (self.revision, Arc::new(object));
+        let change = if before.is_some() { ChangeType::Modified } else { ChangeType::Added };
+        self.index.note(&key, before.as_deref(), Some(&*object));
+        let table = T::table_mut(self);
+        table.insert(key, Arc::clone(&object));
+        table.log(Logged { revision, change, object: Arc::clone(&object), before });
+        Ok(object)
+    }
+
+    /// A new uid, in the form of a random UUID.
+    pub fn uid(&mut self) -> String {
+        let bits = self.names.u128(..);
+        let (a, b, c) = (bits >> 96, (bits >> 80) & 0xffff, (bits >> 64) & 0xfff);
+        let (d, e) = ((bits >> 48) & 0x3fff | 0x8000, bits & 0xffff_ffff_ffff);
+        format!("{a:08x}-{b:04x}-4{c:03x}-{d:04x}-{e:012x}")
+    }
+
+    /// Five characters as Kubernetes puts them behind a generated name.
+    pub fn suffix(&mut self) -> String {
+        const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+        (0..5).map(|_| char::from(LETTERS[self.names.usize(..LETTERS.len())])).collect()
+    }
+}
+
+/// What no client can change.
+fn keep_server_fields(meta: &mut ObjectMeta, before: &ObjectMeta) {
+    meta.name.clone_from(&before.name);
+    meta.namespace.clone_from(&before.namespace);
+    meta.uid.clone_from(&before.uid);
+    meta.creation_timestamp.clone_from(&before.creation_timestamp);
+    meta.resource_version.clone_from(&before.resource_version);
+    meta.generation = before.generation;
+}
+
+/// Kubernetes writes times in whole seconds.
+pub(crate) fn whole_second(at: Timestamp) -> Timestamp {
+    let floor = jiff::TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Trunc);
+    at.round(floor).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests;

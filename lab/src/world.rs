@@ -1,0 +1,126 @@
+//! The world: everything there is, and the queue of what happens next.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::azure::{self, Azure, AzureWake};
+use crate::kube::{Kube, Task};
+use crate::rancher::Rancher;
+use crate::scenario::Scenario;
+use crate::site::Site;
+use crate::store::Store;
+
+/// How long a new world is given to come to rest. What is due later (the end of a long Job) stays due.
+const WARM_UP: Duration = Duration::from_secs(900);
+
+/// Something that will happen.
+#[derive(Clone, Debug)]
+pub enum Wake {
+    /// To Kubernetes.
+    Kube(Task),
+    /// To Azure.
+    Azure(AzureWake),
+}
+
+/// A simulated cluster with its Kubernetes, Azure and Rancher.
+///
+/// Whatever happens by itself is on one queue, in the order of time and, at the same moment, of being scheduled. Controllers
+/// learn of a write when it has been [dispatched](World::dispatch), which the [`Lab`](crate::Lab) does after every call.
+pub struct World {
+    /// The API server's memory.
+    pub store: Store,
+    pub(crate) azure: Azure,
+    pub(crate) rancher: Rancher,
+    pub(crate) kube: Kube,
+    pub(crate) site: Site,
+    pub(crate) rng: fastrand::Rng,
+    queue: BTreeMap<(Timestamp, u64), Wake>,
+    scheduled: u64,
+    touched: u64,
+}
+
+impl World {
+    /// The world of a scenario at its first moment; nothing has happened yet.
+    pub(crate) fn new(scenario: &Scenario, seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let store = Store::new(scenario.start, rng.u64(..));
+        let mut world = Self {
+            store,
+            azure: Azure::new(scenario),
+            rancher: Rancher::new(scenario),
+            kube: Kube::new(scenario.cluster.version),
+            site: Site::of(scenario),
+            rng,
+            queue: BTreeMap::new(),
+            scheduled: 0,
+            touched: 0,
+        };
+        scenario.build(&mut world);
+        world.dispatch();
+        world
+    }
+
+    /// The virtual time.
+    pub fn now(&self) -> Timestamp {
+        self.store.now
+    }
+
+    /// Counts every change of anything.
+    pub fn revision(&self) -> u64 {
+        self.store.revision() + self.touched
+    }
+
+    /// Tells the watchers that something outside the store has changed.
+    pub(crate) fn touch(&mut self) {
+        self.touched += 1;
+    }
+
+    /// Puts something on the queue.
+    pub fn schedule(&mut self, after: Duration, what: Wake) {
+        self.scheduled += 1;
+        self.queue.insert((self.now() + after, self.scheduled), what);
+    }
+
+    /// When the next thing happens by itself.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.queue.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// A duration between two bounds in milliseconds, drawn from the seed.
+    pub(crate) fn between(&mut self, least_ms: u64, most_ms: u64) -> Duration {
+        Duration::from_millis(self.rng.u64(least_ms..=most_ms))
+    }
+
+    /// Lets time pass up to `until` and carries out what is due on the way.
+    pub(crate) fn advance_to(&mut self, until: Timestamp) {
+        while let Some(entry) = self.queue.first_entry() {
+            let (at, _) = *entry.key();
+            if at > until {
+                break;
+            }
+            let wake = entry.remove();
+            self.store.now = self.store.now.max(at);
+            match wake {
+                Wake::Kube(task) => crate::kube::on_task(self, task),
+                Wake::Azure(wake) => azure::on_wake(self, wake),
+            }
+            self.dispatch();
+        }
+        self.store.now = self.store.now.max(until);
+    }
+
+    /// Lets the world come to rest: its workloads start and its controllers have nothing more to do.
+    pub(crate) fn warm_up(&mut self) {
+        let limit = self.now() + WARM_UP;
+        while let Some(due) = self.next_due().filter(|due| *due <= limit) {
+            self.advance_to(due);
+        }
+    }
+
+    /// Shows the writes since the last time to everybody who acts on them.
+    pub(crate) fn dispatch(&mut self) {
+        crate::kube::dispatch(self);
+    }
+}
