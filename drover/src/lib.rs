@@ -32,6 +32,7 @@ mod files;
 mod fleet;
 mod gate;
 pub mod journal;
+pub mod report;
 mod run;
 mod run_id;
 

@@ -480,6 +480,11 @@ impl RunState {
         &self.ledger
     }
 
+    /// When the last record was written; `None` before the first.
+    pub fn last_record(&self) -> Option<Timestamp> {
+        self.last_at
+    }
+
     /// Milliseconds of work at `now`, all processes together; the time between them is not work.
     pub fn worked_ms(&self, now: Timestamp) -> u64 {
         let current =

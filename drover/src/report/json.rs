@@ -1,0 +1,90 @@
+//! JSON for programs. Every document and stream says its format; a reader ignores what it does not know of the same major.
+//!
+//! The text is safe in a build log: what a build agent or a terminal would obey is written as an escape, which reads as the
+//! same data.
+
+use serde::Serialize;
+use upgrade_core::event::{Event, Report};
+use upgrade_core::finding::Finding;
+use upgrade_core::inventory::{ClusterIdentity, Inventory};
+use upgrade_core::model::FormatVersion;
+use upgrade_core::plan::Plan;
+
+use super::clean::clean_json;
+use super::status::RunStatus;
+
+#[derive(Serialize)]
+struct Document<T> {
+    format: FormatVersion,
+    #[serde(flatten)]
+    content: T,
+}
+
+fn document(content: impl Serialize) -> String {
+    let document = Document { format: FormatVersion::CURRENT, content };
+    let text = serde_json::to_string_pretty(&document).expect("plain data with string keys");
+    clean_json(text + "\n")
+}
+
+fn line(content: impl Serialize) -> String {
+    clean_json(serde_json::to_string(&content).expect("plain data with string keys")) + "\n"
+}
+
+/// What the checks say of a cluster.
+pub fn findings(identity: &ClusterIdentity, to: &str, findings: &[Finding]) -> String {
+    #[derive(Serialize)]
+    struct Checked<'a> {
+        cluster: &'a ClusterIdentity,
+        to: &'a str,
+        blocked: bool,
+        findings: &'a [Finding],
+    }
+    let blocked = findings.iter().any(Finding::blocks);
+    document(Checked { cluster: identity, to, blocked, findings })
+}
+
+/// A plan and its hash.
+pub fn plan(plan: &Plan) -> String {
+    #[derive(Serialize)]
+    struct Planned<'a> {
+        hash: String,
+        plan: &'a Plan,
+    }
+    document(Planned { hash: plan.hash(), plan })
+}
+
+/// The first line of an event stream.
+pub fn stream_version() -> String {
+    #[derive(Serialize)]
+    struct Version {
+        r#type: &'static str,
+        format: FormatVersion,
+        tool: &'static str,
+    }
+    line(Version {
+        r#type: "version",
+        format: FormatVersion::CURRENT,
+        tool: concat!("aks-drover ", env!("CARGO_PKG_VERSION")),
+    })
+}
+
+/// One line of an event stream.
+pub fn event(event: &Event) -> String {
+    line(event)
+}
+
+/// How a run ended.
+pub fn report(report: &Report) -> String {
+    document(report)
+}
+
+/// Where a run stands.
+pub fn status(status: &RunStatus) -> String {
+    document(status)
+}
+
+/// An inventory: the content of a snapshot file.
+pub fn inventory(inventory: &Inventory) -> String {
+    // It carries its own format.
+    clean_json(serde_json::to_string_pretty(inventory).expect("plain data with string keys") + "\n")
+}

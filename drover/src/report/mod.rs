@@ -1,0 +1,83 @@
+//! Plans, findings, events and reports in the forms people and programs read them.
+//!
+//! [`text`] is what the command line shows and what `str(plan)` gives in Python; [`markdown`] is for pull requests and pipeline
+//! summaries; [`json`] for programs; [`junit`] for the "Tests" tab of a pipeline. Renderers only read: whoever embeds Drover can
+//! use them on the data it has.
+//!
+//! Text, markdown and JUnit renderers clean what comes from a cluster ([`clean`]); JSON escapes it.
+
+mod clean;
+pub mod json;
+#[cfg(feature = "cli")]
+pub mod junit;
+pub mod markdown;
+mod page;
+mod status;
+#[cfg(test)]
+mod test_support;
+#[cfg(test)]
+mod tests;
+pub mod text;
+
+pub use clean::{clean, clean_line};
+pub use page::{Column, Line, Page, Tone, WIDTH};
+pub use status::{RunStatus, StageState, StageStatus};
+
+use std::time::Duration;
+
+use upgrade_core::event::Report;
+use upgrade_core::finding::{Finding, Severity};
+use upgrade_core::span;
+
+/// Milliseconds as people read them.
+pub(crate) fn took(milliseconds: u64) -> String {
+    span::show(Duration::from_millis(milliseconds))
+}
+
+/// `1 pod`, `2 pods`.
+pub(crate) fn count(n: usize, one: &str, many: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
+}
+
+/// How many findings there are of each severity: `1 blocking, 2 advisory, 1 accepted`.
+pub(crate) fn tally(findings: &[Finding]) -> String {
+    let open = |severity| findings.iter().filter(|f| f.severity == severity && f.accepted.is_none()).count();
+    let severities = [Severity::Blocking, Severity::Unknown, Severity::Advisory, Severity::Info];
+    let accepted = findings.iter().filter(|finding| finding.accepted.is_some()).count();
+    let counted = severities.map(|severity| (open(severity), severity.to_string()));
+    let parts = counted.into_iter().chain([(accepted, "accepted".to_owned())]).filter(|(n, _)| *n > 0);
+    let parts: Vec<String> = parts.map(|(n, what)| format!("{n} {what}")).collect();
+    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+}
+
+/// Milliseconds without a ready endpoint, over all Services and gaps that have ended, and how many gaps there were.
+pub(crate) fn downtime(report: &Report) -> (u64, usize) {
+    let gaps = report.ledger.iter().flat_map(|record| &record.gaps);
+    gaps.fold((0, 0), |(sum, n), gap| (sum + gap.end.map_or(0, |end| gap.millis(end)), n + 1))
+}
+
+/// The sentence that a run is for.
+pub(crate) fn proof(report: &Report) -> String {
+    let services = report.ledger.len();
+    match downtime(report) {
+        _ if services == 0 => "no Service had a ready endpoint to watch".to_owned(),
+        (_, 0) if services == 1 => "0 s without ready endpoints for the one Service".to_owned(),
+        (_, 0) => format!("0 s without ready endpoints for every one of {services} Services"),
+        (milliseconds, gaps) => format!(
+            "{} without ready endpoints in {}, over {}",
+            exact(milliseconds),
+            count(gaps, "gap", "gaps"),
+            count(services, "Service", "Services")
+        ),
+    }
+}
+
+/// Seconds to the tenth: a gap of 400 ms is not "0s".
+pub(crate) fn exact(milliseconds: u64) -> String {
+    if milliseconds < 60_000 {
+        let tenths = milliseconds.div_ceil(100);
+        format!("{}.{} s", tenths / 10, tenths % 10)
+    } else {
+        took(milliseconds)
+    }
+}

@@ -1,0 +1,17 @@
+//! Text for people, on a terminal or in a log. Every function gives a [`Page`]; its `Display` is the text without colours.
+
+mod event;
+mod findings;
+mod plan;
+mod run;
+mod snapshot;
+mod status;
+
+pub use event::event;
+pub use findings::{findings, identity};
+pub use plan::plan;
+pub use run::{ledger, report};
+pub use snapshot::inventory;
+pub use status::status;
+
+use super::page::{Page, Tone};
