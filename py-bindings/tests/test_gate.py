@@ -34,8 +34,13 @@ def test_a_gate_that_cannot_be_called_is_refused() -> None:
 
 
 def test_a_gate_is_asked_with_a_question() -> None:
-    asked = []
-    ask = checked(lambda question: not asked.append(question))
+    asked: list[Question] = []
+
+    def gate(question: Question) -> bool:
+        asked.append(question)
+        return True
+
+    ask = checked(gate)
     assert ask is not None
     assert ask(ASKED) is True
     assert asked == [Question(id="gap-shop/web", text="go on?")]

@@ -66,6 +66,8 @@ def test_every_field_of_the_model_is_read(file: str, name: str, kind: type[Any])
     assert json_names(kind) == set(FIELD.findall(body(file, "struct", name)))
 
 
-@pytest.mark.parametrize(("name", "kind"), [("RunOutcome", model.RunOutcome), ("StepOutcome", model.StepOutcome)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("RunOutcome", model.RunOutcome), ("StepOutcome", model.StepOutcome)]
+)
 def test_an_outcome_has_the_fields_of_every_variant(name: str, kind: type[Any]) -> None:
     assert json_names(kind) == {*FIELD.findall(body("event.rs", "enum", name)), "result"}

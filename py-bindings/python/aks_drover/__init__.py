@@ -1,5 +1,7 @@
 """Upgrades AKS clusters with zero downtime, through Rancher and ARM.
 
+From the configuration to the proof:
+
     import aks_drover as drover
 
     cluster = drover.connect("drover.toml", "shop-acc")

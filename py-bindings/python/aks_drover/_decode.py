@@ -34,8 +34,8 @@ def list_from_json(kind: type[T], text: str) -> list[T]:
 
 def build(kind: type[T], raw: dict[str, Any]) -> T:
     """Make a dataclass from its JSON object."""
-    known = {name: decode(hint, raw[key]) for name, key, hint in _layout(kind) if key in raw}
-    return kind(**known)
+    same: Any = kind  # mypy 2.4 does not take a class for hashable
+    return kind(**{name: decode(hint, raw[key]) for name, key, hint in _layout(same) if key in raw})
 
 
 def decode(hint: Any, value: Any) -> Any:

@@ -76,7 +76,7 @@ class Plan:
         """Everything, as JSON."""
 
     def stages(self) -> str:
-        """The stages, with a title for each step, as JSON."""
+        """Give the stages, with a title for each step, as JSON."""
 
     def rehearse(self, runs: int, seed: int) -> str:
         """Execute the plan in the lab; the forecast, as JSON."""

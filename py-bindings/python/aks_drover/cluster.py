@@ -56,7 +56,9 @@ class Cluster:
         """
         return Plan(self._native.plan(to))
 
-    def apply(self, plan: Plan, *, gate: Gate | None = None, journal: str | os.PathLike[str] = "./journal") -> Run:
+    def apply(
+        self, plan: Plan, *, gate: Gate | None = None, journal: str | os.PathLike[str] = "./journal"
+    ) -> Run:
         """Begin to execute a plan.
 
         Raises `StalePlan` or `IdentityError`, and changes nothing, if the cluster is not as it was when the plan was made.

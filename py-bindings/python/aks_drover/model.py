@@ -222,3 +222,75 @@ class Report:
     def gaps(self) -> tuple[Gap, ...]:
         """Every gap of every Service; empty is the proof of zero downtime."""
         return tuple(gap for record in self.ledger for gap in record.gaps)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spread:
+    """A number over all rehearsals of a forecast."""
+
+    min: int
+    """The smallest."""
+    median: int
+    """The middle one."""
+    max: int
+    """The largest."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageForecast:
+    """How long a stage took in the rehearsals."""
+
+    number: int
+    """Its number."""
+    title: str
+    """Its title."""
+    duration_ms: Spread
+    """Milliseconds of the cluster's time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceForecast:
+    """What a Service lived through in the rehearsals."""
+
+    service: str
+    """`namespace/name`."""
+    start: int
+    """Ready endpoints at the start."""
+    fewest: int
+    """The fewest in any rehearsal."""
+    runs_with_gap: int
+    """In how many rehearsals it had none for a while."""
+    longest_gap_ms: int
+    """The longest of these whiles, in milliseconds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailureForecast:
+    """A rehearsal that was not done at its end."""
+
+    seed: int
+    """Rehearse again with this seed and `runs=1` to see the same."""
+    outcome: RunOutcome
+    """How it ended."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecast:
+    """What a plan did when it was executed in a simulated copy of the cluster."""
+
+    format: str
+    """The format's version, `MAJOR.MINOR`."""
+    seed: int
+    """Where the chance of the first rehearsal began; the others count on from it."""
+    runs: int
+    """How many rehearsals."""
+    completed: int
+    """How many of them were done at their end."""
+    duration_ms: Spread
+    """How long the rehearsals took, in milliseconds of the cluster's time."""
+    stages: tuple[StageForecast, ...]
+    """The plan's stages."""
+    services: tuple[ServiceForecast, ...]
+    """Every Service of the cluster."""
+    failures: tuple[FailureForecast, ...]
+    """The rehearsals that were not done."""

@@ -1,0 +1,50 @@
+//! The Rust parts. One profile and one set of features (the workspace's) everywhere, so that nothing is compiled twice.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::counts;
+use crate::parts::Tally;
+
+/// What the outer `cargo run` sets for this crate. Build scripts of others (ring's) look at these, and would run again each time
+/// that `cargo` and `cargo xtask` take turns.
+const OWN: [&str; 9] = [
+    "CARGO_MANIFEST_DIR",
+    "CARGO_MANIFEST_PATH",
+    "CARGO_PKG_NAME",
+    "CARGO_PKG_VERSION",
+    "CARGO_PKG_VERSION_MAJOR",
+    "CARGO_PKG_VERSION_MINOR",
+    "CARGO_PKG_VERSION_PATCH",
+    "CARGO_PKG_VERSION_PRE",
+    "CARGO_PKG_RUST_VERSION",
+];
+
+/// A command as if it were typed in `folder`.
+pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(folder);
+    for name in OWN {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> Command {
+    let mut command = command("cargo", root);
+    command.args(arguments);
+    command
+}
+
+/// Formatting and clippy.
+pub(crate) fn lint(root: &Path, tally: &mut Tally) {
+    tally.part("format", vec![cargo(root, &["fmt", "--all", "--check"])]);
+    let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    tally.part("clippy", vec![cargo(root, &clippy)]);
+}
+
+/// Unit tests, the integration tests and the doc tests.
+pub(crate) fn test(root: &Path, tally: &mut Tally) {
+    let test = cargo(root, &["test", "--locked", "--workspace", "--no-fail-fast"]);
+    tally.tests("cargo test", test, counts::cargo);
+}
