@@ -23,6 +23,8 @@
 
 mod adapters;
 mod apply;
+#[cfg(feature = "cli")]
+pub mod cli;
 mod clock;
 mod cluster;
 mod config;

@@ -1,3 +1,7 @@
 //! The command `aks-drover`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(aks_drover::cli::run(std::env::args_os()))
+}

@@ -6,12 +6,13 @@
 use serde::Serialize;
 use upgrade_core::event::{Event, Report};
 use upgrade_core::finding::Finding;
-use upgrade_core::inventory::{ClusterIdentity, Inventory};
+use upgrade_core::inventory::ClusterIdentity;
 use upgrade_core::model::FormatVersion;
 use upgrade_core::plan::Plan;
 
 use super::clean::clean_json;
 use super::status::RunStatus;
+use crate::files::SnapshotFile;
 
 #[derive(Serialize)]
 struct Document<T> {
@@ -83,8 +84,7 @@ pub fn status(status: &RunStatus) -> String {
     document(status)
 }
 
-/// An inventory: the content of a snapshot file.
-pub fn inventory(inventory: &Inventory) -> String {
-    // It carries its own format.
-    clean_json(serde_json::to_string_pretty(inventory).expect("plain data with string keys") + "\n")
+/// A snapshot file's content.
+pub fn snapshot(snapshot: &SnapshotFile) -> String {
+    clean_json(snapshot.to_json())
 }

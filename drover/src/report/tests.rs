@@ -6,6 +6,7 @@ use upgrade_core::model::{FormatVersion, RunId, StepId};
 
 use super::test_support as fixed;
 use super::*;
+use crate::files::SnapshotFile;
 
 /// A run that was killed in its first stage, with a write in flight.
 fn killed() -> RunStatus {
@@ -106,7 +107,7 @@ fn where_a_run_stands() {
 fn what_was_seen() {
     assert_snapshot!("inventory.txt", text::inventory(&fixed::snapshot()));
     assert_snapshot!("inventory.md", markdown::inventory(&fixed::snapshot()));
-    harmless(&json::inventory(&fixed::snapshot()));
+    harmless(&json::snapshot(&SnapshotFile::new(fixed::snapshot())));
 }
 
 #[cfg(feature = "cli")]

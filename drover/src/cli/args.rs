@@ -1,0 +1,277 @@
+//! The command line as people type it.
+
+use std::path::PathBuf;
+
+use clap::builder::styling::Styles;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use upgrade_core::model::VersionRequest;
+
+const EXAMPLES: &str = "\
+Examples:
+  aks-drover plan shop-acc --to 1.36 -o plan.json      decide what will be done, and read it
+  aks-drover apply plan.json                           do it
+  aks-drover resume shop-acc-20261124-200000-0a1f      go on with a run that was not done
+
+Exit codes:
+    0  done, or nothing to do
+    1  failed; the run holds; the message says what is held and which command goes on
+    2  usage or configuration error; nothing was contacted or changed
+    3  blocked by findings or by identity; nothing was changed
+    4  paused: a gate, an approval or an unaccepted gap waits for a person
+    5  stale plan: the cluster is not as it was when the plan was made; nothing was changed
+  130  aborted on request, at a safe point
+
+Data goes to stdout; progress, questions and logs go to stderr.";
+
+/// Upgrades AKS clusters with zero downtime: Kubernetes through Rancher, Azure through ARM.
+#[derive(Debug, Parser)]
+#[command(name = "aks-drover", version, after_help = EXAMPLES, styles = Styles::plain(), max_term_width = 110)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) common: Common,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Common options")]
+pub(super) struct Common {
+    /// The configuration [default: the file that $AKS_DROVER_CONFIG names, else ./drover.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// The form of what goes to stdout; `json` on apply and resume is a stream of events, one a line
+    #[arg(long, global = true, value_enum, value_name = "FORM", default_value_t = Output::Text)]
+    pub(super) output: Output,
+    /// Say nothing on stderr but gaps, warnings, questions and errors [default: progress is shown]
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// Log every call on stderr [default: warnings only]
+    #[arg(long, short, global = true)]
+    pub(super) verbose: bool,
+    /// Colours
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Colour::Auto)]
+    pub(super) color: Colour,
+}
+
+/// The forms of what goes to stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// For pull requests and pipeline summaries
+    Markdown,
+    /// For the "Tests" tab of a pipeline
+    Junit,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Colour {
+    /// On a terminal
+    Auto,
+    /// In files and pipes too
+    Always,
+    /// Nowhere
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Check(Check),
+    Plan(Plan),
+    Apply(Apply),
+    Resume(Resume),
+    Status(Status),
+    Snapshot(Snapshot),
+    #[command(hide = true)]
+    Abort(Status),
+    #[command(hide = true)]
+    Leftovers(Leftovers),
+}
+
+/// Findings only: what stands in the way of an upgrade; reads, never writes
+///
+/// Exits with 3 if a finding blocks the upgrade.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  aks-drover check shop-acc --to 1.36 --output junit > check.xml")]
+pub(super) struct Check {
+    /// The cluster's name in the configuration
+    pub(super) cluster: String,
+    #[command(flatten)]
+    pub(super) to: Target,
+}
+
+/// The version to reach.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Target {
+    /// The version to reach: `1.36` for the newest patch that Azure offers, or `1.36.2`
+    #[arg(long, value_name = "VERSION")]
+    pub(super) to: VersionRequest,
+}
+
+/// Findings and plan; reads, never writes
+///
+/// The same cluster, policy and version always give the same plan, byte for byte. Exits with 3 if a finding blocks the upgrade;
+/// then there is no plan, and no file is written.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  aks-drover plan shop-acc --to 1.36 -o plan.json")]
+pub(super) struct Plan {
+    /// The cluster's name in the configuration
+    pub(super) cluster: String,
+    #[command(flatten)]
+    pub(super) to: Target,
+    /// Write the plan file, for `apply` and `rehearse` [default: no file]
+    #[arg(short, long = "out", value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+}
+
+/// Executes a plan
+///
+/// Proves the cluster's identity, refuses a plan whose cluster has changed (exit 5), then works stage by stage. On a terminal it
+/// asks once before it begins; without a terminal it does not ask. Ctrl-C or SIGTERM stops at a safe point; a second time, at
+/// once. Whatever happens, `resume` goes on from the journal.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  aks-drover apply plan.json --journal runs --output json > events.jsonl")]
+pub(super) struct Apply {
+    /// The plan file
+    #[arg(value_name = "PLAN")]
+    pub(super) plan: PathBuf,
+    #[command(flatten)]
+    pub(super) journal: Journal,
+    /// Do not ask before beginning
+    #[arg(long, short)]
+    pub(super) yes: bool,
+}
+
+/// Where runs are written down.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Journal {
+    /// The directory that holds each run as RUN.jsonl
+    #[arg(long, value_name = "DIR", default_value = "journal", value_parser = directory)]
+    pub(super) journal: PathBuf,
+}
+
+/// A journal by URL is in the contract of a later version; a directory called `https:` is surely not meant.
+fn directory(text: &str) -> Result<PathBuf, String> {
+    if text.contains("://") {
+        Err("a journal behind a URL is not supported by this version; give a directory".to_owned())
+    } else {
+        Ok(text.into())
+    }
+}
+
+/// Goes on with a run that was paused, aborted, held or killed
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  aks-drover resume shop-acc-20261124-200000-0a1f
+  aks-drover resume runs/shop-acc-20261124-200000-0a1f.jsonl
+
+The plan is in the journal; the cluster is the one it names.")]
+pub(super) struct Resume {
+    /// The run: an id in the journal directory, or the journal file
+    pub(super) run: PathBuf,
+    #[command(flatten)]
+    pub(super) journal: Journal,
+}
+
+/// Where a run stands; reads its journal, contacts nothing
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// The run: an id in the journal directory, or the journal file
+    pub(super) run: PathBuf,
+    #[command(flatten)]
+    pub(super) journal: Journal,
+}
+
+/// The inventory as a file, without secrets or environment values
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  aks-drover snapshot shop-acc -o snapshot.json")]
+pub(super) struct Snapshot {
+    /// The cluster's name in the configuration
+    pub(super) cluster: String,
+    /// The file to write [default: the snapshot itself goes to stdout]
+    #[arg(short, long = "out", value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+}
+
+/// What an interrupted run left behind.
+#[derive(Debug, Args)]
+pub(super) struct Leftovers {
+    /// The cluster's name in the configuration
+    pub(super) cluster: String,
+    /// Remove it
+    #[arg(long)]
+    pub(super) clean: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, String> {
+        let words = line.split_whitespace();
+        Arguments::try_parse_from(words)
+            .map_err(|error| error.to_string().lines().next().unwrap_or("").to_owned())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn help_teaches() {
+        // The width of a terminal must not change the transcript.
+        let mut command = Arguments::command().term_width(100);
+        command.build();
+        assert_snapshot!("help", command.render_help());
+        for name in ["check", "plan", "apply", "resume", "status", "snapshot"] {
+            let sub = command.find_subcommand_mut(name).unwrap();
+            assert_snapshot!(format!("help_{name}"), sub.render_long_help());
+        }
+    }
+
+    #[test]
+    fn a_version_is_a_minor_release_or_exact() {
+        for version in ["1.36", "1.36.2", "v1.36.2"] {
+            let parsed = parse(&format!("aks-drover check shop --to {version}")).unwrap();
+            assert!(matches!(parsed.command, Command::Check(check) if check.to.to.release() == (1, 36)));
+        }
+    }
+
+    #[test]
+    fn wrong_usage_says_what_is_wrong_with_it() {
+        for (line, want) in [
+            (
+                "aks-drover check shop --to latest",
+                "`latest` is not a Kubernetes version; write `1.35` or `1.35.2`",
+            ),
+            ("aks-drover check shop", "required arguments were not provided"),
+            (
+                "aks-drover apply plan.json --journal https://x/y",
+                "a journal behind a URL is not supported by this version",
+            ),
+            ("aks-drover apply plan.json --quiet --verbose", "cannot be used with"),
+            ("aks-drover apply plan.json --output yaml", "invalid value 'yaml'"),
+            ("aks-drover upgrade", "unrecognized subcommand 'upgrade'"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(want), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn common_options_stand_before_or_after_the_command() {
+        for line in ["aks-drover --output json -q status r-1", "aks-drover status r-1 -q --output json"] {
+            let parsed = parse(line).unwrap();
+            assert!(parsed.common.quiet && parsed.common.output == Output::Json, "{line}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `apply` and `resume`: a run, from its beginning or from its journal, to its end.
+
+use std::path::Path;
+
+use upgrade_core::event::{Report, RunOutcome};
+
+use super::Session;
+use crate::apply::{Apply, RunSelector};
+use crate::cli::args::{self, Output};
+use crate::cli::failure::{Failure, exit, told};
+use crate::cli::follow::follow;
+use crate::cli::gate::TerminalGate;
+use crate::cluster::Cluster;
+use crate::error::{Error, exit_code};
+use crate::files::PlanFile;
+use crate::journal;
+use crate::report::{Page, Tone, junit, markdown, text};
+
+pub(super) async fn apply(session: &mut Session, args: &args::Apply) -> Result<u8, Failure> {
+    let plan = PlanFile::load(&args.plan)?;
+    let cluster = session.connect(&plan.plan.cluster.name).await?;
+    if !args.yes && !plan.plan.is_empty() && session.console.is_interactive() {
+        let begin = session.console.ask(&summary(&plan), "Begin?").await;
+        if !begin {
+            session.console.note("not begun; nothing was changed");
+            return Ok(exit::ABORTED);
+        }
+    }
+    let apply = cluster.apply(plan).journal(&args.journal.journal);
+    let (report, journal) = execute(session, &cluster, apply).await?;
+    Ok(conclude(session, &report, &journal))
+}
+
+pub(super) async fn resume(session: &mut Session, args: &args::Resume) -> Result<u8, Failure> {
+    let run = RunSelector::new(&args.run);
+    let state = journal::load(&run.file(&args.journal.journal))?;
+    let Some(plan) = state.plan() else {
+        return Err(Failure::usage("the journal holds no plan", "name another run"));
+    };
+    if state.is_done() {
+        session.console.note("the run is done; there is nothing to go on with");
+        return Ok(exit::DONE);
+    }
+    let cluster = session.connect(&plan.cluster.name).await?;
+    let apply = cluster.resume(run).journal(&args.journal.journal);
+    let (report, journal) = execute(session, &cluster, apply).await?;
+    Ok(conclude(session, &report, &journal))
+}
+
+/// What somebody should have read before saying yes.
+fn summary(file: &PlanFile) -> Page {
+    let plan = &file.plan;
+    let mut page = Page::default();
+    page.line(0).put(Tone::Strong, &plan.cluster.name).plain(format!(
+        ": {} to {} in {} stages, plan {}",
+        plan.from,
+        plan.target,
+        plan.stages.len(),
+        plan.hash()
+    ));
+    page.line(2).plain("Rancher        ").plain(&plan.cluster.rancher_id);
+    page.line(2).plain("Azure          ").plain(&plan.cluster.arm_id);
+    let gaps: Vec<String> = plan.accepted_gaps.iter().map(ToString::to_string).collect();
+    match gaps[..] {
+        [] => page.line(2).plain("accepted gaps  none"),
+        _ => page.line(2).plain("accepted gaps  ").put(Tone::Warn, gaps.join(", ")),
+    };
+    page
+}
+
+/// Starts a run and follows it to its end. Until it has started, the first Ctrl-C leaves; then it stops the run.
+pub(super) async fn execute(
+    session: &mut Session,
+    cluster: &Cluster,
+    apply: Apply,
+) -> Result<(Report, std::path::PathBuf), Failure> {
+    let apply = apply.gate(TerminalGate::new(session.console.clone()));
+    let started = session.signals.or_leave(apply.start()).await;
+    let run = started.inspect_err(|failure| show_findings(session, failure))?;
+    let journal = run.journal().to_owned();
+    session.console.note(format!("journal: {}", journal.display()));
+    let report = follow(&session.console, &mut session.signals, || cluster.now(), run).await?;
+    Ok((report, journal))
+}
+
+/// Findings that keep a run from starting are worth reading; stdout belongs to the run's own data.
+fn show_findings(session: &Session, failure: &Failure) {
+    if let Failure::Library(error) = failure
+        && let Error::Blocked { findings } = error.as_ref()
+    {
+        session.console.say(&text::findings(findings));
+    }
+}
+
+/// Shows how a run ended, and says what to do about it.
+pub(super) fn conclude(session: &Session, report: &Report, journal: &Path) -> u8 {
+    let console = &session.console;
+    match console.output() {
+        Output::Text => console.page(&text::report(report)),
+        // The last event of the stream has said it all.
+        Output::Json => {}
+        Output::Markdown => console.data(&markdown::report(report)),
+        Output::Junit => console.data(&junit::report(report)),
+    }
+    if let Some(page) = parting(report, &session.resume_command(journal)) {
+        console.say(&page);
+    }
+    exit_code(&report.outcome)
+}
+
+/// The last words on stderr for a run that is not done: what it is in, what it holds, and which command goes on.
+fn parting(report: &Report, resume: &str) -> Option<Page> {
+    let (message, hint) = match &report.outcome {
+        RunOutcome::Done => return None,
+        RunOutcome::Held { step, title, cause } => (
+            format!("step {step} ({title}) failed: {cause}; the run holds"),
+            format!("mend the cause, then go on with `{resume}`"),
+        ),
+        RunOutcome::Paused { question } => (
+            format!("the run is paused: {}", question.text),
+            format!("when it may go on, `{resume}`; on a terminal it asks again"),
+        ),
+        RunOutcome::Aborted => {
+            ("the run was stopped at a safe point".to_owned(), format!("go on with `{resume}`"))
+        }
+        RunOutcome::IdentityLost { why } => (
+            format!("this is not, or no longer, the cluster that the plan is for: {why}"),
+            format!("nothing was written after that was seen; when it is explained, go on with `{resume}`"),
+        ),
+    };
+    let mut page = told(&message, &[], None);
+    page.paragraph(0, "state: ", Tone::Plain, state(report));
+    page.paragraph(0, "hint: ", Tone::Plain, hint);
+    Some(page)
+}
+
+/// The cluster's state as far as the run knows it, in one sentence.
+fn state(report: &Report) -> String {
+    let finished = report.stages.iter().filter(|stage| stage.duration_ms.is_some()).count();
+    let open = report.stages.iter().find(|stage| stage.duration_ms.is_none());
+    let stages = match open {
+        Some(stage) => {
+            format!("{finished} stages are finished, stage {} ({}) is not", stage.number, stage.title)
+        }
+        None => format!("{finished} stages are finished, none is half done"),
+    };
+    if report.holding.is_empty() {
+        format!("{stages}; nothing is held")
+    } else {
+        format!("{stages}; held: {}", report.holding.join(", "))
+    }
+}

@@ -1,0 +1,99 @@
+//! The commands, one file each.
+
+mod apply;
+mod check;
+mod plan;
+mod snapshot;
+mod status;
+
+use std::future::Future;
+use std::path::Path;
+
+use super::args::{Command, Common};
+use super::console::Console;
+use super::failure::Failure;
+use super::signals::Signals;
+use crate::cluster::Cluster;
+use crate::error::Error;
+use crate::fleet::Fleet;
+
+/// What every command works with.
+pub(super) struct Session {
+    pub(super) console: Console,
+    pub(super) common: Common,
+    pub(super) signals: Signals,
+}
+
+/// Performs a command and returns the exit code of one that came to its end.
+pub(super) async fn perform(mut session: Session, command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Check(args) => check::check(&mut session, &args).await,
+        Command::Plan(args) => plan::plan(&mut session, &args).await,
+        Command::Apply(args) => apply::apply(&mut session, &args).await,
+        Command::Resume(args) => apply::resume(&mut session, &args).await,
+        Command::Status(args) => status::status(&session, &args),
+        Command::Snapshot(args) => snapshot::snapshot(&mut session, &args).await,
+        Command::Abort(_) => Err(Failure::usage(
+            "`abort` is not built yet: this version cannot reach a run that another process works on",
+            "press Ctrl-C where the run works, or send SIGTERM to its process; it stops at a safe point",
+        )),
+        Command::Leftovers(args) => Err(Failure::usage(
+            format!(
+                "`leftovers` is not built yet: nothing was looked for in {}, and nothing removed",
+                args.cluster
+            ),
+            "`status RUN` says what a run holds; `resume RUN` goes on and gives it back",
+        )),
+    }
+}
+
+impl Session {
+    /// The configuration, read and checked.
+    fn fleet(&self) -> Result<Fleet, Failure> {
+        Ok(Fleet::from_file(Fleet::locate(self.common.config.as_deref()))?)
+    }
+
+    /// A cluster of the configuration, its identity proven. Ctrl-C leaves.
+    async fn connect(&mut self, name: &str) -> Result<Cluster, Failure> {
+        let fleet = self.fleet()?;
+        self.read(format!("connecting to {name}"), fleet.connect(name)).await
+    }
+
+    /// Work that only reads, announced on stderr. Ctrl-C leaves.
+    async fn read<T>(
+        &mut self,
+        what: String,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Failure> {
+        self.console.note(what);
+        self.signals.or_leave(work).await
+    }
+
+    /// The command that goes on with a run.
+    fn resume_command(&self, journal: &Path) -> String {
+        let config = self.common.config.as_ref().map(|file| format!(" --config {}", quoted(file)));
+        format!("aks-drover resume {}{}", quoted(journal), config.unwrap_or_default())
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ':' | '\\');
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_survives_the_shell() {
+        assert_eq!(quoted(Path::new("journal/r-1.jsonl")), "journal/r-1.jsonl");
+        assert_eq!(quoted(Path::new("my runs/it's.jsonl")), r"'my runs/it'\''s.jsonl'");
+    }
+}

@@ -1,0 +1,28 @@
+//! `status`: where a run stands, from its journal alone.
+
+use super::Session;
+use crate::apply::RunSelector;
+use crate::cli::args::{Output, Status};
+use crate::cli::failure::{Failure, exit};
+use crate::journal;
+use crate::report::{RunStatus, json, junit, markdown, text};
+
+pub(super) fn status(session: &Session, args: &Status) -> Result<u8, Failure> {
+    let file = RunSelector::new(&args.run).file(&args.journal.journal);
+    let state = journal::load(&file)?;
+    // `load` refuses a journal without a header, and one with a header has a status.
+    let Some(status) = RunStatus::of(&state) else {
+        return Err(Failure::usage(format!("{} holds no run", file.display()), "name another run"));
+    };
+    let console = &session.console;
+    match console.output() {
+        Output::Text => console.page(&text::status(&status)),
+        Output::Json => console.data(&json::status(&status)),
+        Output::Markdown => console.data(&markdown::status(&status)),
+        Output::Junit => console.data(&junit::status(&status)),
+    }
+    if !state.is_done() {
+        console.note(format!("go on with: {}", session.resume_command(&file)));
+    }
+    Ok(exit::DONE)
+}
