@@ -59,7 +59,8 @@ impl Fleet {
     /// [`Error::Remote`] if a service does not answer.
     pub async fn connect(&self, name: &str) -> Result<Cluster, Error> {
         let cluster = self.cluster(name)?;
-        let services = adapters::connect(&self.config, name, cluster, &self.clock).await?;
+        let environment = self.config.environment_of(cluster);
+        let services = adapters::connect(name, cluster, environment, &self.clock).await?;
         Cluster::prove(cluster.policy.clone(), services).await
     }
 

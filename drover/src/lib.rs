@@ -37,6 +37,9 @@ pub mod journal;
 pub mod report;
 mod run;
 mod run_id;
+mod secrets;
+mod tokens;
+mod transport;
 
 pub use apply::{Apply, RunSelector};
 pub use clock::SystemClock;

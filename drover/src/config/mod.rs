@@ -77,7 +77,11 @@ pub(crate) struct Credential {
     pub(crate) place: Place,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+#[cfg_attr(
+    not(feature = "azure-identity"),
+    expect(dead_code, reason = "checked in every build, used in those that can")
+)]
 pub(crate) enum CredentialKind {
     AzurePipelines {
         tenant_id: String,
@@ -120,7 +124,6 @@ pub(crate) struct ClusterConfig {
     pub(crate) rancher: RancherName,
     pub(crate) arm: ClusterId,
     pub(crate) policy: Policy,
-    pub(crate) place: Place,
 }
 
 /// Which cluster of the Rancher server.
@@ -160,6 +163,27 @@ impl Config {
             clusters.insert(name, cluster);
         }
         Ok(Self { file: path.to_owned(), environments, clusters })
+    }
+}
+
+impl Config {
+    /// The environment of one of this file's clusters.
+    pub(crate) fn environment_of(&self, cluster: &ClusterConfig) -> &Environment {
+        self.environments.get(&cluster.environment).expect("a cluster is read only with its environment")
+    }
+}
+
+impl CredentialKind {
+    /// The word for it in the file.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::AzurePipelines { .. } => "azure-pipelines",
+            Self::WorkloadIdentity { .. } => "workload-identity",
+            Self::ManagedIdentity { .. } => "managed-identity",
+            Self::ClientSecret { .. } => "client-secret",
+            Self::AzureCli { .. } => "azure-cli",
+            Self::Token(_) => "token",
+        }
     }
 }
 
@@ -308,7 +332,6 @@ fn cluster(
         rancher,
         arm,
         policy: policy::read(table.maybe_table("policy")?.as_ref(), defaults)?,
-        place: table.place(),
     })
 }
 

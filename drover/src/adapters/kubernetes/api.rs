@@ -1,0 +1,283 @@
+//! One request to the API server, and the pages of a list.
+
+use std::time::Duration;
+
+use futures::Future;
+use http::{Method, Request};
+use kube::client::Body;
+use rancher_client::KubernetesProxy;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use upgrade_core::model::{ObjectName, WorkloadKind};
+use upgrade_core::ports::PortError;
+use upgrade_core::view::{Object, ResourceKind};
+use url::form_urlencoded;
+
+use super::decode::{Wire, Zones, volume_zones};
+use super::failure::{Failure, undecodable};
+use super::service::ProxyService;
+use super::wire;
+
+/// Objects a page. A page of pods is some megabytes; larger ones make the API server answer late (Kubernetes: chunking).
+const PAGE: u32 = 500;
+
+/// The longest wait for a whole answer that is not a watch. Rancher alone may wait 40 s for a lost tunnel.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often a read is tried, and how long to wait after the first failure; doubling, 1 + 2 + 4 s outlast the switch of an
+/// agent or a front end.
+const ATTEMPTS: u32 = 4;
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// The longest pause a server may ask for within a call; longer ones are the caller's to wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// How often a list is begun anew because its continuation expired under it.
+const RESTARTS: u32 = 3;
+
+/// What a server is told about who writes.
+const FIELD_MANAGER: &str = "aks-drover";
+
+/// The API server, request by request.
+#[derive(Clone)]
+pub(super) struct Api {
+    pub(super) client: kube::Client,
+}
+
+/// Everything of one kind, and the point from which a watch goes on.
+pub(super) struct Listing {
+    pub(super) objects: Vec<Object>,
+    pub(super) version: String,
+}
+
+/// Where the API server keeps a kind.
+pub(super) fn collection(kind: ResourceKind) -> &'static str {
+    match kind {
+        ResourceKind::Node => "/api/v1/nodes",
+        ResourceKind::Pod => "/api/v1/pods",
+        ResourceKind::Service => "/api/v1/services",
+        ResourceKind::PersistentVolumeClaim => "/api/v1/persistentvolumeclaims",
+        ResourceKind::Deployment => "/apis/apps/v1/deployments",
+        ResourceKind::StatefulSet => "/apis/apps/v1/statefulsets",
+        ResourceKind::DaemonSet => "/apis/apps/v1/daemonsets",
+        ResourceKind::ReplicaSet => "/apis/apps/v1/replicasets",
+        ResourceKind::Job => "/apis/batch/v1/jobs",
+        ResourceKind::PodDisruptionBudget => "/apis/policy/v1/poddisruptionbudgets",
+        ResourceKind::EndpointSlice => "/apis/discovery.k8s.io/v1/endpointslices",
+    }
+}
+
+const VOLUMES: &str = "/api/v1/persistentvolumes";
+
+/// The kind of workload that a kind of resource holds. Only the decoder of workloads looks at it.
+pub(super) fn workload_kind(kind: ResourceKind) -> WorkloadKind {
+    match kind {
+        ResourceKind::Deployment => WorkloadKind::Deployment,
+        ResourceKind::StatefulSet => WorkloadKind::StatefulSet,
+        ResourceKind::DaemonSet => WorkloadKind::DaemonSet,
+        ResourceKind::ReplicaSet => WorkloadKind::ReplicaSet,
+        ResourceKind::Job => WorkloadKind::Job,
+        other => WorkloadKind::Other(other.plural().to_owned()),
+    }
+}
+
+/// Runs `$body` with `$wire` as the type in which a kind is read.
+macro_rules! with_wire {
+    ($kind:expr, $wire:ident => $body:expr) => {
+        match $kind {
+            ResourceKind::Node => {
+                type $wire = wire::Node;
+                $body
+            }
+            ResourceKind::Pod => {
+                type $wire = wire::Pod;
+                $body
+            }
+            ResourceKind::Deployment
+            | ResourceKind::StatefulSet
+            | ResourceKind::DaemonSet
+            | ResourceKind::ReplicaSet
+            | ResourceKind::Job => {
+                type $wire = wire::Workload;
+                $body
+            }
+            ResourceKind::PodDisruptionBudget => {
+                type $wire = wire::Budget;
+                $body
+            }
+            ResourceKind::Service => {
+                type $wire = wire::Service;
+                $body
+            }
+            ResourceKind::EndpointSlice => {
+                type $wire = wire::EndpointSlice;
+                $body
+            }
+            ResourceKind::PersistentVolumeClaim => {
+                type $wire = wire::Claim;
+                $body
+            }
+        }
+    };
+}
+pub(super) use with_wire;
+
+/// A path with a query.
+pub(super) fn with_query(path: &str, pairs: &[(&str, &str)]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(pairs);
+    format!("{path}?{}", query.finish())
+}
+
+pub(super) fn get(path: &str) -> Request<Vec<u8>> {
+    request(Method::GET, path, None, Vec::new())
+}
+
+fn request(method: Method, path: &str, content: Option<&str>, body: Vec<u8>) -> Request<Vec<u8>> {
+    let mut builder =
+        Request::builder().method(method).uri(path).header(http::header::ACCEPT, "application/json");
+    if let Some(content) = content {
+        builder = builder.header(http::header::CONTENT_TYPE, content);
+    }
+    builder.body(body).expect("paths are made of Kubernetes names and encoded queries")
+}
+
+impl Api {
+    pub(super) fn new(proxy: KubernetesProxy) -> Self {
+        Self { client: kube::Client::new(ProxyService(proxy), "default") }
+    }
+
+    /// Sends once, and reads the whole answer. The kube client's own decoding is not used, because it logs bodies that it
+    /// cannot read, environment values and all.
+    async fn send<T: DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, Failure> {
+        let exchange = async {
+            let response = self.client.send(request.map(Body::from)).await?;
+            Ok::<_, Failure>(response.into_body().collect_bytes().await?)
+        };
+        let body = tokio::time::timeout(PATIENCE, exchange)
+            .await
+            .map_err(|_| Failure::Broken(format!("no answer within {} s", PATIENCE.as_secs())))??;
+        serde_json::from_slice(&body).map_err(|error| Failure::Unreadable(error.to_string()))
+    }
+
+    /// Reads, again if need be.
+    pub(super) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        repeat(|| self.send(get(path))).await
+    }
+
+    /// Changes an object by a JSON merge patch. Sent once.
+    pub(super) async fn patch(&self, path: &str, patch: &Value) -> Result<(), Failure> {
+        let path = with_query(path, &[("fieldManager", FIELD_MANAGER)]);
+        let body = patch.to_string().into_bytes();
+        let content = Some("application/merge-patch+json");
+        self.send::<serde::de::IgnoredAny>(request(Method::PATCH, &path, content, body)).await.map(|_| ())
+    }
+
+    /// Creates something. Sent once.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<(), Failure> {
+        let body = body.to_string().into_bytes();
+        let request = request(Method::POST, path, Some("application/json"), body);
+        self.send::<serde::de::IgnoredAny>(request).await.map(|_| ())
+    }
+
+    /// Every object of one kind.
+    pub(super) async fn list(&self, kind: ResourceKind) -> Result<Listing, PortError> {
+        let zones = match kind {
+            ResourceKind::PersistentVolumeClaim => self.zones_if_allowed().await?,
+            _ => Zones::new(),
+        };
+        self.list_with(kind, &zones).await
+    }
+
+    /// Every object of one kind, claims with the zones that are known.
+    pub(super) async fn list_with(&self, kind: ResourceKind, zones: &Zones) -> Result<Listing, PortError> {
+        with_wire!(kind, T => self.list_as::<T>(kind, zones).await)
+    }
+
+    async fn list_as<T: Wire>(&self, kind: ResourceKind, zones: &Zones) -> Result<Listing, PortError> {
+        let what = format!("listing {}", kind.plural());
+        let (items, version) =
+            self.pages::<T>(collection(kind)).await.map_err(|failure| failure.of_read(&what))?;
+        let objects = items.into_iter().map(|item| item.object(workload_kind(kind), zones));
+        let objects = objects.collect::<Result<_, _>>().map_err(|error| undecodable(&what, error))?;
+        Ok(Listing { objects, version })
+    }
+
+    /// The zones of all volumes; nothing where the token's user may not see volumes.
+    pub(super) async fn zones_if_allowed(&self) -> Result<Zones, PortError> {
+        match self.zones().await {
+            Err(error) if super::is_forbidden_kind(&error) => Ok(Zones::new()),
+            other => other,
+        }
+    }
+
+    /// The zones of all volumes.
+    pub(super) async fn zones(&self) -> Result<Zones, PortError> {
+        let volumes = self.pages::<wire::PersistentVolume>(VOLUMES).await;
+        let (volumes, _) = volumes.map_err(|failure| failure.of_read("listing persistentvolumes"))?;
+        Ok(volumes.into_iter().map(volume_zones).collect())
+    }
+
+    /// The zones of one volume; none if it is gone or may not be seen.
+    pub(super) async fn zones_of(&self, volume: &str) -> Result<Vec<String>, Failure> {
+        let Ok(name) = upgrade_core::model::NodeName::new(volume) else { return Ok(Vec::new()) };
+        match self.read::<wire::PersistentVolume>(&format!("{VOLUMES}/{name}")).await {
+            Ok(volume) => Ok(volume_zones(volume).1),
+            Err(failure) if failure.status().is_some_and(|s| matches!(s.code, 403 | 404)) => Ok(Vec::new()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// All pages of a list. When a continuation expires, the list begins anew: what a page from there would show is of
+    /// another moment.
+    async fn pages<T: DeserializeOwned>(&self, path: &str) -> Result<(Vec<T>, String), Failure> {
+        let limit = PAGE.to_string();
+        let mut restarts = 0;
+        let mut items = Vec::new();
+        let mut next: Option<String> = None;
+        loop {
+            let mut pairs = vec![("limit", limit.as_str())];
+            pairs.extend(next.as_deref().map(|next| ("continue", next)));
+            let page: wire::List<T> = match self.read(&with_query(path, &pairs)).await {
+                Err(failure) if failure.is_expired() && next.is_some() && restarts < RESTARTS => {
+                    restarts += 1;
+                    items.clear();
+                    next = None;
+                    continue;
+                }
+                page => page?,
+            };
+            items.extend(page.items.unwrap_or_default());
+            next = page.metadata.next.filter(|next| !next.is_empty());
+            if next.is_none() {
+                return Ok((items, page.metadata.resource_version.unwrap_or_default()));
+            }
+        }
+    }
+}
+
+/// Tries a read until it succeeds, cannot succeed, or has been tried often enough.
+async fn repeat<T, F: Future<Output = Result<T, Failure>>>(
+    mut read: impl FnMut() -> F,
+) -> Result<T, Failure> {
+    let mut wait = FIRST_WAIT;
+    for _ in 1..ATTEMPTS {
+        let failure = match read().await {
+            Err(failure) if failure.is_retryable() => failure,
+            other => return other,
+        };
+        let asked = failure.retry_after();
+        if asked.is_some_and(|asked| asked > LONGEST_WAIT) {
+            return Err(failure);
+        }
+        tracing::debug!(?failure, ?wait, "a read of Kubernetes failed, trying again");
+        tokio::time::sleep(asked.unwrap_or(wait)).await;
+        wait *= 2;
+    }
+    read().await
+}
+
+/// The path of a namespaced object.
+pub(super) fn object_path(group: &str, plural: &str, name: &ObjectName) -> String {
+    format!("{group}/namespaces/{}/{plural}/{}", name.namespace(), name.name())
+}

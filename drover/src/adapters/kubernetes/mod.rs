@@ -1,0 +1,156 @@
+//! The API server behind Rancher's proxy, as the core's `Kubernetes`.
+
+mod api;
+mod decode;
+mod failure;
+mod pods;
+mod service;
+mod watch;
+mod wire;
+mod workloads;
+mod writes;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream, try_join};
+use jiff::Timestamp;
+use rancher_client::KubernetesProxy;
+use serde::Deserialize;
+use upgrade_core::inventory::Unseen;
+use upgrade_core::model::{KubeVersion, NodeName, ObjectName, RestartId, Uid, WorkloadRef};
+use upgrade_core::ports::{
+    CallOutcome, EvictionAnswer, KubeSnapshot, Kubernetes, PortError, PortErrorKind, RemoteService,
+};
+use upgrade_core::view::{Change, Object, ResourceKind};
+
+use api::Api;
+use decode::Zones;
+
+/// How many lists are read at the same time: the API server counts a large list as heavily as several requests.
+const LISTS_IN_FLIGHT: usize = 3;
+
+/// The `Kubernetes` port over HTTP.
+#[derive(Clone)]
+pub(crate) struct HttpKubernetes {
+    api: Api,
+}
+
+impl HttpKubernetes {
+    /// Must be called within a tokio runtime: the kube client has a task of its own. Nothing is sent yet.
+    pub(crate) fn new(proxy: KubernetesProxy) -> Self {
+        Self { api: Api::new(proxy) }
+    }
+
+    /// The uid of the namespace `kube-system`, which lives as long as the cluster.
+    pub(crate) async fn kube_system(&self) -> Result<Uid, PortError> {
+        #[derive(Deserialize)]
+        struct Namespace {
+            metadata: wire::Meta,
+        }
+        const WHAT: &str = "reading namespace kube-system";
+        let namespace = self.api.read::<Namespace>("/api/v1/namespaces/kube-system").await;
+        let namespace = namespace.map_err(|failure| failure.of_read(WHAT))?;
+        decode::uid(&namespace.metadata).map_err(|error| failure::undecodable(WHAT, error))
+    }
+
+    /// The API server's version.
+    pub(crate) async fn version(&self) -> Result<KubeVersion, PortError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Version {
+            git_version: String,
+        }
+        const WHAT: &str = "reading the API server's version";
+        let version: Version = self.api.read("/version").await.map_err(|failure| failure.of_read(WHAT))?;
+        version.git_version.parse().map_err(|error| {
+            PortError::new(
+                RemoteService::Kubernetes,
+                PortErrorKind::Internal,
+                CallOutcome::NothingDone,
+                super::text::one_line(&format!("{WHAT}: {error}")),
+            )
+        })
+    }
+
+    /// Every node.
+    pub(crate) async fn nodes(&self) -> Result<Vec<upgrade_core::model::Node>, PortError> {
+        let listing = self.api.list(ResourceKind::Node).await?;
+        let node = |object| if let Object::Node(node) = object { Some(node) } else { None };
+        Ok(listing.objects.into_iter().filter_map(node).collect())
+    }
+
+    /// All kinds; those that may not be read are named.
+    async fn lists(&self) -> Result<(Vec<Change>, Vec<Unseen>), PortError> {
+        let mut unseen = Vec::new();
+        let zones = match self.api.zones().await {
+            Err(error) if is_forbidden_kind(&error) => {
+                unseen.push(Unseen { what: "persistentvolumes".to_owned(), why: error.message });
+                Zones::new()
+            }
+            zones => zones?,
+        };
+        let zones = &zones;
+        let lists = stream::iter(ResourceKind::ALL).map(|kind| async move {
+            match self.api.list_with(kind, zones).await {
+                Ok(listing) => Ok(Ok(Change::Listed { kind, objects: listing.objects })),
+                Err(error) if is_forbidden_kind(&error) => {
+                    Ok(Err(Unseen { what: kind.plural().to_owned(), why: error.message }))
+                }
+                Err(error) => Err(error),
+            }
+        });
+        let lists: Vec<Result<Change, Unseen>> = lists.buffered(LISTS_IN_FLIGHT).try_collect().await?;
+        let mut seen = Vec::new();
+        for list in lists {
+            match list {
+                Ok(list) => seen.push(list),
+                Err(kind) => unseen.push(kind),
+            }
+        }
+        Ok((seen, unseen))
+    }
+}
+
+/// The API server itself says that this kind may not be read. Rancher's own "no" is about the whole cluster.
+fn is_forbidden_kind(error: &PortError) -> bool {
+    error.service == RemoteService::Kubernetes && error.kind == PortErrorKind::Forbidden
+}
+
+#[async_trait]
+impl Kubernetes for HttpKubernetes {
+    async fn snapshot(&self) -> Result<KubeSnapshot, PortError> {
+        let (version, kube_system) = try_join!(self.version(), self.kube_system())?;
+        let (lists, unseen) = self.lists().await?;
+        Ok(KubeSnapshot { version, kube_system, lists, unseen })
+    }
+
+    fn watch(&self) -> BoxStream<'static, Result<Change, PortError>> {
+        watch::Everything::follow(&self.api).boxed()
+    }
+
+    async fn set_unschedulable(
+        &self,
+        node: &NodeName,
+        uid: &Uid,
+        unschedulable: bool,
+    ) -> Result<(), PortError> {
+        writes::set_unschedulable(&self.api, node, uid, unschedulable).await
+    }
+
+    async fn restart(
+        &self,
+        workload: &WorkloadRef,
+        uid: &Uid,
+        id: &RestartId,
+        at: Timestamp,
+    ) -> Result<(), PortError> {
+        writes::restart(&self.api, workload, uid, id, at).await
+    }
+
+    async fn evict(&self, pod: &ObjectName, uid: &Uid) -> Result<EvictionAnswer, PortError> {
+        writes::evict(&self.api, pod, uid).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

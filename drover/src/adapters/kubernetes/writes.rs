@@ -1,0 +1,145 @@
+//! The three writes. Each is sent once, and fenced by the object's uid.
+
+use jiff::Timestamp;
+use rancher_client::KubeStatus;
+use serde::Deserialize;
+use serde_json::json;
+use upgrade_core::model::{
+    NodeName, ObjectName, RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RestartId, Uid, WorkloadKind,
+    WorkloadRef,
+};
+use upgrade_core::ports::{CallOutcome, EvictionAnswer, PortError, PortErrorKind, RemoteService};
+
+use super::api::{Api, object_path};
+use super::failure::Failure;
+use super::wire;
+
+fn refused(kind: PortErrorKind, message: String) -> PortError {
+    PortError::new(RemoteService::Kubernetes, kind, CallOutcome::NothingDone, message)
+}
+
+/// Another object has taken the name.
+fn replaced(what: &str, found: Option<&str>, wanted: &Uid) -> PortError {
+    let found = found.unwrap_or("none");
+    refused(PortErrorKind::Conflict, format!("{what}: it is another one now (uid {found}, not {wanted})"))
+}
+
+/// A patch with a uid is refused as invalid when the object under the name has another one (Kubernetes: the uid is
+/// immutable); in the core's terms that is a conflict.
+fn of_patch(failure: Failure, what: &str) -> PortError {
+    let about_uid = |status: &KubeStatus| {
+        status.code == 422
+            && (status.causes.iter().any(|cause| cause.field == "metadata.uid")
+                || status.message.contains("metadata.uid"))
+    };
+    let replaced = failure.status().is_some_and(about_uid);
+    let error = failure.of_write(what);
+    if replaced { PortError { kind: PortErrorKind::Conflict, ..error } } else { error }
+}
+
+pub(super) async fn set_unschedulable(
+    api: &Api,
+    node: &NodeName,
+    uid: &Uid,
+    unschedulable: bool,
+) -> Result<(), PortError> {
+    let what = format!("{} node {node}", if unschedulable { "cordoning" } else { "uncordoning" });
+    let path = format!("/api/v1/nodes/{node}");
+    let found: wire::Node = api.read(&path).await.map_err(|failure| failure.of_read(&what))?;
+    if found.metadata.uid.as_deref() != Some(uid.as_str()) {
+        return Err(replaced(&what, found.metadata.uid.as_deref(), uid));
+    }
+    if found.spec.unschedulable.unwrap_or(false) == unschedulable {
+        return Ok(());
+    }
+    // The uid alone is the fence: kubelets rewrite their nodes all the time, and a resource version would refuse the cordon
+    // because of a heartbeat.
+    let patch = json!({"metadata": {"uid": uid}, "spec": {"unschedulable": unschedulable}});
+    api.patch(&path, &patch).await.map_err(|failure| of_patch(failure, &what))
+}
+
+pub(super) async fn restart(
+    api: &Api,
+    workload: &WorkloadRef,
+    uid: &Uid,
+    id: &RestartId,
+    at: Timestamp,
+) -> Result<(), PortError> {
+    #[derive(Deserialize)]
+    struct Found {
+        metadata: wire::Meta,
+        #[serde(default)]
+        spec: FoundSpec,
+    }
+    #[derive(Default, Deserialize)]
+    struct FoundSpec {
+        #[serde(default)]
+        template: wire::Template,
+    }
+    let what = format!("restarting {workload}");
+    let plural = match workload.kind {
+        WorkloadKind::Deployment => "deployments",
+        WorkloadKind::StatefulSet => "statefulsets",
+        WorkloadKind::DaemonSet | WorkloadKind::ReplicaSet | WorkloadKind::Job | WorkloadKind::Other(_) => {
+            let message = format!("{what}: only Deployments and StatefulSets are restarted");
+            return Err(refused(PortErrorKind::Rejected, message));
+        }
+    };
+    let path = object_path("/apis/apps/v1", plural, &workload.name);
+    let found: Found = api.read(&path).await.map_err(|failure| failure.of_read(&what))?;
+    if found.metadata.uid.as_deref() != Some(uid.as_str()) {
+        return Err(replaced(&what, found.metadata.uid.as_deref(), uid));
+    }
+    let has = found.spec.template.metadata.annotations.and_then(|annotations| annotations.restart_id);
+    if has.as_deref() == Some(id.as_str()) {
+        return Ok(());
+    }
+    // Whole seconds, as `kubectl rollout restart` writes them.
+    let seconds = Timestamp::from_second(at.as_second()).unwrap_or(at);
+    let annotations = json!({RESTART_ANNOTATION: id, RESTARTED_AT_ANNOTATION: seconds.to_string()});
+    let patch = json!({
+        "metadata": {"uid": uid},
+        "spec": {"template": {"metadata": {"annotations": annotations}}},
+    });
+    api.patch(&path, &patch).await.map_err(|failure| of_patch(failure, &what))
+}
+
+pub(super) async fn evict(api: &Api, pod: &ObjectName, uid: &Uid) -> Result<EvictionAnswer, PortError> {
+    let path = format!("{}/eviction", object_path("/api/v1", "pods", pod));
+    // Written here and not by the kube client, whose `delete_options` the API server does not know and would ignore,
+    // precondition and all.
+    let body = json!({
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod.name(), "namespace": pod.namespace()},
+        "deleteOptions": {"preconditions": {"uid": uid}},
+    });
+    match api.post(&path, &body).await {
+        Ok(()) => Ok(EvictionAnswer::Accepted),
+        Err(failure) => match failure.status().and_then(eviction_answer) {
+            Some(answer) => Ok(answer),
+            None => Err(failure.of_write(&format!("evicting pod {pod}"))),
+        },
+    }
+}
+
+/// The refusals of the Eviction API that are answers.
+fn eviction_answer(status: &KubeStatus) -> Option<EvictionAnswer> {
+    if status.is_disruption_budget() {
+        let cause = status.causes.iter().find(|cause| cause.reason == "DisruptionBudget");
+        let named = cause.map(|cause| &cause.message).filter(|message| !message.is_empty());
+        return Some(EvictionAnswer::Refused {
+            message: named.unwrap_or(&status.message).clone(),
+            retry_after_seconds: status.retry_after_seconds.unwrap_or(0),
+        });
+    }
+    if status.is_several_budgets() {
+        return Some(EvictionAnswer::Misconfigured { message: status.message.clone() });
+    }
+    match status.code {
+        404 => Some(EvictionAnswer::Gone),
+        // Another pod under the same name. A conflict of resource versions, the API server's own, is not an answer.
+        409 if status.message.contains("UID") => Some(EvictionAnswer::Gone),
+        _ => None,
+    }
+}

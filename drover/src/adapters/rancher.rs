@@ -1,0 +1,163 @@
+//! The Rancher server, as the core's `Rancher`.
+
+use std::sync::Arc;
+
+use aks_client::{AksClient, ClusterId};
+use async_trait::async_trait;
+use futures::try_join;
+use rancher_client::ownership::{self, Ownership as Owner};
+use rancher_client::{Cluster, RancherClient, RancherClusterId as ClientId, TokenReading};
+use upgrade_core::inventory::{ClusterIdentity, Ownership, RancherFacts};
+use upgrade_core::model::{ArmId, RancherClusterId};
+use upgrade_core::ports::{CallOutcome, PortError, PortErrorKind, Rancher, RemoteService};
+
+use super::kubernetes::HttpKubernetes;
+use super::text::{one_line, with_causes};
+use super::{azure, evidence};
+use crate::config::RancherName;
+
+/// The `Rancher` port over HTTP, for one cluster: with everything that its identity is proven by.
+pub(crate) struct HttpRancher {
+    pub(crate) name: String,
+    pub(crate) rancher: RancherClient,
+    pub(crate) cluster: ClusterKey,
+    pub(crate) azure: AksClient,
+    pub(crate) arm: ClusterId,
+    pub(crate) kubernetes: HttpKubernetes,
+}
+
+/// How the cluster is found on the Rancher server, each time anew.
+pub(crate) enum ClusterKey {
+    Id(ClientId),
+    Name(String),
+}
+
+impl From<&RancherName> for ClusterKey {
+    fn from(name: &RancherName) -> Self {
+        match name {
+            RancherName::Id(id) => Self::Id(id.clone()),
+            RancherName::Name(name) => Self::Name(name.clone()),
+        }
+    }
+}
+
+impl ClusterKey {
+    /// The cluster as Rancher shows it now.
+    pub(crate) async fn find(&self, rancher: &RancherClient) -> Result<Cluster, PortError> {
+        let found = match self {
+            Self::Id(id) => rancher.cluster(id).await,
+            Self::Name(name) => rancher.cluster_by_name(name).await,
+        };
+        found.map_err(|error| port_error(error, None))
+    }
+}
+
+#[async_trait]
+impl Rancher for HttpRancher {
+    async fn identity(&self) -> Result<ClusterIdentity, PortError> {
+        let rancher = self.cluster.find(&self.rancher);
+        let azure = async { self.azure.cluster(&self.arm).await.map_err(azure::port_error) };
+        let nodes = async { Ok(self.kubernetes.nodes().await) };
+        let authority = async { Ok(self.azure.cluster_ca(&self.arm).await) };
+        let (rancher, azure, kube_system, version, nodes, authority) = try_join!(
+            rancher,
+            azure,
+            self.kubernetes.kube_system(),
+            self.kubernetes.version(),
+            nodes,
+            authority
+        )?;
+        let evidence = vec![
+            evidence::nodes(nodes, &azure)?,
+            evidence::authority(&rancher, authority)?,
+            evidence::version(version, &azure),
+        ];
+        Ok(ClusterIdentity {
+            name: self.name.clone(),
+            rancher_id: RancherClusterId::new(rancher.id().as_str()).map_err(|error| unreadable(&error))?,
+            arm_id: ArmId::new(azure.resource_id()).map_err(|error| unreadable(&error))?,
+            kube_system,
+            evidence,
+        })
+    }
+
+    async fn facts(&self) -> Result<RancherFacts, PortError> {
+        // The version and the end of the token are worth knowing, and not worth failing for.
+        let (cluster, version, token) = futures::join!(
+            self.cluster.find(&self.rancher),
+            self.rancher.server_version(),
+            self.rancher.token_info()
+        );
+        let cluster = cluster?;
+        let version =
+            version.inspect_err(|error| tracing::warn!(%error, "Rancher does not tell its version"));
+        let token =
+            token.inspect_err(|error| tracing::warn!(%error, "Rancher does not tell about the token"));
+        let token_expires = match token {
+            Ok(TokenReading::Known(info)) => info.expires_at,
+            Ok(TokenReading::Unreadable(_)) | Err(_) => None,
+        };
+        Ok(RancherFacts {
+            version: version.ok().map(|version| one_line(version.as_str())),
+            state: one_line(cluster.state()),
+            ownership: ownership(&cluster),
+            token_expires,
+        })
+    }
+}
+
+fn ownership(cluster: &Cluster) -> Ownership {
+    match ownership::classify(cluster) {
+        Owner::Generic => Ownership::Generic,
+        Owner::Unmanaged => Ownership::Unmanaged,
+        Owner::Managed(_) => Ownership::Managed,
+        Owner::Refused(refusal) => Ownership::Unclear { reason: one_line(&refusal.to_string()) },
+    }
+}
+
+fn unreadable(error: &impl std::fmt::Display) -> PortError {
+    PortError::new(
+        RemoteService::Rancher,
+        PortErrorKind::Internal,
+        CallOutcome::NothingDone,
+        one_line(&error.to_string()),
+    )
+}
+
+/// Rancher's failure in the core's terms; `what` was tried, where the error itself does not say.
+pub(crate) fn port_error(error: rancher_client::Error, what: Option<&str>) -> PortError {
+    use rancher_client::Error;
+    let retry_after = match &error {
+        Error::RateLimited { retry_after, .. } => *retry_after,
+        _ => None,
+    };
+    let outcome = if error.outcome_known() { CallOutcome::NothingDone } else { CallOutcome::Unknown };
+    let causes = with_causes(&error);
+    let message = what.map_or_else(|| causes.clone(), |what| format!("{what}: {causes}"));
+    let translated = PortError::new(RemoteService::Rancher, kind(&error), outcome, one_line(&message));
+    PortError { retry_after, source: Some(Arc::new(error)), ..translated }
+}
+
+fn kind(error: &rancher_client::Error) -> PortErrorKind {
+    use rancher_client::Error;
+    match error {
+        Error::TokenUnavailable(_) | Error::TokenRejected { .. } | Error::ScopedToken { .. } => {
+            PortErrorKind::Unauthorized
+        }
+        Error::PermissionDenied { .. } => PortErrorKind::Forbidden,
+        Error::NotFound { .. } => PortErrorKind::NotFound,
+        Error::RateLimited { .. } => PortErrorKind::Throttled,
+        Error::Api { status, .. } if status.as_u16() == 409 => PortErrorKind::Conflict,
+        Error::Api { status, .. } if status.is_client_error() => PortErrorKind::Rejected,
+        Error::Unreachable { .. } | Error::Interrupted { .. } | Error::Gateway { .. } => {
+            PortErrorKind::Unreachable
+        }
+        Error::AmbiguousName { .. }
+        | Error::UntrustedCertificate { .. }
+        | Error::Redirected { .. }
+        | Error::RequestTooLarge { .. }
+        | Error::BadPath(_) => PortErrorKind::Rejected,
+        // An answer that cannot be understood, and whatever the client learns to tell apart later.
+        _ => PortErrorKind::Internal,
+    }
+}

@@ -1,0 +1,9 @@
+//! Bearer tokens for the two clients, from where the configuration says they come.
+
+mod azure;
+#[cfg(feature = "azure-identity")]
+mod identity;
+mod rancher;
+
+pub(crate) use azure::AzureTokens;
+pub(crate) use rancher::RancherTokens;
