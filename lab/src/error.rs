@@ -10,11 +10,11 @@ pub struct ApiError {
     /// The HTTP status.
     pub code: u16,
     /// The machine's reason (`NotFound`, `Conflict`); empty where the API server leaves it empty.
-    pub reason: String,
+    pub reason: &'static str,
     /// The server's words.
     pub message: String,
     /// The plural of the kind it is about, if any.
-    pub kind: Option<String>,
+    pub kind: Option<&'static str>,
     /// The name it is about, if any.
     pub name: Option<String>,
     /// Causes.
@@ -34,10 +34,10 @@ pub struct Cause {
 
 impl ApiError {
     /// A refusal without details.
-    pub fn new(code: u16, reason: &str, message: impl Into<String>) -> Self {
+    pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             code,
-            reason: reason.to_owned(),
+            reason,
             message: message.into(),
             kind: None,
             name: None,
@@ -47,7 +47,7 @@ impl ApiError {
     }
 
     fn about<T: Resource>(mut self, name: &str) -> Self {
-        self.kind = Some(T::URL_PATH_SEGMENT.to_owned());
+        self.kind = Some(T::URL_PATH_SEGMENT);
         self.name = Some(name.to_owned());
         self
     }
@@ -105,7 +105,7 @@ impl ApiError {
         let causes: Vec<_> = causes.collect();
         let details = StatusDetails {
             causes: (!causes.is_empty()).then_some(causes),
-            kind: self.kind.clone(),
+            kind: self.kind.map(str::to_owned),
             name: self.name.clone(),
             retry_after_seconds: (self.retry_after_seconds > 0).then_some(self.retry_after_seconds),
             ..StatusDetails::default()
@@ -114,7 +114,7 @@ impl ApiError {
             code: Some(i32::from(self.code)),
             details: (details != StatusDetails::default()).then_some(details),
             message: Some(self.message.clone()),
-            reason: (!self.reason.is_empty()).then(|| self.reason.clone()),
+            reason: (!self.reason.is_empty()).then(|| self.reason.to_owned()),
             status: Some("Failure".to_owned()),
             ..Status::default()
         }

@@ -30,4 +30,4 @@ pub use lab::{Lab, Stuck};
 pub use scenario::{Manifest, Scenario};
 pub use site::Site;
 pub use store::{ChangeType, Expired, Key, Kind, KindVisitor, Logged, Store, Stored, Table, with_kind};
-pub use world::{Wake, World};
+pub use world::World;

@@ -17,7 +17,7 @@ const WARM_UP: Duration = Duration::from_secs(900);
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
-pub enum Wake {
+pub(crate) enum Wake {
     /// To Kubernetes.
     Kube(Task),
     /// To Azure.
@@ -78,7 +78,7 @@ impl World {
     }
 
     /// Puts something on the queue.
-    pub fn schedule(&mut self, after: Duration, what: Wake) {
+    pub(crate) fn schedule(&mut self, after: Duration, what: Wake) {
         self.scheduled += 1;
         self.queue.insert((self.now() + after, self.scheduled), what);
     }

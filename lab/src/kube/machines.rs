@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use upgrade_core::model::{KubeVersion, NodeName, PoolName};
 
-use super::Task;
-use super::node;
+use super::{Task, key_of, node, timing};
 use crate::azure::{PoolSpec, node_image};
+use crate::store::Key;
 use crate::world::World;
 
 /// A machine.
@@ -25,6 +26,8 @@ pub(crate) struct Machine {
     pub(super) boot: u32,
     /// Images on its disk, with their sizes in bytes.
     pub(super) images: BTreeMap<String, u64>,
+    /// Images on their way, with the moment when they will be there.
+    pub(super) pulling: BTreeMap<String, Timestamp>,
 }
 
 impl World {
@@ -53,7 +56,10 @@ impl World {
             0 => "0".to_owned(),
             zones => format!("{}-{}", self.site.location, spec.zones[instance as usize % zones]),
         };
-        self.kube.machines.insert(name, Machine { spec, instance, zone, boot: 1, images: BTreeMap::new() });
+        self.kube.machines.insert(
+            name,
+            Machine { spec, instance, zone, boot: 1, images: BTreeMap::new(), pulling: BTreeMap::new() },
+        );
         self.touch();
     }
 
@@ -73,6 +79,7 @@ impl World {
         machine.spec.version = version;
         machine.spec.node_image = node_image(&machine.spec.os, version);
         machine.images.clear();
+        machine.pulling.clear();
         machine.boot += 1;
         let boot = machine.boot;
         self.kill_pods_on(name);
@@ -93,14 +100,13 @@ impl World {
 
     /// From the order to the registered node (Azure: a minute or two).
     fn boot_time(&mut self) -> Duration {
-        self.between(70_000, 130_000)
+        self.draw(timing::BOOT)
     }
 
     fn kill_pods_on(&mut self, name: &NodeName) {
-        let pods: Vec<(String, String)> =
-            self.store.pods_on(name.as_str()).map(|pod| super::key_of(&**pod)).collect();
-        for (namespace, name) in pods {
-            self.store.delete::<Pod>(&namespace, &name).expect("it was just listed");
+        let pods: Vec<Key> = self.store.pods_on(name.as_str()).map(|pod| key_of(&**pod)).collect();
+        for key in pods {
+            self.store.delete::<Pod>(&key.namespace, &key.name).expect("it was just listed");
         }
     }
 }
@@ -112,7 +118,7 @@ pub(super) fn register(world: &mut World, name: &NodeName, boot: u32) {
     // The old node of a reimaged machine.
     let _ = world.store.delete::<Node>("", name.as_str());
     world.store.create(node).expect("the name is free");
-    let after = world.between(8_000, 20_000);
+    let after = world.draw(timing::NODE_READY);
     world.soon(after, Task::BecomesReady(name.clone(), boot));
 }
 

@@ -1,48 +1,185 @@
 //! Kubernetes: what the control plane and the kubelets do by themselves.
+//!
+//! Controllers are event-driven. A write is shown to them by [`dispatch`], which puts the keys of what is concerned on the
+//! queue, each once; the work is done a small, seeded delay later, on what the store then says.
 
+mod api;
+mod daemonset;
+mod deployment;
+mod dispatch;
+mod disruption;
+mod endpoints;
+mod eviction;
+mod garbage;
+mod job;
+mod kubelet;
 mod machines;
 mod node;
+mod pods;
+mod proportion;
+mod replicaset;
+mod scheduler;
+mod statefulset;
+#[cfg(test)]
+mod tests;
+mod timing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::Metadata;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use upgrade_core::model::{KubeVersion, NodeName, PoolName};
+use upgrade_core::view::{Change, View};
 
+use crate::store::Key;
 use crate::world::{Wake, World};
 use machines::Machine;
 
+pub(crate) use dispatch::dispatch;
+pub(crate) use kubelet::RUN_SECONDS;
+pub(crate) use machines::controlled_by;
+pub(crate) use node::is_ready as node_is_ready;
+
 /// What the controllers and kubelets remember beside the store.
-#[derive(Debug)]
 pub(crate) struct Kube {
     /// The version of the API server.
     pub(crate) version: KubeVersion,
+    /// Everything in the slim model, as of the last dispatch.
+    pub(crate) view: View,
+    /// What has changed in the slim model, for those who watch it.
+    pub(crate) changes: ChangeLog,
+    /// Sizes of images in bytes, as far as known.
+    pub(crate) registry: BTreeMap<String, u64>,
     machines: BTreeMap<NodeName, Machine>,
     /// The next free instance number of each pool's scale set.
     next_instance: BTreeMap<PoolName, u32>,
     /// The store's revision up to which the writes have been shown to the controllers.
     dispatched: u64,
+    /// Work that is on the queue already.
+    queued: BTreeSet<Work>,
+    waiting: scheduler::Waiting,
+    /// Pods that left a Job unfinished since its controller looked last, by the Job's uid.
+    job_losses: BTreeMap<String, i32>,
+    /// Until when a Job that has lost a pod waits, by its uid.
+    job_backoffs: BTreeMap<String, Timestamp>,
+    /// The templates of StatefulSets' revisions, by uid and revision.
+    revisions: BTreeMap<(String, String), PodTemplateSpec>,
+    next_address: u32,
+}
+
+/// Changes in the slim model, numbered; bounded.
+#[derive(Default)]
+pub(crate) struct ChangeLog {
+    changes: VecDeque<Change>,
+    /// The number of the first change in the log.
+    first: u64,
+}
+
+impl ChangeLog {
+    const REMEMBERED: usize = 16_384;
+
+    fn push(&mut self, change: Change) {
+        self.changes.push_back(change);
+        if self.changes.len() > Self::REMEMBERED {
+            self.changes.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// The number that the next change will get.
+    pub(crate) fn end(&self) -> u64 {
+        self.first + self.changes.len() as u64
+    }
+
+    /// The changes from this number on; `None` if some of them are forgotten.
+    pub(crate) fn since(&self, number: u64) -> Option<impl Iterator<Item = &Change>> {
+        let skip = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        Some(self.changes.range(skip.min(self.changes.len())..))
+    }
 }
 
 /// Something that will happen in Kubernetes.
 #[derive(Clone, Debug)]
-pub enum Task {
+pub(crate) enum Task {
+    /// A controller looks at something.
+    Work(Work),
+    /// Something is put on the controllers' queue at a later time.
+    Later(Work),
     /// A machine has booted and its kubelet registers the node.
     Registers(NodeName, u32),
     /// The kubelet of a registered node reports ready.
     BecomesReady(NodeName, u32),
+    /// An image is on a machine's disk.
+    Pulled(NodeName, u32, String),
+    /// A pod on a node takes its next step.
+    Pod(kubelet::Step, Key, String),
+    /// A pod that did not fit may be tried again.
+    Retry(Key),
+    /// What an owner that is gone has left behind is removed.
+    Garbage(String),
+}
+
+/// Something a controller has to look at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Work {
+    Budget(Key),
+    DaemonSet(Key),
+    Deployment(Key),
+    Endpoints(Key),
+    Job(Key),
+    Node(String),
+    ReplicaSet(Key),
+    Scheduler,
+    StatefulSet(Key),
 }
 
 impl Kube {
     pub(crate) fn new(version: KubeVersion) -> Self {
-        Self { version, machines: BTreeMap::new(), next_instance: BTreeMap::new(), dispatched: 0 }
+        Self {
+            version,
+            view: View::default(),
+            changes: ChangeLog::default(),
+            registry: BTreeMap::new(),
+            machines: BTreeMap::new(),
+            next_instance: BTreeMap::new(),
+            dispatched: 0,
+            queued: BTreeSet::new(),
+            waiting: scheduler::Waiting::default(),
+            job_losses: BTreeMap::new(),
+            job_backoffs: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+            next_address: 0,
+        }
     }
 }
 
 impl World {
-    pub(crate) fn soon(&mut self, after: Duration, task: Task) {
+    fn soon(&mut self, after: Duration, task: Task) {
         self.schedule(after, Wake::Kube(task));
+    }
+
+    fn draw(&mut self, (least, most): (u64, u64)) -> Duration {
+        self.between(least, most)
+    }
+
+    /// Puts work on the controllers' queue, unless it is there.
+    fn enqueue(&mut self, work: Work) {
+        if self.kube.queued.insert(work.clone()) {
+            let delay = self.draw(match work {
+                Work::Budget(_) => timing::BUDGET,
+                Work::Endpoints(_) => timing::ENDPOINTS,
+                Work::Scheduler => timing::BIND,
+                _ => timing::NOTICE,
+            });
+            self.soon(delay, Task::Work(work));
+        }
+    }
+
+    fn enqueue_later(&mut self, after: Duration, work: Work) {
+        self.soon(after, Task::Later(work));
     }
 
     /// The control plane runs this version from now on.
@@ -58,20 +195,43 @@ impl World {
 }
 
 /// Namespace and name of an object.
-pub(crate) fn key_of<T: Metadata<Ty = ObjectMeta>>(object: &T) -> (String, String) {
+pub(crate) fn key_of<T: Metadata<Ty = ObjectMeta>>(object: &T) -> Key {
     let meta = object.metadata();
-    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+    Key::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+/// The uid of an object; every stored object has one.
+pub(crate) fn uid_of<T: Metadata<Ty = ObjectMeta>>(object: &T) -> &str {
+    object.metadata().uid.as_deref().unwrap_or_default()
 }
 
 /// Carries out what is due.
 pub(crate) fn on_task(world: &mut World, task: Task) {
     match task {
+        Task::Work(work) => {
+            world.kube.queued.remove(&work);
+            reconcile(world, &work);
+        }
+        Task::Later(work) => world.enqueue(work),
         Task::Registers(node, boot) => machines::register(world, &node, boot),
         Task::BecomesReady(node, boot) => machines::become_ready(world, &node, boot),
+        Task::Pulled(node, boot, image) => kubelet::pulled(world, &node, boot, image),
+        Task::Pod(step, key, uid) => kubelet::step(world, step, &key, &uid),
+        Task::Retry(key) => scheduler::retry(world, &key),
+        Task::Garbage(uid) => garbage::collect(world, &uid),
     }
 }
 
-/// Shows the writes since the last time to the controllers, which put what they have to do on the queue.
-pub(crate) fn dispatch(world: &mut World) {
-    world.kube.dispatched = world.store.revision();
+fn reconcile(world: &mut World, work: &Work) {
+    match work {
+        Work::Budget(key) => disruption::reconcile(world, key),
+        Work::DaemonSet(key) => daemonset::reconcile(world, key),
+        Work::Deployment(key) => deployment::reconcile(world, key),
+        Work::Endpoints(key) => endpoints::reconcile(world, key),
+        Work::Job(key) => job::reconcile(world, key),
+        Work::Node(name) => node::mirror_cordon(world, name),
+        Work::ReplicaSet(key) => replicaset::reconcile(world, key),
+        Work::Scheduler => scheduler::cycle(world),
+        Work::StatefulSet(key) => statefulset::reconcile(world, key),
+    }
 }

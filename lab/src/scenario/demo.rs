@@ -8,7 +8,10 @@ use upgrade_core::model::{
     ProvisioningState, RancherClusterId, Resources, Taint, TaintEffect, Uid, UpgradeSettings,
 };
 
-use super::Scenario;
+use serde_json::json;
+
+use super::app::App;
+use super::{Manifest, Scenario};
 
 const VERSION: KubeVersion = KubeVersion::new(1, 34, 2);
 
@@ -40,9 +43,146 @@ impl Scenario {
                 ("Standard_D4s_v5".to_owned(), Resources::new(3860, 13_000)),
                 ("Standard_D8s_v5".to_owned(), Resources::new(7820, 27_800)),
             ]),
-            objects: Vec::new(),
+            images: images(),
+            objects: [add_ons(), edge(), shop(), pay(), data(), watch(), teams()]
+                .into_iter()
+                .flatten()
+                .flatten()
+                .collect(),
         }
     }
+
+    /// The demo cluster with something in it that cannot move without a gap: `pay/vault`, one StatefulSet pod with a disk.
+    pub fn with_gap() -> Self {
+        let mut scenario = Self::demo();
+        scenario.objects.extend(App::new("pay", "vault", 1).with_disks().stateful_set());
+        scenario
+    }
+}
+
+/// The sizes of the images that are not of ordinary size.
+fn images() -> BTreeMap<String, u64> {
+    let mebibytes = |size: u64| size << 20;
+    [
+        ("registry.example.com/kube-system/kube-proxy:1.0", mebibytes(40)),
+        ("registry.example.com/kube-system/coredns:1.0", mebibytes(25)),
+        ("registry.example.com/shop/search:1.0", mebibytes(2_200)),
+        ("registry.example.com/data/report:1.0", mebibytes(3_100)),
+        ("registry.example.com/pay/fraud:1.0", mebibytes(1_700)),
+    ]
+    .map(|(image, size)| (image.to_owned(), size))
+    .into()
+}
+
+/// What AKS brings along.
+fn add_ons() -> Vec<Vec<Manifest>> {
+    const NAMESPACE: &str = "kube-system";
+    vec![
+        App::new(NAMESPACE, "coredns", 3).budget("minAvailable", 1).on_system_pool().spread().deployment(),
+        App::new(NAMESPACE, "coredns-autoscaler", 1).unserved().on_system_pool().deployment(),
+        App::new(NAMESPACE, "metrics-server", 2).budget("minAvailable", 1).on_system_pool().deployment(),
+        App::new(NAMESPACE, "konnectivity-agent", 2)
+            .budget("maxUnavailable", 1)
+            .unserved()
+            .on_system_pool()
+            .deployment(),
+        App::new(NAMESPACE, "kube-proxy", 0).unprobed().daemon_set(),
+        App::new(NAMESPACE, "azure-cns", 0).asks("40m", "250Mi").daemon_set(),
+        App::new(NAMESPACE, "csi-azuredisk-node", 0).asks("30m", "60Mi").unprobed().daemon_set(),
+    ]
+}
+
+/// What stands between the world and the workloads.
+fn edge() -> Vec<Vec<Manifest>> {
+    vec![
+        App::new("cattle-system", "cattle-cluster-agent", 2).asks("200m", "512Mi").deployment(),
+        App::new("ingress", "ingress-nginx", 3)
+            .asks("250m", "256Mi")
+            .budget("minAvailable", 2)
+            .public()
+            .apart()
+            .strategy(
+                json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } }),
+            )
+            .deployment(),
+        App::new("cert-manager", "cert-manager", 1).unserved().deployment(),
+        App::new("cert-manager", "cert-manager-webhook", 2).budget("minAvailable", 1).deployment(),
+    ]
+}
+
+fn shop() -> Vec<Vec<Manifest>> {
+    const NAMESPACE: &str = "shop";
+    vec![
+        App::new(NAMESPACE, "web", 4).asks("500m", "512Mi").budget("maxUnavailable", 1).spread().deployment(),
+        App::new(NAMESPACE, "api", 3).asks("500m", "768Mi").budget("minAvailable", 2).deployment(),
+        // No budget: the two replicas are all that protects it.
+        App::new(NAMESPACE, "cart", 2).asks("250m", "256Mi").deployment(),
+        App::new(NAMESPACE, "checkout", 1).budget("minAvailable", 1).ready_after(15).deployment(),
+        App::new(NAMESPACE, "search", 1)
+            .asks("1", "2Gi")
+            .budget("minAvailable", "100%")
+            .ready_after(30)
+            .deployment(),
+        App::new(NAMESPACE, "images", 3).budget("maxUnavailable", "34%").deployment(),
+        App::new(NAMESPACE, "recommend", 1).asks("500m", "1Gi").deployment(),
+    ]
+}
+
+fn pay() -> Vec<Vec<Manifest>> {
+    const NAMESPACE: &str = "pay";
+    vec![
+        App::new(NAMESPACE, "ledger", 3)
+            .asks("500m", "1Gi")
+            .budget("maxUnavailable", 1)
+            .with_disks()
+            .spread()
+            .stateful_set(),
+        App::new(NAMESPACE, "gateway", 2).budget("minAvailable", 1).ready_after(10).deployment(),
+        App::new(NAMESPACE, "fraud", 1).asks("1", "3Gi").budget("minAvailable", 1).deployment(),
+        App::new(NAMESPACE, "worker", 2).unserved().unprobed().deployment(),
+    ]
+}
+
+fn data() -> Vec<Vec<Manifest>> {
+    const NAMESPACE: &str = "data";
+    vec![
+        App::new(NAMESPACE, "kafka", 3)
+            .asks("1", "4Gi")
+            .budget("maxUnavailable", 1)
+            .ready_after(20)
+            .with_disks()
+            .apart()
+            .parallel()
+            .stateful_set(),
+        App::new(NAMESPACE, "redis", 3).budget("minAvailable", 2).with_disks().stateful_set(),
+        App::new(NAMESPACE, "report", 1).asks("2", "4Gi").job(75 * 60),
+    ]
+}
+
+fn watch() -> Vec<Vec<Manifest>> {
+    const NAMESPACE: &str = "monitoring";
+    vec![
+        App::new(NAMESPACE, "prometheus", 2)
+            .asks("500m", "2Gi")
+            .budget("maxUnavailable", 1)
+            .ready_after(20)
+            .with_disks()
+            .stateful_set(),
+        App::new(NAMESPACE, "alertmanager", 3).budget("minAvailable", 2).stateful_set(),
+        App::new(NAMESPACE, "grafana", 1).budget("minAvailable", 1).deployment(),
+        App::new(NAMESPACE, "node-exporter", 0).asks("20m", "32Mi").daemon_set(),
+        App::new(NAMESPACE, "log-agent", 0).asks("50m", "128Mi").unprobed().daemon_set(),
+    ]
+}
+
+/// Small things that many teams run.
+fn teams() -> Vec<Vec<Manifest>> {
+    vec![
+        App::new("docs", "handbook", 2).budget("minAvailable", "50%").deployment(),
+        App::new("docs", "blog", 1).budget("minAvailable", 1).deployment(),
+        App::new("booking", "calendar", 2).budget("minAvailable", 1).deployment(),
+        App::new("booking", "mailer", 1).unserved().unprobed().deployment(),
+    ]
 }
 
 fn arm_id() -> ArmId {

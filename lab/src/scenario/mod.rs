@@ -1,5 +1,6 @@
 //! What a world begins with.
 
+mod app;
 mod demo;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ pub struct Scenario {
     pub pools: Vec<Pool>,
     /// What pods may use on the machine sizes that occur.
     pub sizes: BTreeMap<String, Resources>,
+    /// The sizes of images in bytes, where they matter; others get one from the seed.
+    pub images: BTreeMap<String, u64>,
     /// The objects that somebody has applied, in order. Namespaces are made as they are needed.
     pub objects: Vec<Manifest>,
 }
@@ -92,6 +95,7 @@ impl Scenario {
         for name in ["default", "kube-node-lease", "kube-public"] {
             namespace(world, name, None);
         }
+        world.kube.registry.clone_from(&self.images);
         for pool in &self.pools {
             let spec = self.pool_spec(pool);
             for (instance, name) in (0..).zip(self.machine_names(&pool.name)) {

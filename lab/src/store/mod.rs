@@ -87,7 +87,7 @@ impl Store {
         meta.creation_timestamp.get_or_insert(time);
         meta.generation = meta.generation.or(generation);
         meta.deletion_timestamp = None;
-        self.write(Key::new(namespace, name), None, object)
+        Ok(self.write(Key::new(namespace, name), None, object))
     }
 
     /// Changes an object. A change that changes nothing writes nothing and tells nobody.
@@ -121,7 +121,7 @@ impl Store {
             let meta = object.metadata_mut();
             meta.generation = Some(meta.generation.unwrap_or_default() + 1);
         }
-        self.write(Key::new(namespace, name), Some(before), object)
+        Ok(self.write(Key::new(namespace, name), Some(before), object))
     }
 
     /// Removes an object at once. Verbs with manners (grace, preconditions) are the world's.
@@ -143,12 +143,7 @@ impl Store {
         Ok(object)
     }
 
-    fn write<T: Stored>(
-        &mut self,
-        key: Key,
-        before: Option<Arc<T>>,
-        mut object: T,
-    ) -> Result<Arc<T>, ApiError> {
+    fn write<T: Stored>(&mut self, key: Key, before: Option<Arc<T>>, mut object: T) -> Arc<T> {
         self.revision += 1;
         object.metadata_mut().resource_version = Some(self.revision.to_string());
         let (revision, object) = (self.revision, Arc::new(object));
@@ -157,15 +152,20 @@ impl Store {
         let table = T::table_mut(self);
         table.insert(key, Arc::clone(&object));
         table.log(Logged { revision, change, object: Arc::clone(&object), before });
-        Ok(object)
+        object
     }
 
     /// A new uid, in the form of a random UUID.
     pub fn uid(&mut self) -> String {
         let bits = self.names.u128(..);
-        let (a, b, c) = (bits >> 96, (bits >> 80) & 0xffff, (bits >> 64) & 0xfff);
-        let (d, e) = ((bits >> 48) & 0x3fff | 0x8000, bits & 0xffff_ffff_ffff);
-        format!("{a:08x}-{b:04x}-4{c:03x}-{d:04x}-{e:012x}")
+        let variant = (bits >> 48) & 0x3fff | 0x8000;
+        format!(
+            "{:08x}-{:04x}-4{:03x}-{variant:04x}-{:012x}",
+            bits >> 96,
+            (bits >> 80) & 0xffff,
+            (bits >> 64) & 0xfff,
+            bits & 0xffff_ffff_ffff
+        )
     }
 
     /// Five characters as Kubernetes puts them behind a generated name.

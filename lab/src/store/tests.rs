@@ -18,11 +18,7 @@ fn named(namespace: &str, name: &str) -> ObjectMeta {
 }
 
 fn web() -> Deployment {
-    Deployment {
-        metadata: named("shop", "web"),
-        spec: DeploymentSpec::default(),
-        ..Deployment::default()
-    }
+    Deployment { metadata: named("shop", "web"), spec: DeploymentSpec::default(), ..Deployment::default() }
 }
 
 #[test]

@@ -1,0 +1,165 @@
+//! The API's verbs that are more than a write: deletion with grace, binding, cordon and restart. Both faces use them.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{Node, Pod, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Time};
+use upgrade_core::model::{
+    RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RestartId, WorkloadKind, WorkloadRef,
+};
+
+use super::pods;
+use crate::error::ApiError;
+use crate::store::{Stored, whole_second};
+use crate::world::World;
+
+/// Do the preconditions hold?
+pub(super) fn check_preconditions<T: Stored>(
+    name: &str,
+    meta: &ObjectMeta,
+    options: Option<&DeleteOptions>,
+) -> Result<(), ApiError> {
+    let Some(wanted) = options.and_then(|options| options.preconditions.as_ref()) else { return Ok(()) };
+    let actual = meta.uid.as_deref().unwrap_or_default();
+    match (&wanted.uid, &wanted.resource_version) {
+        (Some(uid), _) if uid != actual => Err(ApiError::wrong_uid::<T>(name, uid, actual)),
+        (_, Some(version)) if Some(version) != meta.resource_version.as_ref() => {
+            let actual = meta.resource_version.as_deref().unwrap_or_default();
+            let why = format!(
+                "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {actual}"
+            );
+            Err(ApiError::conflict::<T>(name, &why))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl World {
+    /// Deletes a pod as `DELETE .../pods/{name}` does: it is told to go and given its grace; one that has no node or has ended
+    /// is removed at once. Asking again may shorten the grace and never extends it. `dryRun` changes nothing.
+    pub fn delete_pod(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        options: Option<&DeleteOptions>,
+    ) -> Result<Arc<Pod>, ApiError> {
+        let pod = Arc::clone(self.store.find::<Pod>(namespace, name)?);
+        check_preconditions::<Pod>(name, &pod.metadata, options)?;
+        if is_dry_run(options) {
+            return Ok(pod);
+        }
+        let own = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
+        let asked = options.and_then(|options| options.grace_period_seconds).unwrap_or(own);
+        let grace = match asked {
+            _ if pods::node_of(&pod).is_none() || pods::is_finished(&pod) => 0,
+            negative if negative < 0 => 1,
+            asked => asked,
+        };
+        if grace == 0 {
+            return self.store.delete::<Pod>(namespace, name);
+        }
+        let deadline = whole_second(self.now()) + SignedDuration::from_secs(grace);
+        self.store.update::<Pod>(namespace, name, |pod| {
+            let meta = &mut pod.metadata;
+            if meta.deletion_timestamp.as_ref().is_none_or(|before| deadline < before.0) {
+                meta.deletion_timestamp = Some(Time(deadline));
+                meta.deletion_grace_period_seconds = Some(grace);
+            }
+        })
+    }
+
+    /// Binds a pod to a node, once.
+    pub fn bind(&mut self, namespace: &str, name: &str, node: &str) -> Result<Arc<Pod>, ApiError> {
+        self.store.find::<Node>("", node)?;
+        let time = self.store.time();
+        self.store.try_update::<Pod>(namespace, name, |pod| {
+            let spec = pod.spec.get_or_insert_default();
+            if let Some(bound) = &spec.node_name {
+                let why = format!("pod {name} is already assigned to node \"{bound}\"");
+                return Err(ApiError::conflict::<Pod>(name, &why));
+            }
+            spec.node_name = Some(node.to_owned());
+            let status = pod.status.get_or_insert_default();
+            pods::set_condition(status, "PodScheduled", true, None, None, &time);
+            Ok(())
+        })
+    }
+
+    /// Sets or clears `spec.unschedulable`; already so changes nothing. A uid that is given must be the node's.
+    pub fn set_unschedulable(
+        &mut self,
+        name: &str,
+        uid: Option<&str>,
+        unschedulable: bool,
+    ) -> Result<Arc<Node>, ApiError> {
+        self.store.try_update::<Node>("", name, |node| {
+            let actual = node.metadata.uid.as_deref().unwrap_or_default();
+            if let Some(wanted) = uid.filter(|wanted| *wanted != actual) {
+                return Err(ApiError::wrong_uid::<Node>(name, wanted, actual));
+            }
+            let spec = node.spec.get_or_insert_default();
+            if spec.unschedulable.unwrap_or_default() != unschedulable {
+                spec.unschedulable = unschedulable.then_some(true);
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes the restart annotations into a workload's pod template. The same restart again changes nothing. Kinds that have
+    /// no rollout are refused.
+    pub fn restart(
+        &mut self,
+        workload: &WorkloadRef,
+        uid: &str,
+        id: &RestartId,
+        at: Timestamp,
+    ) -> Result<(), ApiError> {
+        let (namespace, name) = (workload.name.namespace(), workload.name.name());
+        match workload.kind {
+            WorkloadKind::Deployment => self
+                .store
+                .try_update::<Deployment>(namespace, name, |object| {
+                    check_uid::<Deployment>(name, &object.metadata, uid)?;
+                    annotate(&mut object.spec.template, id, at);
+                    Ok(())
+                })
+                .map(drop),
+            WorkloadKind::StatefulSet => self
+                .store
+                .try_update::<StatefulSet>(namespace, name, |object| {
+                    check_uid::<StatefulSet>(name, &object.metadata, uid)?;
+                    annotate(&mut object.spec.template, id, at);
+                    Ok(())
+                })
+                .map(drop),
+            WorkloadKind::DaemonSet
+            | WorkloadKind::ReplicaSet
+            | WorkloadKind::Job
+            | WorkloadKind::Other(_) => {
+                Err(ApiError::bad_request(format!("a {} cannot be restarted", workload.kind)))
+            }
+        }
+    }
+}
+
+pub(super) fn is_dry_run(options: Option<&DeleteOptions>) -> bool {
+    options
+        .and_then(|options| options.dry_run.as_ref())
+        .is_some_and(|stages| stages.iter().any(|stage| stage == "All"))
+}
+
+fn check_uid<T: Stored>(name: &str, meta: &ObjectMeta, uid: &str) -> Result<(), ApiError> {
+    let actual = meta.uid.as_deref().unwrap_or_default();
+    if actual == uid { Ok(()) } else { Err(ApiError::wrong_uid::<T>(name, uid, actual)) }
+}
+
+fn annotate(template: &mut PodTemplateSpec, id: &RestartId, at: Timestamp) {
+    let annotations = template.metadata.get_or_insert_default().annotations.get_or_insert_default();
+    if annotations.get(RESTART_ANNOTATION).is_some_and(|last| last == id.as_str()) {
+        return;
+    }
+    annotations.insert(RESTART_ANNOTATION.to_owned(), id.to_string());
+    annotations.insert(RESTARTED_AT_ANNOTATION.to_owned(), whole_second(at).to_string());
+}

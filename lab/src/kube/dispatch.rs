@@ -1,0 +1,234 @@
+//! Shows writes to whoever acts on them.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use upgrade_core::model::{ObjectName, Pod as SlimPod, WorkloadKind};
+use upgrade_core::view::{Change, Object};
+
+use super::kubelet::Step;
+use super::{Task, Work, garbage, key_of, kubelet, pods, scheduler, timing, uid_of};
+use crate::ports::convert::Slim;
+use crate::store::{ChangeType, Key, Logged, Stored, controller};
+use crate::world::World;
+
+/// Shows the writes since the last time to the controllers, which put what they have to do on the queue. Writes nothing.
+pub(crate) fn dispatch(world: &mut World) {
+    let since = world.kube.dispatched;
+    if world.store.revision() == since {
+        return;
+    }
+    world.kube.dispatched = world.store.revision();
+    for logged in take_in::<Node>(world, since) {
+        on_node(world, &logged);
+    }
+    for logged in take_in::<PersistentVolumeClaim>(world, since) {
+        if logged.change != ChangeType::Deleted {
+            scheduler::something_changed(world);
+        }
+    }
+    for logged in take_in::<Deployment>(world, since) {
+        world.enqueue(Work::Deployment(key_of(&*logged.object)));
+        garbage::on_change(world, &logged);
+    }
+    for logged in take_in::<ReplicaSet>(world, since) {
+        world.enqueue(Work::ReplicaSet(key_of(&*logged.object)));
+        enqueue_owner(world, &logged);
+        garbage::on_change(world, &logged);
+    }
+    for logged in take_in::<StatefulSet>(world, since) {
+        world.enqueue(Work::StatefulSet(key_of(&*logged.object)));
+        garbage::on_change(world, &logged);
+    }
+    for logged in take_in::<DaemonSet>(world, since) {
+        world.enqueue(Work::DaemonSet(key_of(&*logged.object)));
+        garbage::on_change(world, &logged);
+    }
+    for logged in take_in::<Job>(world, since) {
+        world.enqueue(Work::Job(key_of(&*logged.object)));
+        garbage::on_change(world, &logged);
+    }
+    for logged in take_in::<Service>(world, since) {
+        world.enqueue(Work::Endpoints(key_of(&*logged.object)));
+        garbage::on_change(world, &logged);
+    }
+    for logged in take_in::<PodDisruptionBudget>(world, since) {
+        world.enqueue(Work::Budget(key_of(&*logged.object)));
+    }
+    for logged in take_in::<EndpointSlice>(world, since) {
+        // Somebody else than the controller may have touched it.
+        if let Some(service) =
+            logged.object.metadata.labels.as_ref().and_then(|l| l.get("kubernetes.io/service-name"))
+        {
+            world.enqueue(Work::Endpoints(Key::new(key_of(&*logged.object).namespace, service.clone())));
+        }
+    }
+    for logged in take_in::<Pod>(world, since) {
+        on_pod(world, &logged);
+    }
+}
+
+/// The changes of a kind since a revision, taken into the slim view and its log on the way.
+fn take_in<T: Slim>(world: &mut World, since: u64) -> Vec<Logged<T>> {
+    if T::table(&world.store).last_change() <= since {
+        return Vec::new();
+    }
+    let Ok(changes) = world.store.changes_since::<T>(since) else {
+        return list_anew(world);
+    };
+    let changes: Vec<Logged<T>> = changes.cloned().collect();
+    for logged in &changes {
+        let change = match logged.change {
+            ChangeType::Added | ChangeType::Modified => logged.object.slim(&world.store).map(Change::Applied),
+            ChangeType::Deleted => {
+                Some(Change::Deleted { kind: T::RESOURCE, name: name_of(&*logged.object) })
+            }
+        };
+        if let Some(change) = change {
+            world.kube.view.apply(change.clone());
+            world.kube.changes.push(change);
+        }
+    }
+    changes
+}
+
+/// More has happened at once than the store remembers.
+fn list_anew<T: Slim>(world: &mut World) -> Vec<Logged<T>> {
+    let objects: Vec<Arc<T>> = world.store.list::<T>().cloned().collect();
+    let slim: Vec<Object> = objects.iter().filter_map(|object| object.slim(&world.store)).collect();
+    let change = Change::Listed { kind: T::RESOURCE, objects: slim };
+    world.kube.view.apply(change.clone());
+    world.kube.changes.push(change);
+    let revision = world.store.revision();
+    let added = |object| Logged { revision, change: ChangeType::Added, object, before: None };
+    objects.into_iter().map(added).collect()
+}
+
+fn name_of<T: Stored>(object: &T) -> String {
+    let Key { namespace, name } = key_of(object);
+    if namespace.is_empty() { name } else { format!("{namespace}/{name}") }
+}
+
+/// Wakes the controller of an object.
+fn enqueue_owner<T: Stored>(world: &mut World, logged: &Logged<T>) {
+    let namespace = key_of(&*logged.object).namespace;
+    if let Some(work) = controller(logged.object.metadata()).and_then(|owner| work_of(&namespace, owner)) {
+        world.enqueue(work);
+    }
+}
+
+fn work_of(namespace: &str, owner: &OwnerReference) -> Option<Work> {
+    let key = Key::new(namespace, owner.name.as_str());
+    Some(match WorkloadKind::of(&owner.api_version, &owner.kind) {
+        WorkloadKind::Deployment => Work::Deployment(key),
+        WorkloadKind::StatefulSet => Work::StatefulSet(key),
+        WorkloadKind::DaemonSet => Work::DaemonSet(key),
+        WorkloadKind::ReplicaSet => Work::ReplicaSet(key),
+        WorkloadKind::Job => Work::Job(key),
+        WorkloadKind::Other(_) => return None,
+    })
+}
+
+fn on_node(world: &mut World, logged: &Logged<Node>) {
+    let spec = |node: &Arc<Node>| node.spec.clone();
+    let labels = |node: &Arc<Node>| node.metadata.labels.clone();
+    let lasting = logged.change == ChangeType::Modified;
+    let same_spec = lasting && logged.before.as_ref().map(spec) == Some(spec(&logged.object));
+    let same_labels = lasting && logged.before.as_ref().map(labels) == Some(labels(&logged.object));
+    if logged.change != ChangeType::Deleted && !same_spec {
+        world.enqueue(Work::Node(key_of(&*logged.object).name));
+    }
+    if same_spec && same_labels {
+        // Only the kubelet's report: images.
+        return;
+    }
+    let daemon_sets: Vec<Key> = world.store.list::<DaemonSet>().map(|set| key_of(&**set)).collect();
+    for key in daemon_sets {
+        world.enqueue(Work::DaemonSet(key));
+    }
+    scheduler::something_changed(world);
+}
+
+fn on_pod(world: &mut World, logged: &Logged<Pod>) {
+    let (pod, before) = (&logged.object, logged.before.as_deref());
+    let key = key_of(&**pod);
+    enqueue_owner(world, logged);
+    enqueue_selected(world, &key, pod, before);
+    if logged.change == ChangeType::Deleted {
+        scheduler::forget(world, &key);
+        scheduler::something_changed(world);
+        on_pod_gone(world, pod);
+        if !before.is_some_and(pods::is_terminating) {
+            note_loss(world, pod);
+        }
+        return;
+    }
+    let terminating = pods::is_terminating;
+    if terminating(pod) && !before.is_some_and(terminating) {
+        note_loss(world, pod);
+    }
+    if pods::node_of(pod).is_none() {
+        if !terminating(pod) && !pods::is_finished(pod) {
+            scheduler::wants_a_node(world, &key);
+        }
+        return;
+    }
+    if pods::is_finished(pod) && !before.is_some_and(pods::is_finished) {
+        scheduler::something_changed(world);
+    }
+    if before.is_none_or(|before| pods::node_of(before).is_none()) && !pods::is_finished(pod) {
+        scheduler::forget(world, &key);
+        let after = world.draw(timing::NOTICE);
+        world.soon(after, Task::Pod(Step::Arrives, key.clone(), uid_of(&**pod).to_owned()));
+    }
+    if terminating(pod)
+        && before.is_none_or(|before| before.metadata.deletion_timestamp != pod.metadata.deletion_timestamp)
+    {
+        kubelet::told_to_stop(world, pod);
+    }
+}
+
+/// The Deployment of a Recreate rollout waits for pods, not for ReplicaSets.
+fn on_pod_gone(world: &mut World, pod: &Pod) {
+    let Some(owner) = controller(&pod.metadata) else { return };
+    let namespace = key_of(pod).namespace;
+    let set = world.store.get::<ReplicaSet>(&namespace, &owner.name);
+    let above = set.and_then(|set| controller(&set.metadata)).and_then(|above| work_of(&namespace, above));
+    if let Some(work) = above {
+        world.enqueue(work);
+    }
+}
+
+/// A Job counts the pods that it loses, from the moment when they are told to go.
+fn note_loss(world: &mut World, pod: &Pod) {
+    let owner = controller(&pod.metadata)
+        .filter(|owner| WorkloadKind::of(&owner.api_version, &owner.kind) == WorkloadKind::Job);
+    if let Some(owner) = owner.filter(|_| !pods::is_finished(pod)) {
+        *world.kube.job_losses.entry(owner.uid.clone()).or_default() += 1;
+    }
+}
+
+/// The budgets and Services that select the pod, or did.
+fn enqueue_selected(world: &mut World, key: &Key, pod: &Pod, before: Option<&Pod>) {
+    let slim = |pod: &Pod| match pod.slim(&world.store) {
+        Some(Object::Pod(pod)) => Some(pod),
+        _ => None,
+    };
+    let states: Vec<SlimPod> = [slim(pod), before.and_then(slim)].into_iter().flatten().collect();
+    let view = &world.kube.view;
+    let key_from = |name: &ObjectName| Key::new(name.namespace(), name.name());
+    let budgets = view.budgets().filter(|budget| states.iter().any(|pod| budget.protects(pod)));
+    let budgets = budgets.map(|budget| Work::Budget(key_from(&budget.name)));
+    let services =
+        view.services().filter(|s| states.iter().any(|pod| s.selects(&key.namespace, &pod.labels)));
+    let services = services.map(|service| Work::Endpoints(key_from(&service.name)));
+    let work: Vec<Work> = budgets.chain(services).collect();
+    for work in work {
+        world.enqueue(work);
+    }
+}

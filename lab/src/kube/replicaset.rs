@@ -1,0 +1,183 @@
+//! The ReplicaSet controller: the wanted number of pods, and which ones go first.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::api::core::v1::Pod;
+
+use super::{Work, controlled_by, pods, uid_of};
+use crate::store::{Key, controller};
+use crate::world::World;
+
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+pub(super) fn reconcile(world: &mut World, key: &Key) {
+    let Some(set) = world.store.get::<ReplicaSet>(&key.namespace, &key.name).cloned() else { return };
+    let wanted = usize::try_from(set.spec.replicas.unwrap_or(1)).unwrap_or_default();
+    let active = active_pods(world, uid_of(&*set));
+    if active.len() < wanted {
+        let template = set.spec.template.clone().unwrap_or_default();
+        for _ in active.len()..wanted {
+            let mut pod = pods::of_template(&template, &key.namespace, controlled_by(&*set));
+            pod.metadata.generate_name = Some(format!("{}-", key.name));
+            world.store.create(pod).expect("the name is generated");
+        }
+    } else if active.len() > wanted {
+        for pod in victims(world, &set, active, wanted) {
+            let name = pod.metadata.name.as_deref().unwrap_or_default();
+            world.delete_pod(&key.namespace, name, None).expect("it was just listed");
+        }
+    }
+    report(world, key, &set);
+}
+
+fn active_pods(world: &World, uid: &str) -> Vec<Arc<Pod>> {
+    world.store.owned_by::<Pod>(uid).filter(|pod| pods::is_active(pod)).cloned().collect()
+}
+
+fn report(world: &mut World, key: &Key, set: &ReplicaSet) {
+    let now = world.now();
+    let min_ready = set.spec.min_ready_seconds.unwrap_or_default();
+    let active = active_pods(world, uid_of(set));
+    let count = |meant: &dyn Fn(&Pod) -> bool| {
+        i32::try_from(active.iter().filter(|pod| meant(pod)).count()).unwrap_or(i32::MAX)
+    };
+    let status = ReplicaSetStatus {
+        replicas: count(&|_| true),
+        fully_labeled_replicas: Some(count(&|_| true)),
+        ready_replicas: Some(count(&pods::is_ready)),
+        available_replicas: Some(count(&|pod| pods::is_available(pod, min_ready, now))),
+        observed_generation: set.metadata.generation,
+        ..ReplicaSetStatus::default()
+    };
+    let _ = world.store.update::<ReplicaSet>(&key.namespace, &key.name, |set| set.status = Some(status));
+    let soon = active
+        .iter()
+        .filter_map(|pod| pods::ready_since(pod))
+        .map(|since| pods::available_at(since, min_ready));
+    if let Some(at) = soon.filter(|at| *at > now).min() {
+        let after = std::time::Duration::try_from(at.duration_since(now)).unwrap_or_default();
+        world.enqueue_later(after, Work::ReplicaSet(key.clone()));
+    }
+}
+
+/// Those of the pods that go, by the ReplicaSet controller's order (controller_utils.go, ActivePodsWithRanks).
+fn victims(world: &World, set: &ReplicaSet, mut active: Vec<Arc<Pod>>, wanted: usize) -> Vec<Arc<Pod>> {
+    let crowd = crowds(world, set);
+    let rank = |pod: &Pod| pods::node_of(pod).and_then(|node| crowd.get(node)).copied().unwrap_or_default();
+    let now = world.now();
+    active.sort_by(|a, b| before(a, b, rank(a), rank(b), now));
+    let surplus = active.len() - wanted;
+    active.truncate(surplus);
+    active
+}
+
+/// How many active pods of the same Deployment (else of the set) each node has.
+fn crowds(world: &World, set: &ReplicaSet) -> BTreeMap<String, usize> {
+    let family: Vec<String> = match controller(&set.metadata) {
+        Some(owner) => {
+            world.store.owned_by::<ReplicaSet>(&owner.uid).map(|set| uid_of(&**set).to_owned()).collect()
+        }
+        None => vec![uid_of(set).to_owned()],
+    };
+    let mut crowds = BTreeMap::new();
+    for pod in
+        family.iter().flat_map(|uid| world.store.owned_by::<Pod>(uid)).filter(|pod| pods::is_active(pod))
+    {
+        if let Some(node) = pods::node_of(pod) {
+            *crowds.entry(node.to_owned()).or_default() += 1;
+        }
+    }
+    crowds
+}
+
+/// `Less` means: goes first. A cordon is not considered.
+fn before(a: &Pod, b: &Pod, rank_a: usize, rank_b: usize, now: Timestamp) -> Ordering {
+    let assigned = |pod: &Pod| pods::node_of(pod).is_some();
+    let phase = |pod: &Pod| match pods::phase(pod) {
+        "Pending" => 0,
+        "Running" => 2,
+        _ => 1,
+    };
+    let cost = |pod: &Pod| -> i32 {
+        let annotations = pod.metadata.annotations.as_ref();
+        annotations.and_then(|a| a.get(DELETION_COST)?.parse().ok()).unwrap_or_default()
+    };
+    let created = |pod: &Pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    // Younger first. Ages are compared by their order of magnitude (powers of two); within one, the uid decides.
+    let younger = |x: Option<Timestamp>, y: Option<Timestamp>| {
+        let age = |at: Timestamp| u64::try_from(now.duration_since(at).as_secs()).unwrap_or_default();
+        let magnitude = |at: Timestamp| 64 - age(at).leading_zeros();
+        if x == y {
+            Ordering::Equal
+        } else {
+            x.map(magnitude).cmp(&y.map(magnitude)).then(uid_of(a).cmp(uid_of(b)))
+        }
+    };
+    assigned(a)
+        .cmp(&assigned(b))
+        .then(phase(a).cmp(&phase(b)))
+        .then(pods::is_ready(a).cmp(&pods::is_ready(b)))
+        .then(cost(a).cmp(&cost(b)))
+        .then(rank_b.cmp(&rank_a))
+        .then(younger(pods::ready_since(a), pods::ready_since(b)))
+        .then(younger(created(a), created(b)))
+        .then_with(|| uid_of(a).cmp(uid_of(b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::{PodSpec, PodStatus};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+
+    fn pod(
+        uid: &str,
+        node: Option<&str>,
+        phase: &str,
+        ready_seconds_ago: Option<i64>,
+        now: Timestamp,
+    ) -> Pod {
+        let mut status = PodStatus { phase: Some(phase.to_owned()), ..PodStatus::default() };
+        let at = |ago| Time(now - jiff::SignedDuration::from_secs(ago));
+        if let Some(ago) = ready_seconds_ago {
+            pods::set_condition(&mut status, "Ready", true, None, None, &at(ago));
+        }
+        Pod {
+            metadata: ObjectMeta {
+                uid: Some(uid.to_owned()),
+                creation_timestamp: Some(at(10_000)),
+                ..ObjectMeta::default()
+            },
+            spec: Some(PodSpec { node_name: node.map(str::to_owned), ..PodSpec::default() }),
+            status: Some(status),
+        }
+    }
+
+    #[test]
+    fn the_least_useful_pod_goes_first() {
+        let now: Timestamp = "2026-01-15T01:00:00Z".parse().unwrap();
+        let order = vec![
+            (pod("z", None, "Pending", None, now), 0),
+            (pod("y", Some("n1"), "Pending", None, now), 1),
+            (pod("x", Some("n1"), "Running", None, now), 1),
+            (pod("w", Some("n2"), "Running", Some(900), now), 2),
+            (pod("v", Some("n1"), "Running", Some(10), now), 1),
+            (pod("a", Some("n1"), "Running", Some(700), now), 1),
+            (pod("u", Some("n1"), "Running", Some(900), now), 1),
+        ];
+        for pair in order.windows(2) {
+            let ((a, rank_a), (b, rank_b)) = (&pair[0], &pair[1]);
+            assert_eq!(
+                before(a, b, *rank_a, *rank_b, now),
+                Ordering::Less,
+                "{} before {}",
+                uid_of(a),
+                uid_of(b)
+            );
+        }
+    }
+}

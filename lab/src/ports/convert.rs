@@ -1,0 +1,479 @@
+//! From Kubernetes' own objects to the slim model. What cannot be read becomes the safest thing it could be.
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use upgrade_core::model::{
+    Budget, BudgetLimit, BudgetStatus, Bytes, Claim, Endpoint, IntOrPercent, Labels, Node, NodeName,
+    ObjectName, Owner, Pod, PodPhase, PodTemplate, RESTART_ANNOTATION, Resources, RestartId, Service,
+    ServiceType, Strategy, Uid, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
+};
+use upgrade_core::view::{Object, ResourceKind};
+
+use super::rules;
+use crate::store::{Store, Stored, controller};
+
+const CORDON_TAINT: &str = "node.kubernetes.io/unschedulable";
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// A kind that the core reads.
+pub(crate) trait Slim: Stored {
+    /// The core's name of it.
+    const RESOURCE: ResourceKind;
+
+    /// The object as the core sees it; `None` if its names are not names.
+    fn slim(&self, store: &Store) -> Option<Object>;
+}
+
+fn object_name(meta: &ObjectMeta) -> Option<ObjectName> {
+    ObjectName::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default()).ok()
+}
+
+fn uid(meta: &ObjectMeta) -> Option<Uid> {
+    Uid::new(meta.uid.clone().unwrap_or_default()).ok()
+}
+
+fn labels(meta: &ObjectMeta) -> Labels {
+    meta.labels.clone().unwrap_or_default()
+}
+
+fn owner(meta: &ObjectMeta) -> Option<Owner> {
+    let owner = controller(meta)?;
+    Some(Owner {
+        kind: WorkloadKind::of(&owner.api_version, &owner.kind),
+        name: owner.name.clone(),
+        uid: Uid::new(owner.uid.as_str()).ok()?,
+    })
+}
+
+/// A count that Kubernetes keeps in a signed number.
+fn count(number: Option<i32>) -> u32 {
+    u32::try_from(number.unwrap_or_default()).unwrap_or_default()
+}
+
+pub(crate) fn int_or_percent(value: &IntOrString) -> Option<IntOrPercent> {
+    match value {
+        IntOrString::Int(number) => Some(IntOrPercent::Int(count(Some(*number)))),
+        IntOrString::String(text) => text.parse().ok(),
+    }
+}
+
+impl Slim for core::Node {
+    const RESOURCE: ResourceKind = ResourceKind::Node;
+
+    fn slim(&self, _: &Store) -> Option<Object> {
+        let (spec, status) = (self.spec.as_ref(), self.status.as_ref());
+        let allocatable = status.and_then(|s| s.allocatable.as_ref());
+        let amount =
+            |key: &str| allocatable.and_then(|a| a.get(key)).map_or("0", |quantity| quantity.0.as_str());
+        let info = status.and_then(|s| s.node_info.as_ref());
+        let taints = spec.and_then(|s| s.taints.as_ref()).into_iter().flatten();
+        Some(Object::Node(Node {
+            name: NodeName::new(self.metadata.name.clone()?).ok()?,
+            uid: uid(&self.metadata)?,
+            provider_id: spec.and_then(|s| s.provider_id.clone()),
+            labels: labels(&self.metadata),
+            taints: taints.filter(|taint| taint.key != CORDON_TAINT).map(rules::taint).collect(),
+            unschedulable: spec.and_then(|s| s.unschedulable).unwrap_or_default(),
+            ready: crate::kube::node_is_ready(self),
+            kubelet: info.and_then(|info| info.kubelet_version.parse().ok()),
+            allocatable: allocatable.map(rules::amounts).unwrap_or_default(),
+            max_pods: amount("pods").parse().unwrap_or_default(),
+            images: status.and_then(|s| s.images.as_ref()).into_iter().flatten().filter_map(image).collect(),
+        }))
+    }
+}
+
+/// An image by its tag where it has one: that is how pods name it.
+fn image(image: &core::ContainerImage) -> Option<(String, Bytes)> {
+    let names = image.names.as_ref()?;
+    let name = names.iter().find(|name| !name.contains('@')).or_else(|| names.first())?;
+    Some((name.clone(), Bytes(u64::try_from(image.size_bytes.unwrap_or_default()).unwrap_or_default())))
+}
+
+/// A condition of a pod.
+pub(crate) fn condition<'a>(pod: &'a core::Pod, kind: &str) -> Option<&'a core::PodCondition> {
+    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
+}
+
+impl Slim for core::Pod {
+    const RESOURCE: ResourceKind = ResourceKind::Pod;
+
+    fn slim(&self, _: &Store) -> Option<Object> {
+        let no_spec = core::PodSpec::default();
+        let spec = self.spec.as_ref().unwrap_or(&no_spec);
+        let ready = condition(self, "Ready").filter(|ready| ready.status == "True");
+        let volumes = || spec.volumes.iter().flatten();
+        let phase = match self.status.as_ref().and_then(|s| s.phase.as_deref()) {
+            Some("Pending") | None => PodPhase::Pending,
+            Some("Running") => PodPhase::Running,
+            Some("Succeeded") => PodPhase::Succeeded,
+            Some("Failed") => PodPhase::Failed,
+            Some(other) => PodPhase::Unknown(other.to_owned()),
+        };
+        Some(Object::Pod(Pod {
+            name: object_name(&self.metadata)?,
+            uid: uid(&self.metadata)?,
+            labels: labels(&self.metadata),
+            node: spec.node_name.as_ref().and_then(|name| NodeName::new(name.as_str()).ok()),
+            owner: owner(&self.metadata),
+            phase,
+            ready: ready.is_some(),
+            ready_since: ready.and_then(|r| r.last_transition_time.as_ref()).map(|time| time.0),
+            terminating: self.metadata.deletion_timestamp.is_some(),
+            mirror: self.metadata.annotations.iter().flatten().any(|(key, _)| key == MIRROR),
+            requests: rules::requests(spec),
+            rules: rules::of_pod(spec),
+            priority: spec.priority.unwrap_or_default(),
+            claims: claims(spec),
+            empty_dir: volumes().any(|volume| volume.empty_dir.is_some()),
+            images: images(spec),
+            grace_seconds: grace(spec),
+            trouble: trouble(self),
+        }))
+    }
+}
+
+fn claims(spec: &core::PodSpec) -> Vec<String> {
+    let volumes = spec.volumes.iter().flatten();
+    volumes.filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.clone())).collect()
+}
+
+fn images(spec: &core::PodSpec) -> Vec<String> {
+    spec.containers.iter().filter_map(|container| container.image.clone()).collect()
+}
+
+fn grace(spec: &core::PodSpec) -> u32 {
+    spec.termination_grace_period_seconds.map_or(30, |seconds| u32::try_from(seconds).unwrap_or_default())
+}
+
+/// Why a pod does not run: the first container that waits for something bad, else the scheduler.
+fn trouble(pod: &core::Pod) -> Option<String> {
+    const HARMLESS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+    let status = pod.status.as_ref()?;
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let waiting = containers
+        .filter_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.clone())
+        .find(|reason| !HARMLESS.contains(&reason.as_str()));
+    let unscheduled =
+        || condition(pod, "PodScheduled").filter(|scheduled| scheduled.status == "False")?.reason.clone();
+    waiting.or_else(unscheduled)
+}
+
+fn template(template: &core::PodTemplateSpec) -> PodTemplate {
+    let no_spec = core::PodSpec::default();
+    let spec = template.spec.as_ref().unwrap_or(&no_spec);
+    let meta = template.metadata.as_ref();
+    let restart = meta.and_then(|meta| meta.annotations.as_ref()?.get(RESTART_ANNOTATION));
+    let probed = !spec.containers.is_empty() && spec.containers.iter().all(|c| c.readiness_probe.is_some());
+    PodTemplate {
+        labels: meta.map(labels).unwrap_or_default(),
+        restart_id: restart.and_then(|id| RestartId::new(id.as_str()).ok()),
+        requests: rules::requests(spec),
+        rules: rules::of_pod(spec),
+        readiness_probe: probed || spec.readiness_gates.as_ref().is_some_and(|gates| !gates.is_empty()),
+        claims: claims(spec),
+        claim_templates: false,
+        images: images(spec),
+        grace_seconds: grace(spec),
+        priority: spec.priority.unwrap_or_default(),
+    }
+}
+
+/// What every workload has.
+fn workload(meta: &ObjectMeta, kind: WorkloadKind, template: PodTemplate) -> Option<Workload> {
+    Some(Workload {
+        reference: WorkloadRef { kind, name: object_name(meta)? },
+        uid: uid(meta)?,
+        owner: owner(meta),
+        generation: meta.generation.unwrap_or_default(),
+        replicas: 0,
+        selector: None,
+        strategy: Strategy::Never,
+        paused: false,
+        min_ready_seconds: 0,
+        template,
+        status: WorkloadStatus::default(),
+    })
+}
+
+impl Slim for Deployment {
+    const RESOURCE: ResourceKind = ResourceKind::Deployment;
+
+    fn slim(&self, _: &Store) -> Option<Object> {
+        let (spec, no_status) = (&self.spec, k8s_openapi::api::apps::v1::DeploymentStatus::default());
+        let status = self.status.as_ref().unwrap_or(&no_status);
+        let failed = status.conditions.iter().flatten().find(|condition| {
+            matches!(
+                (condition.type_.as_deref(), condition.status.as_deref()),
+                (Some("ReplicaFailure"), Some("True")) | (Some("Progressing"), Some("False"))
+            )
+        });
+        let mut slim = workload(&self.metadata, WorkloadKind::Deployment, template(&spec.template))?;
+        slim.replicas = spec.replicas.map_or(1, |replicas| count(Some(replicas)));
+        slim.selector = Some(rules::selector(&spec.selector));
+        slim.strategy = deployment_strategy(spec.strategy.as_ref());
+        slim.paused = spec.paused.unwrap_or_default();
+        slim.min_ready_seconds = count(spec.min_ready_seconds);
+        slim.status = WorkloadStatus {
+            observed_generation: status.observed_generation.unwrap_or_default(),
+            replicas: count(status.replicas),
+            updated: count(status.updated_replicas),
+            ready: count(status.ready_replicas),
+            available: count(status.available_replicas),
+            trouble: failed
+                .and_then(|condition| condition.reason.clone().or_else(|| condition.type_.clone())),
+        };
+        Some(Object::Workload(slim))
+    }
+}
+
+pub(crate) fn deployment_strategy(
+    strategy: Option<&k8s_openapi::api::apps::v1::DeploymentStrategy>,
+) -> Strategy {
+    const QUARTER: IntOrPercent = IntOrPercent::Percent(25);
+    if strategy.and_then(|s| s.type_.as_deref()) == Some("Recreate") {
+        return Strategy::Recreate;
+    }
+    let rolling = strategy.and_then(|s| s.rolling_update.as_ref());
+    let limit = |value: Option<&IntOrString>| value.and_then(int_or_percent).unwrap_or(QUARTER);
+    Strategy::Rolling {
+        max_surge: limit(rolling.and_then(|r| r.max_surge.as_ref())),
+        max_unavailable: limit(rolling.and_then(|r| r.max_unavailable.as_ref())),
+    }
+}
+
+impl Slim for ReplicaSet {
+    const RESOURCE: ResourceKind = ResourceKind::ReplicaSet;
+
+    fn slim(&self, _: &Store) -> Option<Object> {
+        let (spec, no_status) = (&self.spec, k8s_openapi::api::apps::v1::ReplicaSetStatus::default());
+        let status = self.status.as_ref().unwrap_or(&no_status);
+        let made = spec.template.as_ref().map(template).unwrap_or_default();
+        let failed =
+            status.conditions.iter().flatten().find(|c| {
+                (c.type_.as_deref(), c.status.as_deref()) == (Some("ReplicaFailure"), Some("True"))
+            });
+        let mut slim = workload(&self.metadata, WorkloadKind::ReplicaSet, made)?;
+        slim.replicas = spec.replicas.map_or(1, |replicas| count(Some(replicas)));
+        slim.selector = Some(rules::selector(&spec.selector));
+        slim.min_ready_seconds = count(spec.min_ready_seconds);
+        slim.status = WorkloadStatus {
+            observed_generation: status.observed_generation.unwrap_or_default(),
+            replicas: count(Some(status.replicas)),
+            updated: count(Some(status.replicas)),
+            ready: count(status.ready_replicas),
+            available: count(status.available_replicas),
+            trouble: failed.and_then(|condition| condition.reason.clone()),
+        };
+        Some(Object::Workload(slim))
+    }
+}
+
+impl Slim for StatefulSet {
+    const RESOURCE: ResourceKind = ResourceKind::StatefulSet;
+
+    fn slim(&self, _: &Store) -> Option<Object> {
+        let (spec, no_status) = (&self.spec, k8s_openapi::api::apps::v1::StatefulSetStatus::default());
+        let status = self.status.as_ref().unwrap_or(&no_status);
+        let strategy = spec.update_strategy.as_ref();
+        let mut slim = workload(&self.metadata, WorkloadKind::StatefulSet, template(&spec.template))?;
+        slim.template.claim_templates = spec.volume_claim_templates.as_ref().is_some_and(|t| !t.is_empty());
+        slim.replicas = spec.replicas.map_or(1, |replicas| count(Some(replicas)));
+        slim.selector = Some(rules::selector(&spec.selector));
+        slim.strategy = if strategy.and_then(|s| s.type_.as_deref()) == Some("OnDelete") {
+            Strategy::OnDelete
+        } else {
+            let rolling = strategy.and_then(|s| s.rolling_update.as_ref());
+            Strategy::Ordered { partition: count(rolling.and_then(|r| r.partition)) }
+        };
+        slim.min_ready_seconds = count(spec.min_ready_seconds);
+        slim.status = WorkloadStatus {
+            observed_generation: status.observed_generation.unwrap_or_default(),
+            replicas: count(Some(status.replicas)),
+            updated: count(status.updated_replicas),
+            ready: count(status.ready_replicas),
+            available: count(status.available_replicas),
+            trouble: None,
+        };
+        Some(Object::Workload(slim))
+    }
+}
+
+impl Slim for DaemonSet {
+    const RESOURCE: ResourceKind = ResourceKind::DaemonSet;
+
+    fn slim(&self, _: &Store) -> Option<Object> {
+        let (spec, no_status) = (&self.spec, k8s_openapi::api::apps::v1::DaemonSetStatus::default());
+        let status = self.status.as_ref().unwrap_or(&no_status);
+        let strategy = spec.update_strategy.as_ref();
+        let rolling = strategy.and_then(|s| s.rolling_update.as_ref());
+        let limit = |value: Option<&IntOrString>, default| value.and_then(int_or_percent).unwrap_or(default);
+        let mut slim = workload(&self.metadata, WorkloadKind::DaemonSet, template(&spec.template))?;
+        slim.replicas = count(Some(status.desired_number_scheduled));
+        slim.selector = Some(rules::selector(&spec.selector));
+        slim.strategy = if strategy.and_then(|s| s.type_.as_deref()) == Some("OnDelete") {
+            Strategy::OnDelete
+        } else {
+            Strategy::Rolling {
+                max_surge: limit(rolling.and_then(|r| r.max_surge.as_ref()), IntOrPercent::Int(0)),
+                max_unavailable: limit(
+                    rolling.and_then(|r| r.max_unavailable.as_ref()),
+                    IntOrPercent::Int(1),
+                ),
+            }
+        };
+        slim.min_ready_seconds = count(spec.min_ready_seconds);
+        slim.status = WorkloadStatus {
+            observed_generation: status.observed_generation.unwrap_or_default(),
+            replicas: count(Some(status.current_number_scheduled)),
+            updated: count(status.updated_number_scheduled),
+            ready: count(Some(status.number_ready)),
+            available: count(status.number_available),
+            trouble: None,
+        };
+        Some(Object::Workload(slim))
+    }
+}
+
+impl Slim for Job {
+    const RESOURCE: ResourceKind = ResourceKind::Job;
+
+    fn slim(&self, _: &Store) -> Option<Object> {
+        let spec = self.spec.as_ref();
+        let (made, no_status) =
+            (spec.map(|spec| template(&spec.template)), k8s_openapi::api::batch::v1::JobStatus::default());
+        let status = self.status.as_ref().unwrap_or(&no_status);
+        let failed = status.conditions.iter().flatten().find(|c| c.type_ == "Failed" && c.status == "True");
+        let mut slim = workload(&self.metadata, WorkloadKind::Job, made.unwrap_or_default())?;
+        slim.selector = spec.and_then(|spec| spec.selector.as_ref()).map(rules::selector);
+        slim.status = WorkloadStatus {
+            // A Job's controller does not report a generation.
+            observed_generation: slim.generation,
+            replicas: count(status.active),
+            updated: count(status.active),
+            ready: count(status.ready),
+            available: count(status.ready),
+            trouble: failed.and_then(|condition| condition.reason.clone()),
+        };
+        Some(Object::Workload(slim))
+    }
+}
+
+impl Slim for PodDisruptionBudget {
+    const RESOURCE: ResourceKind = ResourceKind::PodDisruptionBudget;
+
+    fn slim(&self, _: &Store) -> Option<Object> {
+        let no_spec = k8s_openapi::api::policy::v1::PodDisruptionBudgetSpec::default();
+        let spec = self.spec.as_ref().unwrap_or(&no_spec);
+        let no_status = k8s_openapi::api::policy::v1::PodDisruptionBudgetStatus::default();
+        let status = self.status.as_ref().unwrap_or(&no_status);
+        let limit = match (&spec.max_unavailable, &spec.min_available) {
+            (Some(limit), _) => BudgetLimit::MaxUnavailable(int_or_percent(limit)?),
+            (None, Some(limit)) => BudgetLimit::MinAvailable(int_or_percent(limit)?),
+            // The API server's default (policy/v1: minAvailable 1 if neither is given).
+            (None, None) => BudgetLimit::MinAvailable(IntOrPercent::Int(1)),
+        };
+        let failed =
+            status.conditions.iter().flatten().find(|c| c.reason == "SyncFailed" && c.status == "False");
+        Some(Object::Budget(Budget {
+            name: object_name(&self.metadata)?,
+            selector: spec.selector.as_ref().map(rules::selector),
+            limit,
+            always_allow_unhealthy: spec.unhealthy_pod_eviction_policy.as_deref() == Some("AlwaysAllow"),
+            generation: self.metadata.generation.unwrap_or_default(),
+            status: BudgetStatus {
+                observed_generation: status.observed_generation.unwrap_or_default(),
+                expected: count(status.expected_pods),
+                desired_healthy: count(status.desired_healthy),
+                current_healthy: count(status.current_healthy),
+                disruptions_allowed: count(status.disruptions_allowed),
+                sync_failed: failed.map(|condition| condition.message.clone()),
+            },
+        }))
+    }
+}
+
+impl Slim for core::Service {
+    const RESOURCE: ResourceKind = ResourceKind::Service;
+
+    fn slim(&self, _: &Store) -> Option<Object> {
+        let no_spec = core::ServiceSpec::default();
+        let spec = self.spec.as_ref().unwrap_or(&no_spec);
+        Some(Object::Service(Service {
+            name: object_name(&self.metadata)?,
+            selector: spec.selector.clone().unwrap_or_default(),
+            service_type: match spec.type_.as_deref() {
+                Some("ClusterIP") | None => ServiceType::ClusterIP,
+                Some("NodePort") => ServiceType::NodePort,
+                Some("LoadBalancer") => ServiceType::LoadBalancer,
+                Some("ExternalName") => ServiceType::ExternalName,
+                Some(other) => ServiceType::Unknown(other.to_owned()),
+            },
+            local_traffic_only: spec.external_traffic_policy.as_deref() == Some("Local"),
+            publishes_unready: spec.publish_not_ready_addresses.unwrap_or_default(),
+        }))
+    }
+}
+
+impl Slim for EndpointSlice {
+    const RESOURCE: ResourceKind = ResourceKind::EndpointSlice;
+
+    fn slim(&self, _: &Store) -> Option<Object> {
+        let name = object_name(&self.metadata)?;
+        let endpoints = self.endpoints.iter().flatten().filter_map(|endpoint| {
+            let pod = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
+            Some(Endpoint {
+                address: endpoint.addresses.first()?.clone(),
+                pod: pod.and_then(|pod| ObjectName::new(name.namespace(), pod.name.clone()?).ok()),
+                node: endpoint.node_name.as_ref().and_then(|node| NodeName::new(node.as_str()).ok()),
+                ready: endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true),
+            })
+        });
+        let service = labels(&self.metadata).remove("kubernetes.io/service-name");
+        Some(Object::Slice(upgrade_core::model::EndpointSlice {
+            service,
+            endpoints: endpoints.collect(),
+            name,
+        }))
+    }
+}
+
+impl Slim for core::PersistentVolumeClaim {
+    const RESOURCE: ResourceKind = ResourceKind::PersistentVolumeClaim;
+
+    fn slim(&self, store: &Store) -> Option<Object> {
+        let spec = self.spec.as_ref();
+        let modes = spec.and_then(|s| s.access_modes.as_ref()).into_iter().flatten();
+        let volume = spec.and_then(|s| s.volume_name.as_deref());
+        let volume = volume.and_then(|name| store.get::<core::PersistentVolume>("", name));
+        Some(Object::Claim(Claim {
+            name: object_name(&self.metadata)?,
+            shared: modes.into_iter().any(|mode| mode.contains("Many")),
+            zones: volume.map(|volume| zones(volume)).unwrap_or_default(),
+        }))
+    }
+}
+
+/// The zones that a volume's node affinity allows.
+fn zones(volume: &core::PersistentVolume) -> Vec<String> {
+    const KEYS: [&str; 2] = ["topology.disk.csi.azure.com/zone", "topology.kubernetes.io/zone"];
+    let required = volume.spec.as_ref().and_then(|s| s.node_affinity.as_ref()?.required.as_ref());
+    let terms = required.into_iter().flat_map(|selector| &selector.node_selector_terms);
+    let expressions = terms.flat_map(|term| term.match_expressions.iter().flatten());
+    let zonal = expressions.filter(|e| KEYS.contains(&e.key.as_str()) && e.operator == "In");
+    let mut zones: Vec<String> = zonal.flat_map(|e| e.values.iter().flatten().cloned()).collect();
+    zones.sort();
+    zones.dedup();
+    zones
+}
+
+/// What a container asks for.
+pub(crate) fn container_requests(container: &core::Container) -> Resources {
+    let requests = container.resources.as_ref().and_then(|r| r.requests.as_ref());
+    requests.map(rules::amounts).unwrap_or_default()
+}

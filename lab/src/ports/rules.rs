@@ -1,0 +1,145 @@
+//! Where a pod may run and what it asks for, from Kubernetes' types to the slim model.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
+use serde::de::DeserializeOwned;
+use upgrade_core::model::{
+    AffinityTerm, Bytes, LabelExpression, LabelSelector, MilliCpu, NodeRequirement, NodeSelectorTerm,
+    Resources, SchedulingRules, SpreadRule, Taint, Toleration, TolerationOperator,
+};
+
+use super::convert::container_requests;
+
+/// CPU and memory of a list of quantities; what cannot be read counts as nothing.
+pub(crate) fn amounts(amounts: &BTreeMap<String, Quantity>) -> Resources {
+    let text = |key: &str| amounts.get(key).map_or("0", |quantity| quantity.0.as_str());
+    Resources {
+        cpu: MilliCpu::parse(text("cpu")).unwrap_or_default(),
+        memory: Bytes::parse(text("memory")).unwrap_or_default(),
+    }
+}
+
+/// What a pod asks for (Kubernetes: component-helpers/resource): the containers together with the sidecars, or the largest
+/// moment of its start, whichever is more; a request for the whole pod stands above them; overhead comes on top.
+pub(crate) fn requests(spec: &core::PodSpec) -> Resources {
+    let mut sidecars = Resources::default();
+    let mut start = Resources::default();
+    for init in spec.init_containers.iter().flatten() {
+        if init.restart_policy.as_deref() == Some("Always") {
+            sidecars += container_requests(init);
+            start = start.max(sidecars);
+        } else {
+            start = start.max(sidecars + container_requests(init));
+        }
+    }
+    let running: Resources = spec.containers.iter().map(container_requests).sum();
+    let mut total = (running + sidecars).max(start);
+    let whole = spec.resources.as_ref().and_then(|r| r.requests.as_ref());
+    if let Some(whole) = whole {
+        let (asked, has) = (amounts(whole), |key| whole.contains_key(key));
+        total.cpu = if has("cpu") { asked.cpu } else { total.cpu };
+        total.memory = if has("memory") { asked.memory } else { total.memory };
+    }
+    total + spec.overhead.as_ref().map(amounts).unwrap_or_default()
+}
+
+/// A word of the API as the model's enum, which keeps words it does not know.
+fn word<T: DeserializeOwned>(text: &str) -> T {
+    serde_json::from_value(text.into()).expect("an untagged variant takes every word")
+}
+
+pub(crate) fn taint(taint: &core::Taint) -> Taint {
+    Taint {
+        key: taint.key.clone(),
+        value: taint.value.clone().unwrap_or_default(),
+        effect: word(&taint.effect),
+    }
+}
+
+fn toleration(toleration: &core::Toleration) -> Toleration {
+    let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    Toleration {
+        key: filled(&toleration.key),
+        operator: filled(&toleration.operator).map_or(TolerationOperator::Equal, |operator| word(&operator)),
+        value: toleration.value.clone().unwrap_or_default(),
+        effect: filled(&toleration.effect).map(|effect| word(&effect)),
+    }
+}
+
+pub(crate) fn selector(selector: &meta::LabelSelector) -> LabelSelector {
+    let expressions = selector.match_expressions.iter().flatten().map(|expression| LabelExpression {
+        key: expression.key.clone(),
+        operator: word(&expression.operator),
+        values: expression.values.clone().unwrap_or_default(),
+    });
+    LabelSelector {
+        labels: selector.match_labels.clone().unwrap_or_default(),
+        expressions: expressions.collect(),
+    }
+}
+
+fn requirement(requirement: &core::NodeSelectorRequirement) -> NodeRequirement {
+    NodeRequirement {
+        key: requirement.key.clone(),
+        operator: word(&requirement.operator),
+        values: requirement.values.clone().unwrap_or_default(),
+    }
+}
+
+fn node_term(term: &core::NodeSelectorTerm) -> NodeSelectorTerm {
+    NodeSelectorTerm {
+        labels: term.match_expressions.iter().flatten().map(requirement).collect(),
+        fields: term.match_fields.iter().flatten().map(requirement).collect(),
+    }
+}
+
+fn affinity_term(term: &core::PodAffinityTerm) -> AffinityTerm {
+    AffinityTerm {
+        selector: term.label_selector.as_ref().map(selector).unwrap_or_default(),
+        topology_key: term.topology_key.clone(),
+        namespaces: term.namespaces.clone().unwrap_or_default(),
+    }
+}
+
+fn spread(constraint: &core::TopologySpreadConstraint) -> SpreadRule {
+    SpreadRule {
+        max_skew: u32::try_from(constraint.max_skew).unwrap_or(1),
+        topology_key: constraint.topology_key.clone(),
+        selector: constraint.label_selector.as_ref().map(selector).unwrap_or_default(),
+        required: constraint.when_unsatisfiable == "DoNotSchedule",
+    }
+}
+
+fn host_ports(spec: &core::PodSpec) -> Vec<u16> {
+    let on_host = spec.host_network.unwrap_or_default();
+    let ports = spec.containers.iter().flat_map(|container| container.ports.iter().flatten());
+    let taken = ports.filter_map(|port| port.host_port.or_else(|| on_host.then_some(port.container_port)));
+    taken.filter_map(|port| u16::try_from(port).ok().filter(|port| *port != 0)).collect()
+}
+
+/// Everything that limits where a pod may run.
+pub(crate) fn of_pod(spec: &core::PodSpec) -> SchedulingRules {
+    let affinity = spec.affinity.as_ref();
+    let node_affinity = affinity
+        .and_then(|a| a.node_affinity.as_ref()?.required_during_scheduling_ignored_during_execution.as_ref());
+    let near = affinity
+        .and_then(|a| a.pod_affinity.as_ref()?.required_during_scheduling_ignored_during_execution.as_ref());
+    let apart = affinity.and_then(|a| {
+        a.pod_anti_affinity.as_ref()?.required_during_scheduling_ignored_during_execution.as_ref()
+    });
+    SchedulingRules {
+        node_selector: spec.node_selector.clone().unwrap_or_default(),
+        node_affinity: node_affinity
+            .into_iter()
+            .flat_map(|n| n.node_selector_terms.iter().map(node_term))
+            .collect(),
+        tolerations: spec.tolerations.iter().flatten().map(toleration).collect(),
+        pod_affinity: near.into_iter().flatten().map(affinity_term).collect(),
+        pod_anti_affinity: apart.into_iter().flatten().map(affinity_term).collect(),
+        spread: spec.topology_spread_constraints.iter().flatten().map(spread).collect(),
+        host_ports: host_ports(spec),
+    }
+}
