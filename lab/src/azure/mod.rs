@@ -1,28 +1,441 @@
-//! Azure: the managed cluster, its pools and their long-running operations.
+//! Azure as the lab has it: one managed cluster, its agent pools, and the operations on them.
+//!
+//! The state is JSON-shaped, because a real pool has properties that the lab has never heard of and they must survive. The
+//! rules (which request is refused, in what order, with which code) are those of ARM and AKS, in one place for both faces.
+//! Progress is made in [`Azure::on_wake`], which the World calls at the times that Azure asked for.
 
+mod cluster;
+mod error;
+mod ground;
+mod operation;
 mod pool;
+mod pools;
+mod read;
+mod upgrade;
+mod versions;
+mod wanted;
+mod world;
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use upgrade_core::model::{
+    ArmId, AvailableUpgrade, IntOrPercent, KubeVersion, OsType, Pool, PoolMode, PoolName, ProvisioningState,
+};
+
+pub use error::ArmError;
+pub(crate) use ground::Ground;
+pub use operation::{OperationId, OperationStatus};
 pub use pool::PoolSpec;
 pub(crate) use pool::node_image;
+pub(crate) use world::on_wake;
+
+use cluster::Cluster;
+use operation::{Operation, Progress, Target, Work};
+use pool::AgentPool;
+use upgrade::busy;
+use versions::Catalogue;
+use wanted::{Wanted, invalid, taint_text};
 
 use crate::scenario::Scenario;
-use crate::world::World;
 
-/// Azure's side of the world.
+/// The certificate authority of the lab's API servers. Nobody has its key.
+pub(crate) const AUTHORITY: &str = include_str!("ca.pem");
+
+/// The Azure side of the World.
 #[derive(Clone, Debug)]
-pub struct Azure {}
+pub struct Azure {
+    cluster: Cluster,
+    pools: BTreeMap<PoolName, AgentPool>,
+    operations: BTreeMap<OperationId, Operation>,
+    catalogue: Catalogue,
+    authority: String,
+    /// Counts writes, for eTags.
+    writes: u64,
+}
 
-/// Something that will happen in Azure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AzureWake {}
+/// Conditions of a write, from its headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// `If-Match`: the eTag must be this one.
+    pub if_match: Option<String>,
+    /// `If-None-Match`: only `*` is allowed, the resource must not exist.
+    pub if_none_match: Option<String>,
+}
+
+/// An accepted write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accepted {
+    /// The HTTP status: 200, 201, 202 or 204.
+    pub status: u16,
+    /// The resource, where the answer carries it.
+    pub body: Option<Value>,
+    /// The operation that was begun; none where nothing had to be done.
+    pub operation: Option<OperationId>,
+}
 
 impl Azure {
-    pub(crate) fn new(_scenario: &Scenario) -> Self {
-        Self {}
+    /// The scenario's cluster and pools, with their machines.
+    ///
+    /// The versions on offer in the region are those that the cluster is offered and those that are in use.
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        let (cluster, pools) = (&scenario.cluster, &scenario.pools);
+        let in_use = pools.iter().map(|pool| pool.version).chain([cluster.version]);
+        let in_use = in_use.map(|version| AvailableUpgrade { version, preview: false });
+        let mut azure = Self {
+            cluster: Cluster::new(cluster, String::new()),
+            pools: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            catalogue: Catalogue::new(cluster.upgrades.iter().copied().chain(in_use)),
+            authority: AUTHORITY.to_owned(),
+            writes: 0,
+        };
+        for pool in pools {
+            let properties = properties_of(pool);
+            let wanted = Wanted::read(&properties).expect("a pool of the model has readable properties");
+            let kept = AgentPool {
+                wanted,
+                properties,
+                etag: String::new(),
+                state: pool.state.clone(),
+                error: pool.error.as_ref().map(|e| ArmError::aks(500, &e.code, e.message.as_str())),
+                version: pool.version,
+                machines: scenario.machine_names(&pool.name),
+                surge: Vec::new(),
+            };
+            azure.pools.insert(pool.name.clone(), kept);
+        }
+        azure.stamp(None);
+        azure
+    }
+
+    /// What a machine of the pool is made of, at a version.
+    fn spec_at(name: &PoolName, pool: &AgentPool, version: KubeVersion, ground: &dyn Ground) -> PoolSpec {
+        let wanted = &pool.wanted;
+        PoolSpec {
+            name: name.clone(),
+            mode: wanted.mode.clone(),
+            os: wanted.os.clone(),
+            vm_size: wanted.vm_size.clone(),
+            allocatable: ground.allocatable(&wanted.vm_size),
+            max_pods: wanted.max_pods,
+            zones: wanted.zones.clone(),
+            labels: wanted.labels.clone(),
+            taints: wanted.taints.clone(),
+            version,
+            node_image: node_image(&wanted.os, version),
+        }
+    }
+
+    /// The cluster's ARM id.
+    pub fn id(&self) -> &ArmId {
+        &self.cluster.id
+    }
+
+    /// The Azure region.
+    pub fn location(&self) -> &str {
+        &self.cluster.location
+    }
+
+    /// The resource group of the machines.
+    pub fn node_resource_group(&self) -> &str {
+        &self.cluster.node_resource_group
+    }
+
+    /// The version the control plane runs.
+    pub fn version(&self) -> KubeVersion {
+        self.cluster.version
+    }
+
+    /// The certificate authority of the API server, PEM.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// How long to wait between looks at an operation, as `Retry-After` says it: 10 s while something is under way (AKS
+    /// allows two status reads a second), 15 s otherwise.
+    pub fn look_again(&self) -> Duration {
+        let running = self.operations.values().any(|operation| operation.ended.is_none());
+        Duration::from_secs(if running { 10 } else { 15 })
+    }
+
+    /// New eTags: of the whole cluster, or of one pool. A write to the cluster changes its pools' eTags too, a write to a
+    /// pool only its own (AKS: use eTags).
+    fn stamp(&mut self, pool: Option<&PoolName>) {
+        self.writes += 1;
+        let tag = |name: &str| format!("{:08x}-{name}", self.writes.wrapping_mul(0x9e37_79b9) & 0xffff_ffff);
+        match pool {
+            Some(name) => {
+                let tag = tag(name.as_str());
+                if let Some(pool) = self.pools.get_mut(name) {
+                    pool.etag = tag;
+                }
+            }
+            None => {
+                self.cluster.etag = tag("cluster");
+                for (name, pool) in &mut self.pools {
+                    pool.etag = tag(name.as_str());
+                }
+            }
+        }
+    }
+
+    /// 409 where something is under way that a write on `target` must not meet. One operation at a time on the cluster and
+    /// on each pool; pools go side by side, and each keeps the cluster busy and the other way round.
+    fn refuse_busy(&self, target: &Target) -> Result<(), ArmError> {
+        if self.cluster.is_busy() {
+            return Err(ArmError::busy(self.cluster.id.name(), &self.cluster.state.to_string()));
+        }
+        let concerned = |name: &PoolName| *target == Target::Cluster || *target == Target::Pool(name.clone());
+        match self.pools.iter().find(|(name, pool)| pool.is_busy() && concerned(name)) {
+            Some((name, pool)) => Err(ArmError::busy(name.as_str(), &pool.state.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads a PUT on the cluster against the rules and begins what it asks for.
+    pub(crate) fn put_cluster(
+        &mut self,
+        ground: &mut dyn Ground,
+        conditions: &Conditions,
+        body: &Value,
+    ) -> Result<Accepted, ArmError> {
+        check_conditions(conditions, Some(&self.cluster.etag))?;
+        self.refuse_busy(&Target::Cluster)?;
+        let pools: Vec<_> = self.pools.iter().map(|(name, pool)| (name.as_str(), pool)).collect();
+        let change = self.cluster.read_put(body, &pools)?;
+        if let Some(to) = change.version {
+            let pools: Vec<_> = pools.iter().map(|(name, pool)| ((*name).to_owned(), pool.version)).collect();
+            self.catalogue.check_control_plane(self.cluster.version, to, &pools)?;
+        }
+        let settled = self.cluster.state == ProvisioningState::Succeeded;
+        let (word, work) = match change.version {
+            None if !change.differs && settled => {
+                return Ok(Accepted { status: 200, body: Some(self.cluster()), operation: None });
+            }
+            // Only settings, or a repair after a failure: the machinery reconciles for a while.
+            None => ("Updating", Work::Update { at: ground.now() + ground.draw_seconds(30..=60) }),
+            // Measured upgrades of a control plane take 5 to 10 minutes.
+            Some(to) => {
+                let at = ground.now() + ground.draw_seconds(300..=600);
+                ("Upgrading", Work::ControlPlane { to, at })
+            }
+        };
+        self.cluster.take(change);
+        let operation = self.begin(ground, Target::Cluster, word, work);
+        Ok(Accepted { status: 200, body: Some(self.cluster()), operation: Some(operation) })
+    }
+
+    /// Enters an operation in the books and lets it begin.
+    fn begin(&mut self, ground: &mut dyn Ground, target: Target, word: &str, work: Work) -> OperationId {
+        match &target {
+            Target::Cluster => {
+                self.cluster.state = busy(word);
+                self.cluster.error = None;
+                self.stamp(None);
+            }
+            Target::Pool(name) => {
+                if let Some(pool) = self.pools.get_mut(name) {
+                    pool.state = busy(word);
+                    pool.error = None;
+                }
+                self.stamp(Some(name));
+            }
+        }
+        let id = OperationId::new(ground.draw(0..=u64::MAX), ground.draw(0..=u64::MAX));
+        let operation =
+            Operation { target, work, started: ground.now(), ended: None, status: OperationStatus::InProgress };
+        self.operations.insert(id, operation);
+        ground.wake_azure(Duration::ZERO, id);
+        id
+    }
+
+    /// Carries an operation on. The World calls this at the times asked for by [`Ground::wake_azure`].
+    pub(crate) fn on_wake(&mut self, ground: &mut dyn Ground, id: OperationId) {
+        let Some(mut operation) = self.operations.remove(&id) else { return };
+        if operation.ended.is_none() {
+            match self.carry_on(ground, &mut operation) {
+                // At least a moment, so that a step that waits for nothing cannot stop time.
+                Progress::After(pause) => ground.wake_azure(pause, id),
+                Progress::Done => self.end(ground, &mut operation, OperationStatus::Succeeded),
+                Progress::Failed(error) => self.end(ground, &mut operation, OperationStatus::Failed(error)),
+            }
+        }
+        self.operations.insert(id, operation);
+    }
+
+    fn carry_on(&mut self, ground: &mut dyn Ground, operation: &mut Operation) -> Progress {
+        let now = ground.now();
+        let until = |at: jiff::Timestamp| {
+            if now >= at { Progress::Done } else { Progress::After(at.duration_since(now).unsigned_abs()) }
+        };
+        match &mut operation.work {
+            Work::ControlPlane { to, at } => {
+                let progress = until(*at);
+                if matches!(progress, Progress::Done) {
+                    self.cluster.version = *to;
+                    ground.control_plane_runs(*to);
+                }
+                progress
+            }
+            Work::Update { at } | Work::Forget { at } => until(*at),
+            Work::Boot { machines, version, not_before, deadline } => {
+                upgrade::boot(machines, *version, *not_before, *deadline, ground)
+            }
+            Work::Upgrade(upgrade) => match self.pool_of(&operation.target) {
+                Some(pool) => upgrade.step(pool, ground),
+                None => Progress::Done,
+            },
+            Work::Shrink { machines, ignore_budgets, deadline, delete } => {
+                match upgrade::drain(machines, *ignore_budgets, *deadline, ground) {
+                    upgrade::Drain::Going => Progress::After(Duration::from_secs(5)),
+                    upgrade::Drain::Stuck(error) => Progress::Failed(error),
+                    upgrade::Drain::Empty => {
+                        let (gone, delete) = (std::mem::take(machines), *delete);
+                        for machine in &gone {
+                            ground.remove_machine(machine);
+                        }
+                        if let Some(pool) = self.pool_of(&operation.target) {
+                            pool.machines.retain(|machine| !gone.contains(machine));
+                            pool.surge.retain(|machine| !gone.contains(machine));
+                        }
+                        if !delete {
+                            return Progress::Done;
+                        }
+                        let takes = ground.draw_seconds(45..=90);
+                        operation.work = Work::Forget { at: now + takes };
+                        Progress::After(takes)
+                    }
+                }
+            }
+        }
+    }
+
+    fn pool_of(&mut self, target: &Target) -> Option<&mut AgentPool> {
+        match target {
+            Target::Pool(name) => self.pools.get_mut(name),
+            Target::Cluster => None,
+        }
+    }
+
+    /// Closes an operation and settles what it worked on.
+    fn end(&mut self, ground: &mut dyn Ground, operation: &mut Operation, status: OperationStatus) {
+        let (state, error) = match &status {
+            OperationStatus::Failed(error) => (ProvisioningState::Failed, Some(error.clone())),
+            OperationStatus::Canceled => (ProvisioningState::Canceled, None),
+            OperationStatus::Succeeded | OperationStatus::InProgress => (ProvisioningState::Succeeded, None),
+        };
+        let forgotten = matches!(operation.work, Work::Forget { .. }) && status == OperationStatus::Succeeded;
+        operation.status = status;
+        operation.ended = Some(ground.now());
+        match &operation.target {
+            Target::Cluster => {
+                self.cluster.state = state;
+                self.cluster.error = error;
+                self.stamp(None);
+            }
+            Target::Pool(name) if forgotten => {
+                self.pools.remove(name);
+            }
+            Target::Pool(name) => {
+                if let Some(pool) = self.pools.get_mut(name) {
+                    pool.state = state;
+                    pool.error = error;
+                }
+                let name = name.clone();
+                self.stamp(Some(&name));
+            }
+        }
+    }
+
+    /// Aborts the operation under way on the cluster, or on one pool. What was done stays done.
+    pub(crate) fn abort(
+        &mut self,
+        ground: &mut dyn Ground,
+        pool: Option<&PoolName>,
+    ) -> Result<Accepted, ArmError> {
+        let target = pool.cloned().map_or(Target::Cluster, Target::Pool);
+        let running = self.operations.iter().find(|(_, op)| op.ended.is_none() && op.target == target);
+        let Some((id, mut operation)) = running.map(|(id, op)| (*id, op.clone())) else {
+            return Err(ArmError::aks(409, "OperationNotAllowed", "There is no operation in progress to abort."));
+        };
+        self.end(ground, &mut operation, OperationStatus::Canceled);
+        self.operations.insert(id, operation);
+        Ok(Accepted { status: 204, body: None, operation: None })
     }
 }
 
-/// Carries out what is due.
-pub(crate) fn on_wake(_world: &mut World, wake: AzureWake) {
-    match wake {}
+/// Something that will happen in Azure: an operation goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AzureWake(OperationId);
+
+/// ETag conditions (AKS: use eTags). `current` is `None` where the resource does not exist.
+fn check_conditions(conditions: &Conditions, current: Option<&str>) -> Result<(), ArmError> {
+    match (&conditions.if_match, &conditions.if_none_match, current) {
+        (Some(_), Some(_), _) => Err(invalid("If-Match and If-None-Match cannot be used together")),
+        (_, Some(other), _) if other != "*" => Err(invalid("If-None-Match supports `*` only")),
+        (_, Some(_), Some(_)) => Err(ArmError::precondition("The resource exists already (If-None-Match: *).")),
+        (Some(_), _, None) => Err(ArmError::precondition("The resource does not exist (If-Match).")),
+        (Some(wanted), _, Some(current)) if wanted != current && wanted != "*" => {
+            Err(ArmError::precondition(format!("The eTag {wanted} does not match the current one.")))
+        }
+        _ => Ok(()),
+    }
 }
+
+/// The JSON of a pool of the core's model.
+fn properties_of(pool: &Pool) -> Map<String, Value> {
+    let mode = match &pool.mode {
+        PoolMode::System => "System",
+        // A mode that the lab does not know behaves as a user pool here and keeps its name in the inventory it came from.
+        PoolMode::User | PoolMode::Other(_) => "User",
+    };
+    let os = match &pool.os {
+        OsType::Windows => "Windows",
+        OsType::Linux | OsType::Other(_) => "Linux",
+    };
+    let kind = if pool.scale_set { "VirtualMachineScaleSets" } else { "AvailabilitySet" };
+    let power = if pool.stopped { "Stopped" } else { "Running" };
+    let mut properties = json!({
+        "count": pool.count, "vmSize": pool.vm_size, "mode": mode, "osType": os, "maxPods": pool.max_pods,
+        "orchestratorVersion": pool.version.to_string(), "type": kind, "powerState": { "code": power },
+        "enableAutoScaling": pool.autoscaling.is_some(), "osDiskSizeGB": 128, "osDiskType": "Managed",
+        "kubeletDiskType": "OS", "enableNodePublicIP": false, "enableEncryptionAtHost": false, "enableUltraSSD": false,
+        "enableFIPS": false, "scaleDownMode": "Delete", "workloadRuntime": "OCIContainer",
+    });
+    let optional = [
+        ("osSKU", (os == "Linux").then(|| json!("Ubuntu"))),
+        ("availabilityZones", (!pool.zones.is_empty()).then(|| json!(pool.zones))),
+        ("nodeLabels", (!pool.labels.is_empty()).then(|| json!(pool.labels))),
+        ("nodeTaints", (!pool.taints.is_empty()).then(|| pool.taints.iter().map(taint_text).collect())),
+        ("tags", (!pool.tags.is_empty()).then(|| json!(pool.tags))),
+        ("minCount", pool.autoscaling.map(|(min, _)| json!(min.min(pool.count)))),
+        ("maxCount", pool.autoscaling.map(|(_, max)| json!(max.max(pool.count)))),
+        ("scaleSetPriority", pool.spot.then(|| json!("Spot"))),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            properties[name] = value;
+        }
+    }
+    let mut settings = Map::new();
+    let amounts = [("maxSurge", &pool.upgrade.max_surge), ("maxUnavailable", &pool.upgrade.max_unavailable)];
+    for (name, amount) in amounts {
+        // An amount that cannot be read leaves the default, as an absent one does.
+        let readable = amount.as_ref().filter(|text| text.parse::<IntOrPercent>().is_ok());
+        if let Some(amount) = readable {
+            settings.insert(name.to_owned(), amount.as_str().into());
+        }
+    }
+    if !settings.is_empty() {
+        properties["upgradeSettings"] = Value::Object(settings);
+    }
+    match properties {
+        Value::Object(properties) => properties,
+        _ => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,29 +1,35 @@
-//! What a pool's machines are like.
+//! What a machine of a pool is made of, and the pool itself as Azure keeps it.
 
-use upgrade_core::model::{KubeVersion, Labels, OsType, PoolMode, PoolName, Resources, Taint};
+use serde_json::{Map, Value, json};
+use upgrade_core::model::{
+    KubeVersion, Labels, NodeName, OsType, PoolMode, PoolName, ProvisioningState, Resources, Taint,
+};
 
-/// What Kubernetes must know to make a machine of a pool.
+use super::error::ArmError;
+use super::wanted::Wanted;
+
+/// Everything the World needs to know to make a machine of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSpec {
     /// The pool's name.
     pub name: PoolName,
-    /// The machine size.
-    pub vm_size: String,
-    /// What pods may use.
-    pub allocatable: Resources,
-    /// How many pods a machine takes.
-    pub max_pods: u32,
-    /// Zones (`1`, `2`, `3`), taken in turn; empty for a pool without.
-    pub zones: Vec<String>,
-    /// Labels that Azure gives to its nodes, beside AKS' own.
-    pub labels: Labels,
-    /// Taints that Azure gives to its nodes.
-    pub taints: Vec<Taint>,
+    /// System or user.
+    pub mode: PoolMode,
     /// The operating system.
     pub os: OsType,
-    /// The pool's mode.
-    pub mode: PoolMode,
-    /// The version of new machines.
+    /// The machine size, such as `Standard_D4s_v5`.
+    pub vm_size: String,
+    /// What pods may use of a machine of that size.
+    pub allocatable: Resources,
+    /// How many pods a node takes.
+    pub max_pods: u32,
+    /// Availability zones by number (`1`, `2`, `3`); machines are spread over them. Empty for a pool without zones.
+    pub zones: Vec<String>,
+    /// Labels of the pool's own; the World adds those that AKS gives to every node.
+    pub labels: Labels,
+    /// Taints of the pool's own.
+    pub taints: Vec<Taint>,
+    /// The Kubernetes version of new machines.
     pub version: KubeVersion,
     /// The node image of new machines (label `kubernetes.azure.com/node-image-version`).
     pub node_image: String,
@@ -36,10 +42,54 @@ impl PoolSpec {
     }
 }
 
-/// The node image that goes with a version.
+/// An agent pool as Azure keeps it.
+#[derive(Clone, Debug)]
+pub(crate) struct AgentPool {
+    /// The members a caller may write, as they came; unknown ones are kept.
+    pub(super) properties: Map<String, Value>,
+    /// The same, read.
+    pub(super) wanted: Wanted,
+    pub(super) etag: String,
+    pub(super) state: ProvisioningState,
+    pub(super) error: Option<ArmError>,
+    /// `currentOrchestratorVersion`. Set when an upgrade is accepted, as AKS does it: after a failed upgrade it is ahead
+    /// of the nodes (AKS issue 3558).
+    pub(super) version: KubeVersion,
+    /// The pool's machines, in the order in which they were made.
+    pub(super) machines: Vec<NodeName>,
+    /// Machines added for an upgrade, to be removed at its end; a failed upgrade leaves them (AKS issue 4674).
+    pub(super) surge: Vec<NodeName>,
+}
+
+impl AgentPool {
+    /// The properties as a GET shows them.
+    pub(super) fn shown(&self) -> Map<String, Value> {
+        let mut shown = self.properties.clone();
+        let mut put = |name: &str, value: Value| shown.insert(name.to_owned(), value);
+        put("eTag", self.etag.as_str().into());
+        put("provisioningState", self.state.to_string().into());
+        put("currentOrchestratorVersion", self.version.to_string().into());
+        put("nodeImageVersion", node_image(&self.wanted.os, self.version).into());
+        if let Some(error) = &self.error {
+            put("status", json!({ "provisioningError": error.inner() }));
+        }
+        shown
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self.state, ProvisioningState::Busy(_))
+    }
+}
+
+/// The node image that goes with a version. AKS publishes images weekly; the lab has one for each version.
 pub(crate) fn node_image(os: &OsType, version: KubeVersion) -> String {
+    // Ubuntu 24.04 comes with 1.35 (AKS: node images).
+    let (major, minor) = version.release();
     match os {
         OsType::Windows => format!("AKSWindows-2022-gen2-{version}"),
+        OsType::Linux | OsType::Other(_) if (major, minor) >= (1, 35) => {
+            format!("AKSUbuntu-2404gen2containerd-{version}")
+        }
         OsType::Linux | OsType::Other(_) => format!("AKSUbuntu-2204gen2containerd-{version}"),
     }
 }

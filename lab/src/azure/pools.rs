@@ -1,0 +1,326 @@
+//! Writes on agent pools.
+
+use serde_json::{Map, Value};
+use upgrade_core::model::{OsType, PoolMode, PoolName, ProvisioningState, TaintEffect, VersionRequest};
+
+use super::error::ArmError;
+use super::ground::Ground;
+use super::operation::{Target, Work};
+use super::pool::{AgentPool, node_image};
+use super::upgrade::{Upgrade, batches, boot_times};
+use super::wanted::{Wanted, invalid};
+use super::{Accepted, Azure, Conditions, check_conditions};
+
+/// Read-only members of a pool: accepted in a PUT, and ignored.
+const READ_ONLY: [&str; 6] =
+    ["eTag", "currentOrchestratorVersion", "provisioningState", "status", "nodeImageVersion", "name"];
+
+/// Members that AKS never changes after a pool was made.
+const IMMUTABLE: [&str; 13] = [
+    "vmSize",
+    "osType",
+    "osDiskSizeGB",
+    "osDiskType",
+    "kubeletDiskType",
+    "maxPods",
+    "availabilityZones",
+    "vnetSubnetID",
+    "podSubnetID",
+    "enableNodePublicIP",
+    "enableFIPS",
+    "scaleSetPriority",
+    "type",
+];
+
+/// Members that AKS can change on a living pool, and the lab cannot.
+const UNMODELLED: [&str; 4] = ["mode", "nodeLabels", "nodeTaints", "powerState"];
+
+const MOST_NODES: u32 = 1000;
+const MOST_TAGS: usize = 50;
+
+/// Label prefixes that AKS keeps to itself; on spot pools it accepts its own label back.
+const RESERVED_LABELS: [&str; 2] = ["kubernetes.azure.com/", "kubernetes.io/"];
+const SPOT_LABEL: &str = "kubernetes.azure.com/scalesetpriority";
+
+impl Azure {
+    /// Creates a pool, or changes one.
+    pub(crate) fn put_pool(
+        &mut self,
+        ground: &mut dyn Ground,
+        name: &str,
+        conditions: &Conditions,
+        body: &Value,
+    ) -> Result<Accepted, ArmError> {
+        let current = PoolName::new(name).ok().and_then(|name| self.pools.get(&name));
+        check_conditions(conditions, current.map(|pool| pool.etag.as_str()))?;
+        let asked = body.get("properties").and_then(Value::as_object);
+        let asked = asked.ok_or_else(|| ArmError::aks(400, "BadRequest", "the request body has no properties"))?;
+        match PoolName::new(name) {
+            Ok(name) if current.is_some() => self.change_pool(ground, &name, asked),
+            Ok(name) => self.create_pool(ground, &name, asked),
+            Err(_) => Err(invalid(format!(
+                "The agent pool name `{name}` is invalid: it must match ^[a-z][a-z0-9]{{0,11}}$"
+            ))),
+        }
+    }
+
+    fn create_pool(
+        &mut self,
+        ground: &mut dyn Ground,
+        name: &PoolName,
+        asked: &Map<String, Value>,
+    ) -> Result<Accepted, ArmError> {
+        self.refuse_busy(&Target::Pool(name.clone()))?;
+        let mut properties: Map<String, Value> =
+            asked.iter().filter(|(n, _)| !READ_ONLY.contains(&n.as_str())).map(|(n, v)| (n.clone(), v.clone())).collect();
+        let wanted = Wanted::read(&properties)?;
+        self.check_rules(name, &wanted)?;
+        let most = self.cluster.max_pools;
+        if self.pools.len() >= most as usize {
+            let message = format!("The number of agent pools must not be more than {most}.");
+            return Err(ArmError::aks(400, "MaxAgentPoolCountReached", message));
+        }
+        let control_plane = self.cluster.version;
+        let version = match wanted.version {
+            Some(request) => self.catalogue.resolve(request, control_plane)?,
+            None => control_plane,
+        };
+        self.catalogue.check_pool(name.as_str(), None, version, control_plane)?;
+        // A GET always shows the effective version.
+        properties.entry("orchestratorVersion").or_insert_with(|| version.to_string().into());
+        let mut pool = AgentPool {
+            wanted,
+            properties,
+            etag: String::new(),
+            state: ProvisioningState::Succeeded,
+            error: None,
+            version,
+            machines: Vec::new(),
+            surge: Vec::new(),
+        };
+        let spec = Self::spec_at(name, &pool, version, ground);
+        pool.machines = (0..pool.wanted.count).map(|_| ground.add_machine(&spec)).collect();
+        let (not_before, deadline) = boot_times(ground);
+        let work = Work::Boot { machines: pool.machines.clone(), version, not_before, deadline };
+        self.pools.insert(name.clone(), pool);
+        let operation = self.begin(ground, Target::Pool(name.clone()), "Creating", work);
+        Ok(Accepted { status: 201, body: self.pool_shown(name), operation: Some(operation) })
+    }
+
+    fn change_pool(
+        &mut self,
+        ground: &mut dyn Ground,
+        name: &PoolName,
+        asked: &Map<String, Value>,
+    ) -> Result<Accepted, ArmError> {
+        self.refuse_busy(&Target::Pool(name.clone()))?;
+        let pool = &self.pools[name];
+        let merged = merge(pool, asked)?;
+        let wanted = Wanted::read(&merged)?;
+        self.check_rules(name, &wanted)?;
+        let control_plane = self.cluster.version;
+        let to = match wanted.version {
+            // The alias of the release it has upgrades nothing.
+            Some(request @ VersionRequest::Minor { .. }) if request.admits(pool.version) => pool.version,
+            Some(request) => self.catalogue.resolve(request, control_plane)?,
+            None => pool.version,
+        };
+        self.catalogue.check_pool(name.as_str(), Some(pool.version), to, control_plane)?;
+        let scaled = wanted.count != pool.wanted.count;
+        if scaled && to != pool.version {
+            let message = "Updating Kubernetes version and agent node scaling are mutually exclusive operations. Please perform them separately.";
+            return Err(ArmError::aks(400, "OperationNotAllowed", message));
+        }
+        let broken = matches!(pool.state, ProvisioningState::Failed | ProvisioningState::Canceled);
+        if to == pool.version && merged == pool.properties && !broken {
+            return Ok(Accepted { status: 200, body: self.pool_shown(name), operation: None });
+        }
+        if to != pool.version {
+            self.check_before_upgrade(ground, &wanted)?;
+        }
+        let ignore_budgets = self.cluster.forces_upgrades(ground.now());
+        let mut pool = self.pools[name].clone();
+        pool.wanted = wanted;
+        pool.properties = merged;
+        let (word, work) = if scaled {
+            scale_work(ground, name, &mut pool, ignore_budgets)
+        } else if to != pool.version || broken {
+            pool.version = to;
+            let spec = Self::spec_at(name, &pool, to, ground);
+            let upgrade = Upgrade::begin(&mut pool, &spec, ignore_budgets, ground)?;
+            ("Upgrading", Work::Upgrade(Box::new(upgrade)))
+        } else {
+            ("Updating", Work::Update { at: ground.now() + ground.draw_seconds(20..=60) })
+        };
+        self.pools.insert(name.clone(), pool);
+        let operation = self.begin(ground, Target::Pool(name.clone()), word, work);
+        Ok(Accepted { status: 200, body: self.pool_shown(name), operation: Some(operation) })
+    }
+
+    /// What AKS validates for the whole cluster before it accepts an upgrade.
+    fn check_before_upgrade(&self, ground: &dyn Ground, wanted: &Wanted) -> Result<(), ArmError> {
+        let stopped = |text: &str| ArmError::aks(400, "OperationNotAllowed", text);
+        if wanted.kind != "VirtualMachineScaleSets" {
+            return Err(stopped("Only agent pools of type VirtualMachineScaleSets can be upgraded on their own."));
+        }
+        if let Some(budget) = ground.unsatisfiable_budget().filter(|_| !self.cluster.forces_upgrades(ground.now())) {
+            let message = format!("1 error occurred: * PDB {budget} has maxUnavailble == 0 can't proceed with put operation");
+            return Err(ArmError::aks(400, "UnsatisfiablePDB", message));
+        }
+        batches(&wanted.settings, wanted.count).map(drop)
+    }
+
+    /// The rules on a pool's own properties.
+    fn check_rules(&self, name: &PoolName, wanted: &Wanted) -> Result<(), ArmError> {
+        let text = name.as_str();
+        if text == "aksmanagedap" {
+            return Err(invalid(format!("The agent pool name `{text}` is reserved.")));
+        }
+        let windows = wanted.os == OsType::Windows;
+        if windows && text.len() > 6 {
+            let message = format!("The Windows agent pool name `{text}` is longer than 6 characters.");
+            return Err(ArmError::aks(400, "WindowsAgentPoolNameTooLong", message));
+        }
+        if wanted.count > MOST_NODES {
+            return Err(invalid(format!("count must be 0 to {MOST_NODES}")));
+        }
+        if wanted.tags.len() > MOST_TAGS {
+            return Err(ArmError::arm(400, "InvalidTags", format!("more than {MOST_TAGS} tags")));
+        }
+        if wanted.mode == PoolMode::System {
+            check_system(wanted)?;
+        } else if let Some((other, _)) = self.pools.get_key_value(name)
+            && self.is_last_system(other)
+        {
+            return Err(no_system_pool());
+        }
+        if wanted.settings.max_unavailable != upgrade_core::model::IntOrPercent::Int(0)
+            && wanted.mode == PoolMode::System
+        {
+            return Err(invalid("upgradeSettings.maxUnavailable is not allowed on system pools"));
+        }
+        let reserved = |label: &&String| {
+            RESERVED_LABELS.iter().any(|prefix| label.starts_with(prefix)) && !(wanted.spot && *label == SPOT_LABEL)
+        };
+        match wanted.labels.keys().find(reserved) {
+            Some(label) => Err(invalid(format!("node label `{label}` has a reserved prefix"))),
+            None => Ok(()),
+        }
+    }
+
+    fn is_last_system(&self, name: &PoolName) -> bool {
+        let mut system = self.pools.iter().filter(|(_, pool)| pool.wanted.mode == PoolMode::System);
+        system.next().is_some_and(|(only, _)| only == name) && system.next().is_none()
+    }
+
+    /// Deletes a pool. AKS drains its nodes and respects budgets unless told otherwise.
+    pub(crate) fn delete_pool(
+        &mut self,
+        ground: &mut dyn Ground,
+        name: &str,
+        conditions: &Conditions,
+        ignore_budgets: bool,
+    ) -> Result<Accepted, ArmError> {
+        let gone = Ok(Accepted { status: 204, body: None, operation: None });
+        let Ok(name) = PoolName::new(name) else { return gone };
+        let Some(pool) = self.pools.get(&name) else { return gone };
+        check_conditions(conditions, Some(&pool.etag))?;
+        self.refuse_busy(&Target::Pool(name.clone()))?;
+        if self.is_last_system(&name) {
+            return Err(no_system_pool());
+        }
+        let machines = pool.machines.iter().chain(&pool.surge).cloned().collect();
+        let work = shrink(ground, machines, pool, ignore_budgets, true);
+        let operation = self.begin(ground, Target::Pool(name), "Deleting", work);
+        Ok(Accepted { status: 202, body: None, operation: Some(operation) })
+    }
+}
+
+fn scale_work(
+    ground: &mut dyn Ground,
+    name: &PoolName,
+    pool: &mut AgentPool,
+    ignore_budgets: bool,
+) -> (&'static str, Work) {
+    let (have, want) = (pool.machines.len(), pool.wanted.count as usize);
+    if want > have {
+        let spec = Azure::spec_at(name, pool, pool.version, ground);
+        let machines: Vec<_> = (have..want).map(|_| ground.add_machine(&spec)).collect();
+        pool.machines.extend(machines.iter().cloned());
+        let (not_before, deadline) = boot_times(ground);
+        return ("Scaling", Work::Boot { machines, version: pool.version, not_before, deadline });
+    }
+    // The newest machines go first.
+    let machines = pool.machines[want..].to_vec();
+    ("Scaling", shrink(ground, machines, pool, ignore_budgets, false))
+}
+
+fn shrink(
+    ground: &mut dyn Ground,
+    machines: Vec<upgrade_core::model::NodeName>,
+    pool: &AgentPool,
+    ignore_budgets: bool,
+    delete: bool,
+) -> Work {
+    for machine in &machines {
+        ground.set_unschedulable(machine, true);
+    }
+    let minutes = u64::from(pool.wanted.settings.drain_minutes);
+    let deadline = ground.now() + std::time::Duration::from_secs(minutes * 60);
+    Work::Shrink { machines, ignore_budgets, deadline, delete }
+}
+
+fn no_system_pool() -> ArmError {
+    ArmError::aks(400, "MustDefineAtLeastOneSystemPool", "There has to be at least one system agent pool.")
+}
+
+fn check_system(wanted: &Wanted) -> Result<(), ArmError> {
+    if wanted.os == OsType::Windows || wanted.spot {
+        return Err(invalid("a system pool must be Linux and of regular priority"));
+    }
+    if wanted.count == 0 {
+        return Err(invalid("a system pool must have at least one node"));
+    }
+    let allowed = |key: &str| key == "CriticalAddonsOnly";
+    match wanted.taints.iter().find(|t| !allowed(&t.key) && t.effect != TaintEffect::PreferNoSchedule) {
+        None => Ok(()),
+        Some(taint) => Err(ArmError::aks(
+            400,
+            "SystemPoolHasRestrictedTaint",
+            format!("A system pool may not have the taint {}.", taint.key),
+        )),
+    }
+}
+
+/// What a PUT leaves unsaid stays as it is. What must not change is refused; so is what the lab cannot change.
+fn merge(pool: &AgentPool, asked: &Map<String, Value>) -> Result<Map<String, Value>, ArmError> {
+    let shown_image = node_image(&pool.wanted.os, pool.version);
+    if let Some(image) = asked.get("nodeImageVersion").and_then(Value::as_str)
+        && image != shown_image
+        && image != "latest"
+    {
+        return Err(invalid(format!(
+            "NodeImageVersion '{image}' is not accepted. NodeImageVersion can only be current version '{shown_image}' or 'latest'"
+        )));
+    }
+    let mut merged = pool.properties.clone();
+    for (name, value) in asked.iter().filter(|(name, _)| !READ_ONLY.contains(&name.as_str())) {
+        let here = merged.get(name);
+        if here == Some(value) || (here.is_none() && value.is_null()) {
+            continue;
+        }
+        if IMMUTABLE.contains(&name.as_str()) {
+            let message = format!("Changing property 'properties.{name}' is not allowed.");
+            return Err(ArmError::aks(400, "PropertyChangeNotAllowed", message));
+        }
+        if UNMODELLED.contains(&name.as_str()) {
+            return Err(ArmError::not_modelled(&format!("changing {name} of a living pool")));
+        }
+        if value.is_null() {
+            merged.remove(name);
+        } else {
+            merged.insert(name.clone(), value.clone());
+        }
+    }
+    Ok(merged)
+}

@@ -1,0 +1,127 @@
+//! The World as the ground Azure stands on.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use upgrade_core::model::{KubeVersion, NodeName, Resources};
+
+use super::ground::{Drained, Ground, Machine};
+use super::operation::OperationId;
+use super::{Azure, AzureWake, PoolSpec};
+use crate::store::controller;
+use crate::world::{Wake, World};
+
+impl World {
+    /// Lets Azure act on this world. A write that Azure refuses leaves no trace: it works on a copy of its books, which is
+    /// taken over when it says yes.
+    pub(crate) fn with_azure<T, E>(
+        &mut self,
+        act: impl FnOnce(&mut Azure, &mut dyn Ground) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut azure = self.azure.clone();
+        let result = act(&mut azure, self)?;
+        self.azure = azure;
+        self.touch();
+        Ok(result)
+    }
+}
+
+/// Carries out what is due.
+pub(crate) fn on_wake(world: &mut World, wake: AzureWake) {
+    let mut azure = world.azure.clone();
+    azure.on_wake(world, wake.0);
+    world.azure = azure;
+    world.touch();
+}
+
+impl Ground for World {
+    fn now(&self) -> Timestamp {
+        World::now(self)
+    }
+
+    fn draw(&mut self, range: RangeInclusive<u64>) -> u64 {
+        self.rng.u64(range)
+    }
+
+    fn wake_azure(&mut self, after: Duration, operation: OperationId) {
+        self.schedule(after, Wake::Azure(AzureWake(operation)));
+    }
+
+    fn allocatable(&self, vm_size: &str) -> Resources {
+        self.site.allocatable(vm_size)
+    }
+
+    fn add_machine(&mut self, pool: &PoolSpec) -> NodeName {
+        World::add_machine(self, pool)
+    }
+
+    fn remove_machine(&mut self, node: &NodeName) {
+        World::remove_machine(self, node);
+    }
+
+    fn reimage_machine(&mut self, node: &NodeName, version: KubeVersion) {
+        World::reimage_machine(self, node, version);
+    }
+
+    fn machine(&self, name: &NodeName) -> Machine {
+        let Some(node) = self.store.get::<Node>("", name.as_str()) else { return Machine::default() };
+        let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
+        let kubelet = info.and_then(|info| info.kubelet_version.parse().ok());
+        Machine { ready: self.node_is_ready(name), kubelet }
+    }
+
+    fn set_unschedulable(&mut self, node: &NodeName, unschedulable: bool) {
+        // A machine that has not registered yet has nothing to cordon.
+        let _ = self.store.update::<Node>("", node.as_str(), |node| {
+            let spec = node.spec.get_or_insert_default();
+            spec.unschedulable = unschedulable.then_some(true);
+        });
+    }
+
+    fn drain(&mut self, node: &NodeName, ignore_budgets: bool) -> Drained {
+        let pods: Vec<_> = self.store.pods_on(node.as_str()).filter(|pod| leaves_by_drain(pod)).cloned().collect();
+        let mut drained = Drained::default();
+        for pod in pods {
+            let meta = &pod.metadata;
+            let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+            if meta.deletion_timestamp.is_none() {
+                let _ = ignore_budgets;
+                let _ = self.store.delete::<Pod>(namespace, name);
+            }
+            let uid = meta.uid.as_deref();
+            let there = self.store.get::<Pod>(namespace, name).is_some_and(|now| now.metadata.uid.as_deref() == uid);
+            drained.left += usize::from(there);
+        }
+        drained
+    }
+
+    fn unsatisfiable_budget(&self) -> Option<String> {
+        let never = |budget: &&std::sync::Arc<PodDisruptionBudget>| {
+            let most = budget.spec.as_ref().and_then(|spec| spec.max_unavailable.as_ref());
+            most.is_some_and(|most| match most {
+                IntOrString::Int(count) => *count == 0,
+                IntOrString::String(percent) => percent == "0%",
+            })
+        };
+        let budget = self.store.list::<PodDisruptionBudget>().find(never)?;
+        let part = |text: &Option<String>| text.clone().unwrap_or_default();
+        Some(format!("{}/{}", part(&budget.metadata.namespace), part(&budget.metadata.name)))
+    }
+
+    fn control_plane_runs(&mut self, version: KubeVersion) {
+        World::control_plane_runs(self, version);
+    }
+}
+
+/// Does a drain remove the pod? It leaves those of DaemonSets, static pods, and those that have ended.
+fn leaves_by_drain(pod: &Pod) -> bool {
+    let daemon = controller(&pod.metadata).is_some_and(|owner| owner.kind == "DaemonSet");
+    let annotations = pod.metadata.annotations.as_ref();
+    let mirror = annotations.is_some_and(|all| all.contains_key("kubernetes.io/config.mirror"));
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    !daemon && !mirror && !matches!(phase, Some("Succeeded" | "Failed"))
+}
