@@ -110,10 +110,12 @@ impl Cluster {
 
     /// Do drains ignore budgets now (`upgradeSettings.overrideSettings`)?
     pub(super) fn forces_upgrades(&self, now: Timestamp) -> bool {
-        let Some(settings) = self.properties.get("upgradeSettings").and_then(|s| s.get("overrideSettings")) else {
+        let Some(settings) = self.properties.get("upgradeSettings").and_then(|s| s.get("overrideSettings"))
+        else {
             return false;
         };
-        let until = settings.get("until").and_then(Value::as_str).and_then(|text| text.parse::<Timestamp>().ok());
+        let until =
+            settings.get("until").and_then(Value::as_str).and_then(|text| text.parse::<Timestamp>().ok());
         settings.get("forceUpgrade").and_then(Value::as_bool).unwrap_or(false)
             && until.is_some_and(|until| until > now)
     }
@@ -149,14 +151,11 @@ impl Cluster {
     }
 
     /// Reads the body of a PUT against what is there. Nothing is changed yet.
-    pub(super) fn read_put(
-        &self,
-        body: &Value,
-        pools: &[(&str, &AgentPool)],
-    ) -> Result<Change, ArmError> {
+    pub(super) fn read_put(&self, body: &Value, pools: &[(&str, &AgentPool)]) -> Result<Change, ArmError> {
         let bad = |what: &str| ArmError::aks(400, "BadRequest", format!("the request body {what}"));
         let body = body.as_object().ok_or_else(|| bad("is not an object"))?;
-        let asked = body.get("properties").and_then(Value::as_object).ok_or_else(|| bad("has no properties"))?;
+        let asked =
+            body.get("properties").and_then(Value::as_object).ok_or_else(|| bad("has no properties"))?;
         if asked.contains_key("servicePrincipalProfile") {
             return Err(invalid("servicePrincipalProfile.secret is missing"));
         }
@@ -173,10 +172,12 @@ impl Cluster {
             Some(text) => self.asked_version(text)?,
         };
         self.check_profiles(asked.get("agentPoolProfiles"), pools, version)?;
-        let keep = |name: &String| !READ_ONLY_PROPERTIES.contains(&name.as_str()) && name != "agentPoolProfiles";
+        let keep =
+            |name: &String| !READ_ONLY_PROPERTIES.contains(&name.as_str()) && name != "agentPoolProfiles";
         let mut properties = self.properties.clone();
         properties.extend(asked.iter().filter(|(name, _)| keep(name)).map(|(n, v)| (n.clone(), v.clone())));
-        let beside = |name: &String| !READ_ONLY.contains(&name.as_str()) && name != "properties" && name != "eTag";
+        let beside =
+            |name: &String| !READ_ONLY.contains(&name.as_str()) && name != "properties" && name != "eTag";
         let mut top = self.top.clone();
         top.extend(body.iter().filter(|(name, _)| beside(name)).map(|(n, v)| (n.clone(), v.clone())));
         let differs = properties != self.properties || top != self.top;
@@ -186,7 +187,11 @@ impl Cluster {
     /// An alias of the minor release that runs already upgrades nothing.
     fn asked_version(&self, text: &str) -> Result<KubeVersion, ArmError> {
         let unknown = || {
-            ArmError::aks(400, "K8sVersionNotSupported", format!("Version {text} is not supported in this region."))
+            ArmError::aks(
+                400,
+                "K8sVersionNotSupported",
+                format!("Version {text} is not supported in this region."),
+            )
         };
         match text.parse::<VersionRequest>().map_err(|_| unknown())? {
             VersionRequest::Exact(version) => Ok(version),
@@ -210,7 +215,8 @@ impl Cluster {
         }
         let Some(profiles) = profiles.filter(|profiles| !profiles.is_null()) else { return Ok(()) };
         let profiles = profiles.as_array().ok_or_else(|| invalid("agentPoolProfiles is not a list"))?;
-        let text = |profile: &Value, member: &str| profile.get(member).and_then(Value::as_str).map(str::to_owned);
+        let text =
+            |profile: &Value, member: &str| profile.get(member).and_then(Value::as_str).map(str::to_owned);
         let mut named = 0;
         for profile in profiles {
             let name = text(profile, "name").unwrap_or_default();

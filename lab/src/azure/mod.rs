@@ -244,8 +244,13 @@ impl Azure {
             }
         }
         let id = OperationId::new(ground.draw(0..=u64::MAX), ground.draw(0..=u64::MAX));
-        let operation =
-            Operation { target, work, started: ground.now(), ended: None, status: OperationStatus::InProgress };
+        let operation = Operation {
+            target,
+            work,
+            started: ground.now(),
+            ended: None,
+            status: OperationStatus::InProgress,
+        };
         self.operations.insert(id, operation);
         ground.wake_azure(Duration::ZERO, id);
         id
@@ -358,7 +363,11 @@ impl Azure {
         let target = pool.cloned().map_or(Target::Cluster, Target::Pool);
         let running = self.operations.iter().find(|(_, op)| op.ended.is_none() && op.target == target);
         let Some((id, mut operation)) = running.map(|(id, op)| (*id, op.clone())) else {
-            return Err(ArmError::aks(409, "OperationNotAllowed", "There is no operation in progress to abort."));
+            return Err(ArmError::aks(
+                409,
+                "OperationNotAllowed",
+                "There is no operation in progress to abort.",
+            ));
         };
         self.end(ground, &mut operation, OperationStatus::Canceled);
         self.operations.insert(id, operation);
@@ -375,7 +384,9 @@ fn check_conditions(conditions: &Conditions, current: Option<&str>) -> Result<()
     match (&conditions.if_match, &conditions.if_none_match, current) {
         (Some(_), Some(_), _) => Err(invalid("If-Match and If-None-Match cannot be used together")),
         (_, Some(other), _) if other != "*" => Err(invalid("If-None-Match supports `*` only")),
-        (_, Some(_), Some(_)) => Err(ArmError::precondition("The resource exists already (If-None-Match: *).")),
+        (_, Some(_), Some(_)) => {
+            Err(ArmError::precondition("The resource exists already (If-None-Match: *)."))
+        }
         (Some(_), _, None) => Err(ArmError::precondition("The resource does not exist (If-Match).")),
         (Some(wanted), _, Some(current)) if wanted != current && wanted != "*" => {
             Err(ArmError::precondition(format!("The eTag {wanted} does not match the current one.")))

@@ -18,6 +18,11 @@ impl OperationId {
     pub(super) fn new(high: u64, low: u64) -> Self {
         Self((u128::from(high) << 64) | u128::from(low))
     }
+
+    /// The id of an HTTP request, for the headers that support asks for.
+    pub(crate) fn of_request(number: u64) -> Self {
+        Self::new(0x7265_7175_6573_7400, number)
+    }
 }
 
 impl fmt::Display for OperationId {

@@ -54,7 +54,8 @@ impl Azure {
         let current = PoolName::new(name).ok().and_then(|name| self.pools.get(&name));
         check_conditions(conditions, current.map(|pool| pool.etag.as_str()))?;
         let asked = body.get("properties").and_then(Value::as_object);
-        let asked = asked.ok_or_else(|| ArmError::aks(400, "BadRequest", "the request body has no properties"))?;
+        let asked =
+            asked.ok_or_else(|| ArmError::aks(400, "BadRequest", "the request body has no properties"))?;
         match PoolName::new(name) {
             Ok(name) if current.is_some() => self.change_pool(ground, &name, asked),
             Ok(name) => self.create_pool(ground, &name, asked),
@@ -71,8 +72,11 @@ impl Azure {
         asked: &Map<String, Value>,
     ) -> Result<Accepted, ArmError> {
         self.refuse_busy(&Target::Pool(name.clone()))?;
-        let mut properties: Map<String, Value> =
-            asked.iter().filter(|(n, _)| !READ_ONLY.contains(&n.as_str())).map(|(n, v)| (n.clone(), v.clone())).collect();
+        let mut properties: Map<String, Value> = asked
+            .iter()
+            .filter(|(n, _)| !READ_ONLY.contains(&n.as_str()))
+            .map(|(n, v)| (n.clone(), v.clone()))
+            .collect();
         let wanted = Wanted::read(&properties)?;
         self.check_rules(name, &wanted)?;
         let most = self.cluster.max_pools;
@@ -161,10 +165,16 @@ impl Azure {
     fn check_before_upgrade(&self, ground: &dyn Ground, wanted: &Wanted) -> Result<(), ArmError> {
         let stopped = |text: &str| ArmError::aks(400, "OperationNotAllowed", text);
         if wanted.kind != "VirtualMachineScaleSets" {
-            return Err(stopped("Only agent pools of type VirtualMachineScaleSets can be upgraded on their own."));
+            return Err(stopped(
+                "Only agent pools of type VirtualMachineScaleSets can be upgraded on their own.",
+            ));
         }
-        if let Some(budget) = ground.unsatisfiable_budget().filter(|_| !self.cluster.forces_upgrades(ground.now())) {
-            let message = format!("1 error occurred: * PDB {budget} has maxUnavailble == 0 can't proceed with put operation");
+        if let Some(budget) =
+            ground.unsatisfiable_budget().filter(|_| !self.cluster.forces_upgrades(ground.now()))
+        {
+            let message = format!(
+                "1 error occurred: * PDB {budget} has maxUnavailble == 0 can't proceed with put operation"
+            );
             return Err(ArmError::aks(400, "UnsatisfiablePDB", message));
         }
         batches(&wanted.settings, wanted.count).map(drop)
@@ -200,7 +210,8 @@ impl Azure {
             return Err(invalid("upgradeSettings.maxUnavailable is not allowed on system pools"));
         }
         let reserved = |label: &&String| {
-            RESERVED_LABELS.iter().any(|prefix| label.starts_with(prefix)) && !(wanted.spot && *label == SPOT_LABEL)
+            RESERVED_LABELS.iter().any(|prefix| label.starts_with(prefix))
+                && !(wanted.spot && *label == SPOT_LABEL)
         };
         match wanted.labels.keys().find(reserved) {
             Some(label) => Err(invalid(format!("node label `{label}` has a reserved prefix"))),

@@ -3,12 +3,14 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use upgrade_core::model::{AvailableUpgrade, ManagedCluster, OsType, Pool, PoolName, ProvisioningError, UpgradeSettings};
+use upgrade_core::model::{
+    AvailableUpgrade, ManagedCluster, OsType, Pool, PoolName, ProvisioningError, UpgradeSettings,
+};
 
+use super::Azure;
 use super::error::ArmError;
 use super::operation::{OperationId, OperationStatus};
 use super::pool::{AgentPool, node_image};
-use super::Azure;
 
 impl Azure {
     /// The cluster as a GET shows it.
@@ -19,9 +21,8 @@ impl Azure {
     /// One pool as a GET shows it.
     pub fn pool(&self, name: &str) -> Result<Value, ArmError> {
         let name = PoolName::new(name).ok().filter(|name| self.pools.contains_key(name));
-        name.and_then(|name| self.pool_shown(&name)).ok_or_else(|| {
-            ArmError::aks(404, "NotFound", "Could not find the agent pool.")
-        })
+        name.and_then(|name| self.pool_shown(&name))
+            .ok_or_else(|| ArmError::aks(404, "NotFound", "Could not find the agent pool."))
     }
 
     pub(super) fn pool_shown(&self, name: &PoolName) -> Option<Value> {

@@ -76,7 +76,12 @@ impl Ground for Yard {
     fn drain(&mut self, node: &NodeName, ignore_budgets: bool) -> Drained {
         assert!(self.cordoned.contains(node), "{node} is drained and takes pods");
         if self.stuck.contains(node) && !ignore_budgets {
-            return Drained { left: 1, blocked: Some("shop/web: Cannot evict pod as it would violate the pod's disruption budget.".into()) };
+            return Drained {
+                left: 1,
+                blocked: Some(
+                    "shop/web: Cannot evict pod as it would violate the pod's disruption budget.".into(),
+                ),
+            };
         }
         Drained::default()
     }
@@ -196,9 +201,12 @@ fn a_control_plane_upgrade_takes_minutes_and_touches_no_pool() {
     assert_eq!(after["properties"]["currentKubernetesVersion"], "1.35.1");
     assert_eq!(after["properties"]["provisioningState"], "Succeeded");
     assert_eq!(azure.operation(operation).unwrap()["status"], "Succeeded");
-    for (was, is) in before["properties"]["agentPoolProfiles"].as_array().unwrap().iter().zip(
-        after["properties"]["agentPoolProfiles"].as_array().unwrap(),
-    ) {
+    for (was, is) in before["properties"]["agentPoolProfiles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(after["properties"]["agentPoolProfiles"].as_array().unwrap())
+    {
         assert_eq!(was["currentOrchestratorVersion"], is["currentOrchestratorVersion"]);
         assert_ne!(was["eTag"], is["eTag"], "a write to the cluster changes the pools' eTags");
     }
@@ -221,8 +229,16 @@ fn each_refusal_of_a_write_on_the_cluster_has_its_code() {
         (control_plane_to(&azure, "1.33.5"), 400, "OperationNotAllowed"),
         (control_plane_to(&azure, "1.36.0"), 400, "OperationNotAllowed"),
         (with(|b| b["properties"]["agentPoolProfiles"][0]["orchestratorVersion"] = Value::Null), 400, rule),
-        (with(|b| b["properties"]["agentPoolProfiles"][0]["orchestratorVersion"] = "1.33.5".into()), 400, rule),
-        (with(|b| b["properties"]["servicePrincipalProfile"] = json!({ "clientId": "msi" })), 400, "InvalidParameter"),
+        (
+            with(|b| b["properties"]["agentPoolProfiles"][0]["orchestratorVersion"] = "1.33.5".into()),
+            400,
+            rule,
+        ),
+        (
+            with(|b| b["properties"]["servicePrincipalProfile"] = json!({ "clientId": "msi" })),
+            400,
+            "InvalidParameter",
+        ),
         (with(|b| b["location"] = "elsewhere".into()), 400, "LocationRequired"),
         (with(|b| b["properties"]["agentPoolProfiles"][0]["count"] = 9.into()), 501, "NotModelledByTheLab"),
         (with(|b| *b = json!([])), 400, "BadRequest"),
@@ -328,7 +344,11 @@ fn each_refusal_of_a_new_pool_has_its_code() {
         ("np", system(("count", 0.into())), "InvalidParameter"),
         ("np", system(("nodeTaints", json!(["team=a:NoSchedule"]))), "SystemPoolHasRestrictedTaint"),
         ("np", system(("osType", "Windows".into())), "InvalidParameter"),
-        ("np", system(("upgradeSettings", json!({ "maxSurge": "0", "maxUnavailable": "1" }))), "InvalidParameter"),
+        (
+            "np",
+            system(("upgradeSettings", json!({ "maxSurge": "0", "maxUnavailable": "1" }))),
+            "InvalidParameter",
+        ),
         ("np", json!({ "count": 1 }), "BadRequest"),
     ];
     for (name, body, code) in table {
@@ -387,7 +407,8 @@ fn an_upgrade_with_surge_adds_a_machine_reimages_one_by_one_and_removes_it() {
 fn without_surge_so_many_are_reimaged_in_place_at_once() {
     let (mut azure, mut yard) = at_1_35();
     let settings = json!({ "maxSurge": "0", "maxUnavailable": "50%" });
-    let body = pool_body(&azure, "user", &[("orchestratorVersion", "1.35.1".into()), ("upgradeSettings", settings)]);
+    let body =
+        pool_body(&azure, "user", &[("orchestratorVersion", "1.35.1".into()), ("upgradeSettings", settings)]);
     azure.put_pool(&mut yard, "user", &FREE, &body).unwrap();
     let took = settle(&mut azure, &mut yard);
     assert!((8..=13).contains(&(took.as_secs() / 60)), "two batches of three: {took:?}");
@@ -397,7 +418,8 @@ fn without_surge_so_many_are_reimaged_in_place_at_once() {
 #[test]
 fn a_drain_that_a_budget_blocks_fails_the_upgrade_and_the_next_try_goes_on() {
     let (mut azure, mut yard) = at_1_35();
-    let third = NodeName::new(Scenario::demo().machine_names(&PoolName::new("user").unwrap())[2].as_str()).unwrap();
+    let third =
+        NodeName::new(Scenario::demo().machine_names(&PoolName::new("user").unwrap())[2].as_str()).unwrap();
     yard.stuck.insert(third.clone());
     let body = pool_body(&azure, "user", &[("orchestratorVersion", "1.35.1".into())]);
     let operation = azure.put_pool(&mut yard, "user", &FREE, &body).unwrap().operation.unwrap();
@@ -428,7 +450,11 @@ fn each_refusal_of_a_change_to_a_pool_has_its_code() {
         ("user", vec![("orchestratorVersion", "1.35.9".into())], "NodePoolMcVersionIncompatible"),
         ("user", vec![new.clone(), ("count", 7.into())], "OperationNotAllowed"),
         ("user", vec![new.clone(), ("upgradeSettings", json!({ "maxSurge": "0" }))], "InvalidParameter"),
-        ("user", vec![new, ("upgradeSettings", json!({ "maxSurge": "1", "maxUnavailable": "1" }))], "InvalidParameter"),
+        (
+            "user",
+            vec![new, ("upgradeSettings", json!({ "maxSurge": "1", "maxUnavailable": "1" }))],
+            "InvalidParameter",
+        ),
         ("user", vec![("vmSize", "Standard_D2s_v5".into())], "PropertyChangeNotAllowed"),
         ("user", vec![("nodeImageVersion", "old".into())], "InvalidParameter"),
         ("system", vec![("count", 0.into())], "InvalidParameter"),
@@ -492,7 +518,10 @@ fn an_aborted_operation_is_canceled_and_done_again_by_the_next_put() {
     azure.abort(&mut yard, None).unwrap();
     settle(&mut azure, &mut yard);
     assert_eq!(azure.operation(operation).unwrap()["status"], "Canceled");
-    assert_eq!((azure.version(), azure.cluster()["properties"]["provisioningState"].as_str()), (version("1.34.2"), Some("Canceled")));
+    assert_eq!(
+        (azure.version(), azure.cluster()["properties"]["provisioningState"].as_str()),
+        (version("1.34.2"), Some("Canceled"))
+    );
     azure.put_cluster(&mut yard, &FREE, &control_plane_to(&azure.clone(), "1.35.1")).unwrap();
     settle(&mut azure, &mut yard);
     assert_eq!(azure.version(), version("1.35.1"));

@@ -40,12 +40,26 @@ pub(super) struct Upgrade {
 
 #[derive(Clone, Debug)]
 enum Phase {
-    Surging { deadline: Timestamp },
-    Draining { machines: Vec<NodeName>, deadline: Timestamp },
-    Soaking { machines: Vec<NodeName>, until: Timestamp },
-    Reimaging { machines: Vec<NodeName>, not_before: Timestamp, deadline: Timestamp },
+    Surging {
+        deadline: Timestamp,
+    },
+    Draining {
+        machines: Vec<NodeName>,
+        deadline: Timestamp,
+    },
+    Soaking {
+        machines: Vec<NodeName>,
+        until: Timestamp,
+    },
+    Reimaging {
+        machines: Vec<NodeName>,
+        not_before: Timestamp,
+        deadline: Timestamp,
+    },
     /// Surge machines are drained; the deadline is that of the drain.
-    Returning { deadline: Timestamp },
+    Returning {
+        deadline: Timestamp,
+    },
 }
 
 /// How many machines an upgrade of a pool of `count` adds, and how many it takes at once.
@@ -151,11 +165,17 @@ impl Upgrade {
         }
         let takes = ground.draw_seconds(REIMAGE_SECONDS);
         let now = ground.now();
-        self.phase = Phase::Reimaging { machines, not_before: now + takes, deadline: now + takes + BOOT_LIMIT };
+        self.phase =
+            Phase::Reimaging { machines, not_before: now + takes, deadline: now + takes + BOOT_LIMIT };
         Progress::After(takes)
     }
 
-    fn return_surge(&mut self, pool: &mut AgentPool, deadline: Timestamp, ground: &mut dyn Ground) -> Progress {
+    fn return_surge(
+        &mut self,
+        pool: &mut AgentPool,
+        deadline: Timestamp,
+        ground: &mut dyn Ground,
+    ) -> Progress {
         match drain(&pool.surge, self.ignore_budgets, deadline, ground) {
             Drain::Empty => {
                 for machine in pool.surge.drain(..) {
@@ -204,7 +224,9 @@ pub(super) fn drain(
     Drain::Stuck(ArmError::aks(
         500,
         "UpgradeFailed",
-        format!("Drain node {machine} failed when evicting pods, see https://aka.ms/aks/debugdrainfailures: {why}"),
+        format!(
+            "Drain node {machine} failed when evicting pods, see https://aka.ms/aks/debugdrainfailures: {why}"
+        ),
     ))
 }
 

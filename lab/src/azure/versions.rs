@@ -71,7 +71,9 @@ impl Catalogue {
             return Err(ArmError::aks(
                 400,
                 "K8sVersionNotSupported",
-                format!("Managed cluster is on version {from}, which cannot go to {to}: version {to} is not supported in this region."),
+                format!(
+                    "Managed cluster is on version {from}, which cannot go to {to}: version {to} is not supported in this region."
+                ),
             ));
         }
         if to < from {
@@ -119,7 +121,9 @@ impl Catalogue {
             return Err(ArmError::aks(
                 400,
                 "NodePoolMcVersionIncompatible",
-                format!("Node pool version {to} and control plane version {control_plane} are incompatible. Node pool version must not be greater than control plane's version."),
+                format!(
+                    "Node pool version {to} and control plane version {control_plane} are incompatible. Node pool version must not be greater than control plane's version."
+                ),
             ));
         }
         if !self.has(to) {
@@ -135,7 +139,9 @@ fn skew(pool: &str, version: KubeVersion, control_plane: KubeVersion) -> Result<
         _ => Err(ArmError::aks(
             400,
             "NodePoolMcVersionIncompatible",
-            format!("Node pool {pool} version {version} and control plane version {control_plane} are incompatible. Minor version of node pool cannot be more than {MAX_SKEW} versions less than control plane's version."),
+            format!(
+                "Node pool {pool} version {version} and control plane version {control_plane} are incompatible. Minor version of node pool cannot be more than {MAX_SKEW} versions less than control plane's version."
+            ),
         )),
     }
 }

@@ -2,9 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use upgrade_core::model::{
-    IntOrPercent, KubeVersion, Labels, OsType, PoolMode, Taint, TaintEffect, VersionRequest,
-};
+use upgrade_core::model::{IntOrPercent, Labels, OsType, PoolMode, Taint, TaintEffect, VersionRequest};
 
 use super::error::ArmError;
 
@@ -118,21 +116,15 @@ impl Wanted {
             settings: Settings::read(&wire.upgrade_settings.unwrap_or_default())?,
         })
     }
-
-    /// The version asked for, as a full one if it is.
-    pub(super) fn full_version(&self) -> Option<KubeVersion> {
-        match self.version {
-            Some(VersionRequest::Exact(version)) => Some(version),
-            Some(VersionRequest::Minor { .. }) | None => None,
-        }
-    }
 }
 
 pub(super) fn unsupported(text: &str) -> ArmError {
     ArmError::aks(
         400,
         "AgentPoolK8sVersionNotSupported",
-        format!("Version {text} is not supported in this region. Please use availableAgentPoolVersions to get the supported versions."),
+        format!(
+            "Version {text} is not supported in this region. Please use availableAgentPoolVersions to get the supported versions."
+        ),
     )
 }
 
@@ -158,7 +150,9 @@ impl Settings {
         match wire.undrainable_node_behavior.as_deref() {
             None | Some("Schedule") => Ok(settings),
             Some("Cordon") => Err(ArmError::not_modelled("undrainableNodeBehavior Cordon")),
-            Some(other) => Err(invalid(format!("undrainableNodeBehavior `{other}` is not one of Schedule, Cordon"))),
+            Some(other) => {
+                Err(invalid(format!("undrainableNodeBehavior `{other}` is not one of Schedule, Cordon")))
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use upgrade_core::model::{KubeVersion, NodeName, Resources};
 use super::ground::{Drained, Ground, Machine};
 use super::operation::OperationId;
 use super::{Azure, AzureWake, PoolSpec};
+use crate::error::ApiError;
 use crate::store::controller;
 use crate::world::{Wake, World};
 
@@ -76,24 +77,31 @@ impl Ground for World {
 
     fn set_unschedulable(&mut self, node: &NodeName, unschedulable: bool) {
         // A machine that has not registered yet has nothing to cordon.
-        let _ = self.store.update::<Node>("", node.as_str(), |node| {
-            let spec = node.spec.get_or_insert_default();
-            spec.unschedulable = unschedulable.then_some(true);
-        });
+        let _ = World::set_unschedulable(self, node.as_str(), None, unschedulable);
     }
 
     fn drain(&mut self, node: &NodeName, ignore_budgets: bool) -> Drained {
-        let pods: Vec<_> = self.store.pods_on(node.as_str()).filter(|pod| leaves_by_drain(pod)).cloned().collect();
+        let pods: Vec<_> =
+            self.store.pods_on(node.as_str()).filter(|pod| leaves_by_drain(pod)).cloned().collect();
         let mut drained = Drained::default();
         for pod in pods {
             let meta = &pod.metadata;
-            let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+            let (namespace, name) =
+                (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
             if meta.deletion_timestamp.is_none() {
-                let _ = ignore_budgets;
-                let _ = self.store.delete::<Pod>(namespace, name);
+                let answer = if ignore_budgets {
+                    self.delete_pod(namespace, name, None).map(drop)
+                } else {
+                    self.evict(namespace, name, None)
+                };
+                if let Err(error) = answer {
+                    // The first refusal is the one that is told.
+                    drained.blocked.get_or_insert_with(|| format!("{namespace}/{name}: {}", refusal(&error)));
+                }
             }
             let uid = meta.uid.as_deref();
-            let there = self.store.get::<Pod>(namespace, name).is_some_and(|now| now.metadata.uid.as_deref() == uid);
+            let there =
+                self.store.get::<Pod>(namespace, name).is_some_and(|now| now.metadata.uid.as_deref() == uid);
             drained.left += usize::from(there);
         }
         drained
@@ -115,6 +123,12 @@ impl Ground for World {
     fn control_plane_runs(&mut self, version: KubeVersion) {
         World::control_plane_runs(self, version);
     }
+}
+
+/// A refusal with the budget's own words, as AKS shows it.
+fn refusal(error: &ApiError) -> String {
+    let causes: Vec<_> = error.causes.iter().map(|cause| cause.message.as_str()).collect();
+    format!("{} {}", error.message, causes.join(" ")).trim().to_owned()
 }
 
 /// Does a drain remove the pod? It leaves those of DaemonSets, static pods, and those that have ended.

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use upgrade_core::model::{KubeVersion, PoolName, RUN_TAG, RunId};
 use upgrade_core::ports::{
-    Azure, AzureView, BufferSpec, CallOutcome, OperationRef, OperationState, PortError, PortErrorKind, RemoteService,
+    Azure, AzureView, BufferSpec, CallOutcome, OperationRef, OperationState, PortError, PortErrorKind,
+    RemoteService,
 };
 
 use crate::azure::{Accepted, ArmError, Conditions, OperationId, OperationStatus};
@@ -31,7 +32,9 @@ impl Azure for AzurePort {
         Ok(self.lab.with(|world| match id.and_then(|id| world.azure.operation_status(id)) {
             Some(OperationStatus::InProgress) => OperationState::Running,
             Some(OperationStatus::Failed(error)) => OperationState::Failed { message: error.to_string() },
-            Some(OperationStatus::Canceled) => OperationState::Failed { message: "it was canceled".to_owned() },
+            Some(OperationStatus::Canceled) => {
+                OperationState::Failed { message: "it was canceled".to_owned() }
+            }
             Some(OperationStatus::Succeeded) | None => OperationState::Succeeded,
         }))
     }
@@ -74,7 +77,9 @@ impl Azure for AzurePort {
             let conditions = unchanged(&properties["eTag"]);
             properties["orchestratorVersion"] = to.to_string().into();
             let body = json!({ "properties": properties });
-            accepted(world.with_azure(|azure, ground| azure.put_pool(ground, pool.as_str(), &conditions, &body)))
+            accepted(
+                world.with_azure(|azure, ground| azure.put_pool(ground, pool.as_str(), &conditions, &body)),
+            )
         })
     }
 
@@ -86,7 +91,9 @@ impl Azure for AzurePort {
                 return Err(refusal(PortErrorKind::Rejected, message));
             }
             let conditions = unchanged(&properties["eTag"]);
-            accepted(world.with_azure(|azure, ground| azure.delete_pool(ground, pool.as_str(), &conditions, true)))
+            accepted(
+                world.with_azure(|azure, ground| azure.delete_pool(ground, pool.as_str(), &conditions, true)),
+            )
         })
     }
 }

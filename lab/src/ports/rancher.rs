@@ -49,15 +49,21 @@ fn provider_ids(world: &World) -> Evidence {
         world.azure.node_resource_group()
     )
     .to_ascii_lowercase();
-    let ids: Vec<_> = world.store.list::<Node>().map(|node| node.spec.as_ref().and_then(|s| s.provider_id.clone())).collect();
-    let here = |id: &&Option<String>| id.as_ref().is_some_and(|id| id.to_ascii_lowercase().starts_with(&place));
+    let ids: Vec<_> = world
+        .store
+        .list::<Node>()
+        .map(|node| node.spec.as_ref().and_then(|s| s.provider_id.clone()))
+        .collect();
+    let here =
+        |id: &&Option<String>| id.as_ref().is_some_and(|id| id.to_ascii_lowercase().starts_with(&place));
     let agreeing = ids.iter().filter(here).count();
     let verdict = match ids.len() {
         0 => EvidenceVerdict::Unavailable,
         all if all == agreeing => EvidenceVerdict::Agrees,
         _ => EvidenceVerdict::Contradicts,
     };
-    let detail = format!("{agreeing} of {} nodes are machines of {}", ids.len(), world.azure.node_resource_group());
+    let detail =
+        format!("{agreeing} of {} nodes are machines of {}", ids.len(), world.azure.node_resource_group());
     Evidence { what: "node provider ids".to_owned(), verdict, detail }
 }
 

@@ -63,7 +63,8 @@ impl Query {
     fn echo(&self) -> Value {
         let fields = FIELDS.iter().map(|field| {
             let conditions = self.conditions(field);
-            let echo = conditions.iter().map(|(modifier, value)| json!({ "modifier": modifier, "value": value }));
+            let echo =
+                conditions.iter().map(|(modifier, value)| json!({ "modifier": modifier, "value": value }));
             let echo = if conditions.is_empty() { Value::Null } else { echo.collect() };
             ((*field).to_owned(), echo)
         });
@@ -100,7 +101,10 @@ fn encoded(text: &str) -> String {
 pub(crate) fn collection(kind: &str, items: Vec<Value>, query: &Query, address: &str) -> Value {
     let items: Vec<Value> = items.into_iter().filter(|item| query.admits(item)).collect();
     let limit = query.limit();
-    let start = query.get("marker").and_then(|marker| items.iter().position(|item| item["id"] == marker)).unwrap_or(0);
+    let start = query
+        .get("marker")
+        .and_then(|marker| items.iter().position(|item| item["id"] == marker))
+        .unwrap_or(0);
     let end = items.len().min(start + limit);
     let mut pagination = json!({ "limit": limit, "total": items.len() });
     if start > 0 || end < items.len() {

@@ -79,7 +79,9 @@ fn a_token_opens_until_it_expires_and_only_with_its_secret() {
     let (start, later) = (scenario.start, scenario.start + std::time::Duration::from_secs(3600));
     let bearer = rancher.issue("token-lab01", "s3cret", Some(later));
     assert_eq!(rancher.authenticate(&bearer, start), Some("token-lab01"));
-    for (bad, now) in [(bearer.as_str(), later), ("token-lab01:other", start), ("token-x:s3cret", start), ("", start)] {
+    for (bad, now) in
+        [(bearer.as_str(), later), ("token-lab01:other", start), ("token-x:s3cret", start), ("", start)]
+    {
         assert_eq!(rancher.authenticate(bad, now), None, "{bad}");
     }
     let shown = rancher.token("token-lab01", start).unwrap();

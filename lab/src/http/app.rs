@@ -1,0 +1,66 @@
+//! What all handlers share, and who answers which path.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::Response;
+use tokio::sync::watch;
+
+use super::call::{self, Call};
+use super::pace::Pace;
+use super::{arm, kube, rancher};
+use crate::lab::Lab;
+
+/// What all handlers share.
+#[derive(Clone)]
+pub(super) struct App(Arc<Shared>);
+
+pub(super) struct Shared {
+    pub(super) lab: Lab,
+    pub(super) pace: Pace,
+    pub(super) address: SocketAddr,
+    /// ARM's bearer. Rancher's is among Rancher's own tokens.
+    pub(super) azure_token: String,
+    /// Turns true when the server stops; endless answers end then.
+    pub(super) closing: watch::Receiver<bool>,
+}
+
+impl std::ops::Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl App {
+    pub(super) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+
+    /// The server's own address, without a slash at its end.
+    pub(super) fn base(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(super) fn router(self) -> Router {
+        Router::new().fallback(answer).with_state(self)
+    }
+}
+
+pub(super) async fn answer(State(app): State<App>, request: Request) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let Some(call) = Call::of(head.method, &head.uri, head.headers) else {
+        return call::text(400, "the path is not readable");
+    };
+    // What is due is done before anybody looks.
+    app.lab.advance_to(app.pace.now());
+    match call.segments()[..] {
+        [first, ..] if first.eq_ignore_ascii_case("subscriptions") => arm::answer(&app, &call, body).await,
+        ["k8s", "clusters", ..] => kube::answer(&app, &call, body).await,
+        _ => rancher::answer(&app, &call),
+    }
+}

@@ -1,0 +1,120 @@
+//! The Kubernetes API behind Rancher's proxy, generic over every kind of the store.
+
+mod discovery;
+mod list;
+mod patch;
+mod path;
+mod select;
+mod verbs;
+mod watch;
+
+use axum::body::Body;
+use axum::http::{Method, Response};
+use serde_json::{Value, json};
+
+use super::app::App;
+use super::call::{self, Call, set_retry_after};
+use super::rancher::{authenticate, set_auth, unauthorized};
+use crate::error::ApiError;
+use crate::rancher::router_error;
+use crate::store::with_kind;
+use path::{Place, Target};
+
+/// Answers everything below `/k8s/clusters/`.
+pub(super) async fn answer(app: &App, call: &Call, body: Body) -> Response<Body> {
+    let authenticated = authenticate(app, call);
+    let mut response = if authenticated { proxied(app, call, body).await } else { unauthorized() };
+    set_auth(&mut response, authenticated);
+    response
+}
+
+/// What Rancher's proxy does before the API server sees anything.
+async fn proxied(app: &App, call: &Call, body: Body) -> Response<Body> {
+    let path = call.segments();
+    let (cluster, rest) = (path.get(2).copied().unwrap_or_default(), path.get(3..).unwrap_or_default());
+    let ours = app.lab.with(|world| world.rancher.id().as_str() == cluster);
+    if !ours {
+        // Without a content type of its own (Rancher: clusterrouter).
+        return call::text(404, router_error(404, "NotFound", "No cluster available").to_string());
+    }
+    if rest.first() == Some(&"v1") {
+        let message =
+            format!("lost connection to cluster: failed to find Session for client stv-cluster-{cluster}");
+        return call::text(500, message);
+    }
+    match call::read(body).await {
+        Some(body) => api(app, call, rest, &body),
+        None => call::text(500, "error trying to reach service: http: request body too large"),
+    }
+}
+
+/// The API server.
+fn api(app: &App, call: &Call, path: &[&str], body: &[u8]) -> Response<Body> {
+    let result = match path {
+        ["healthz" | "livez" | "readyz"] if call.method == Method::GET => return call::text(200, "ok"),
+        ["version"] | ["api" | "apis", ..] if call.method == Method::GET => {
+            match app.lab.with(|world| discovery::answer(world, path)) {
+                Some(found) => return call::json(200, &found),
+                None => on_target(app, call, path, body),
+            }
+        }
+        ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] if call.method == Method::POST => {
+            access_review(body)
+        }
+        _ => on_target(app, call, path, body),
+    };
+    result.unwrap_or_else(|error| refused(&error))
+}
+
+fn on_target(app: &App, call: &Call, path: &[&str], body: &[u8]) -> Result<Response<Body>, ApiError> {
+    let target = Target::of(path).ok_or_else(no_such_resource)?;
+    if call.method == Method::GET && target.place.is_collection() {
+        return if call.flag("watch") {
+            watch::answer(app, call, &target)
+        } else {
+            list::answer(app, call, &target)
+        };
+    }
+    let verb = verbs::Verb::of(call, &target, body)?;
+    let (status, value) =
+        app.lab.with(|world| with_kind(target.kind, verbs::Act { world, target: &target, verb }))?;
+    Ok(call::json(status, &value))
+}
+
+/// Everything is allowed: the lab's user is an administrator.
+fn access_review(body: &[u8]) -> Result<Response<Body>, ApiError> {
+    let mut review: Value = serde_json::from_slice(body).map_err(|e| unreadable(&e))?;
+    if review["kind"] != "SelfSubjectAccessReview" || !review["spec"].is_object() {
+        return Err(ApiError::bad_request("the object provided is not a SelfSubjectAccessReview"));
+    }
+    review["status"] = json!({ "allowed": true, "reason": "the lab's user is an administrator" });
+    Ok(call::json(201, &review))
+}
+
+/// A refusal as the API writes it.
+fn refused(error: &ApiError) -> Response<Body> {
+    let body = serde_json::to_value(error.status()).expect("a Status is plain data");
+    let mut response = call::json(error.code, &body);
+    if let Some(seconds) = u64::try_from(error.retry_after_seconds).ok().filter(|seconds| *seconds > 0) {
+        set_retry_after(&mut response, seconds);
+    }
+    response
+}
+
+fn no_such_resource() -> ApiError {
+    ApiError::new(404, "NotFound", "the server could not find the requested resource")
+}
+
+fn method_not_allowed() -> ApiError {
+    ApiError::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+}
+
+fn unreadable(error: &serde_json::Error) -> ApiError {
+    ApiError::bad_request(format!("the object provided cannot be read: {error}"))
+}
+
+impl Place {
+    fn is_collection(&self) -> bool {
+        matches!(self, Self::Everywhere | Self::Namespace(_))
+    }
+}

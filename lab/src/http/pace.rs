@@ -1,0 +1,66 @@
+//! Virtual time in step with the real clock.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::lab::Lab;
+
+/// How virtual time follows real time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// The virtual time at `started`.
+    from: Timestamp,
+    started: Instant,
+    /// Virtual seconds in a real one.
+    scale: f64,
+}
+
+impl Pace {
+    pub(super) fn new(from: Timestamp, scale: f64) -> Self {
+        Self { from, started: Instant::now(), scale }
+    }
+
+    /// The virtual time of this moment.
+    pub(super) fn now(&self) -> Timestamp {
+        self.from + self.started.elapsed().mul_f64(self.scale)
+    }
+
+    /// How long a virtual pause is for somebody with a real clock.
+    pub(super) fn real(&self, pause: Duration) -> Duration {
+        pause.div_f64(self.scale)
+    }
+
+    /// Whole real seconds of a virtual pause, at least one: the finest that `Retry-After` can say.
+    pub(super) fn retry_after(&self, pause: Duration) -> u64 {
+        let real = self.real(pause);
+        (real.as_secs() + u64::from(real.subsec_nanos() > 0)).max(1)
+    }
+
+    fn until(&self, at: Timestamp) -> Duration {
+        self.real(at.duration_since(self.now()).try_into().unwrap_or(Duration::ZERO))
+    }
+
+    /// Lets the lab's time pass until `closing` says so: sleeps until the next thing is due, or until somebody's request has
+    /// made something due earlier.
+    pub(super) async fn run(self, lab: Lab, mut closing: watch::Receiver<bool>) {
+        loop {
+            let seen = lab.with(|world| world.revision());
+            let next = lab.advance_to(self.now());
+            let changed = lab.changed_since(seen.max(lab.with(|world| world.revision())));
+            let due = async {
+                match next {
+                    Some(at) => tokio::time::sleep(self.until(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => {}
+                _ = changed => {}
+                _ = closing.wait_for(|closing| *closing) => return,
+            }
+        }
+    }
+}
