@@ -15,6 +15,8 @@
 mod azure;
 mod clock;
 mod error;
+#[cfg(feature = "http")]
+mod http;
 mod kube;
 mod lab;
 mod ports;
@@ -26,6 +28,8 @@ mod world;
 
 pub use azure::PoolSpec;
 pub use error::{ApiError, Cause};
+#[cfg(feature = "http")]
+pub use http::{Server, ServerOptions};
 pub use lab::{Lab, Stuck};
 pub use scenario::{Manifest, Scenario};
 pub use site::Site;

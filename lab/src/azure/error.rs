@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 
 /// A refusal, by ARM or by the AKS resource provider behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ArmError {
+pub(crate) struct ArmError {
     /// The HTTP status.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The code. AKS uses one code for several things; the message tells them apart.
-    pub code: String,
+    pub(crate) code: String,
     /// The finer code that only AKS gives.
-    pub subcode: Option<String>,
+    pub(crate) subcode: Option<String>,
     /// The message.
-    pub message: String,
+    pub(crate) message: String,
     origin: Origin,
 }
 

@@ -24,9 +24,9 @@ use upgrade_core::model::{
     ArmId, AvailableUpgrade, IntOrPercent, KubeVersion, OsType, Pool, PoolMode, PoolName, ProvisioningState,
 };
 
-pub use error::ArmError;
+pub(crate) use error::ArmError;
 pub(crate) use ground::Ground;
-pub use operation::{OperationId, OperationStatus};
+pub(crate) use operation::{OperationId, OperationStatus};
 pub use pool::PoolSpec;
 pub(crate) use pool::node_image;
 pub(crate) use world::on_wake;
@@ -45,7 +45,7 @@ pub(crate) const AUTHORITY: &str = include_str!("ca.pem");
 
 /// The Azure side of the World.
 #[derive(Clone, Debug)]
-pub struct Azure {
+pub(crate) struct Azure {
     cluster: Cluster,
     pools: BTreeMap<PoolName, AgentPool>,
     operations: BTreeMap<OperationId, Operation>,
@@ -57,22 +57,22 @@ pub struct Azure {
 
 /// Conditions of a write, from its headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Conditions {
+pub(crate) struct Conditions {
     /// `If-Match`: the eTag must be this one.
-    pub if_match: Option<String>,
+    pub(crate) if_match: Option<String>,
     /// `If-None-Match`: only `*` is allowed, the resource must not exist.
-    pub if_none_match: Option<String>,
+    pub(crate) if_none_match: Option<String>,
 }
 
 /// An accepted write.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Accepted {
+pub(crate) struct Accepted {
     /// The HTTP status: 200, 201, 202 or 204.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The resource, where the answer carries it.
-    pub body: Option<Value>,
+    pub(crate) body: Option<Value>,
     /// The operation that was begun; none where nothing had to be done.
-    pub operation: Option<OperationId>,
+    pub(crate) operation: Option<OperationId>,
 }
 
 impl Azure {
@@ -129,33 +129,33 @@ impl Azure {
     }
 
     /// The cluster's ARM id.
-    pub fn id(&self) -> &ArmId {
+    pub(crate) fn id(&self) -> &ArmId {
         &self.cluster.id
     }
 
     /// The Azure region.
-    pub fn location(&self) -> &str {
+    pub(crate) fn location(&self) -> &str {
         &self.cluster.location
     }
 
     /// The resource group of the machines.
-    pub fn node_resource_group(&self) -> &str {
+    pub(crate) fn node_resource_group(&self) -> &str {
         &self.cluster.node_resource_group
     }
 
     /// The version the control plane runs.
-    pub fn version(&self) -> KubeVersion {
+    pub(crate) fn version(&self) -> KubeVersion {
         self.cluster.version
     }
 
     /// The certificate authority of the API server, PEM.
-    pub fn authority(&self) -> &str {
+    pub(crate) fn authority(&self) -> &str {
         &self.authority
     }
 
     /// How long to wait between looks at an operation, as `Retry-After` says it: 10 s while something is under way (AKS
     /// allows two status reads a second), 15 s otherwise.
-    pub fn look_again(&self) -> Duration {
+    pub(crate) fn look_again(&self) -> Duration {
         let running = self.operations.values().any(|operation| operation.ended.is_none());
         Duration::from_secs(if running { 10 } else { 15 })
     }
@@ -165,19 +165,11 @@ impl Azure {
     fn stamp(&mut self, pool: Option<&PoolName>) {
         self.writes += 1;
         let tag = |name: &str| format!("{:08x}-{name}", self.writes.wrapping_mul(0x9e37_79b9) & 0xffff_ffff);
-        match pool {
-            Some(name) => {
-                let tag = tag(name.as_str());
-                if let Some(pool) = self.pools.get_mut(name) {
-                    pool.etag = tag;
-                }
-            }
-            None => {
-                self.cluster.etag = tag("cluster");
-                for (name, pool) in &mut self.pools {
-                    pool.etag = tag(name.as_str());
-                }
-            }
+        if pool.is_none() {
+            self.cluster.etag = tag("cluster");
+        }
+        for (name, kept) in self.pools.iter_mut().filter(|(name, _)| pool.is_none_or(|pool| pool == *name)) {
+            kept.etag = tag(name.as_str());
         }
     }
 
@@ -377,7 +369,7 @@ impl Azure {
 
 /// Something that will happen in Azure: an operation goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AzureWake(OperationId);
+pub(crate) struct AzureWake(OperationId);
 
 /// ETag conditions (AKS: use eTags). `current` is `None` where the resource does not exist.
 fn check_conditions(conditions: &Conditions, current: Option<&str>) -> Result<(), ArmError> {

@@ -12,7 +12,7 @@ use super::upgrade::Upgrade;
 
 /// Names an operation. Shown as a GUID, as Azure does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OperationId(u128);
+pub(crate) struct OperationId(u128);
 
 impl OperationId {
     pub(super) fn new(high: u64, low: u64) -> Self {
@@ -35,7 +35,7 @@ impl fmt::Display for OperationId {
 
 /// A text that is not the GUID of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotAnOperation;
+pub(crate) struct NotAnOperation;
 
 impl FromStr for OperationId {
     type Err = NotAnOperation;
@@ -53,7 +53,7 @@ impl FromStr for OperationId {
 
 /// How an operation stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OperationStatus {
+pub(crate) enum OperationStatus {
     /// Under way.
     InProgress,
     /// Finished well.

@@ -14,12 +14,12 @@ use super::pool::{AgentPool, node_image};
 
 impl Azure {
     /// The cluster as a GET shows it.
-    pub fn cluster(&self) -> Value {
+    pub(crate) fn cluster(&self) -> Value {
         self.cluster.shown(self.pools.iter().map(|(name, pool)| (name.as_str(), pool)))
     }
 
     /// One pool as a GET shows it.
-    pub fn pool(&self, name: &str) -> Result<Value, ArmError> {
+    pub(crate) fn pool(&self, name: &str) -> Result<Value, ArmError> {
         let name = PoolName::new(name).ok().filter(|name| self.pools.contains_key(name));
         name.and_then(|name| self.pool_shown(&name))
             .ok_or_else(|| ArmError::aks(404, "NotFound", "Could not find the agent pool."))
@@ -36,12 +36,12 @@ impl Azure {
     }
 
     /// Every pool, by name.
-    pub fn pools(&self) -> Vec<Value> {
+    pub(crate) fn pools(&self) -> Vec<Value> {
         self.pools.keys().filter_map(|name| self.pool_shown(name)).collect()
     }
 
     /// `upgradeProfiles/default` of the cluster.
-    pub fn upgrade_profile(&self) -> Value {
+    pub(crate) fn upgrade_profile(&self) -> Value {
         let pools = self.pools.iter().map(|(name, pool)| {
             let mut profile = self.pool_profile(pool);
             profile["name"] = name.as_str().into();
@@ -73,7 +73,7 @@ impl Azure {
     }
 
     /// `upgradeProfiles/default` of one pool.
-    pub fn pool_upgrade_profile(&self, name: &str) -> Result<Value, ArmError> {
+    pub(crate) fn pool_upgrade_profile(&self, name: &str) -> Result<Value, ArmError> {
         let shown = self.pool(name)?;
         let pool = PoolName::new(name).ok().and_then(|name| self.pools.get(&name));
         let pool = pool.ok_or_else(|| ArmError::aks(404, "NotFound", "Could not find the agent pool."))?;
@@ -88,7 +88,7 @@ impl Azure {
     }
 
     /// `availableAgentPoolVersions`: what a new pool may have.
-    pub fn available_pool_versions(&self) -> Value {
+    pub(crate) fn available_pool_versions(&self) -> Value {
         let offers = self.catalogue.for_pools(self.cluster.version);
         let versions = offers.iter().map(|offer| {
             let mut version = json!({ "kubernetesVersion": offer.version.to_string() });
@@ -109,7 +109,7 @@ impl Azure {
     }
 
     /// `kubernetesVersions` of the region, by minor release.
-    pub fn region_versions(&self) -> Value {
+    pub(crate) fn region_versions(&self) -> Value {
         let all = self.catalogue.all();
         let mut releases: Vec<(u16, u16)> = all.iter().map(|offer| offer.version.release()).collect();
         releases.dedup();
@@ -130,7 +130,7 @@ impl Azure {
     }
 
     /// `listClusterUserCredential`: a kubeconfig with the API server's certificate authority. Its token opens nothing.
-    pub fn user_credential(&self) -> Value {
+    pub(crate) fn user_credential(&self) -> Value {
         let name = self.cluster.id.name();
         let authority = STANDARD.encode(&self.authority);
         let fqdn = self.cluster.fqdn();
@@ -143,12 +143,12 @@ impl Azure {
     }
 
     /// The status of an operation, as the `Azure-AsyncOperation` address shows it; `None` for one that never was.
-    pub fn operation(&self, id: OperationId) -> Option<Value> {
+    pub(crate) fn operation(&self, id: OperationId) -> Option<Value> {
         self.operations.get(&id).map(|operation| operation.shown(id))
     }
 
     /// How an operation stands; `None` for one that never was.
-    pub fn operation_status(&self, id: OperationId) -> Option<&OperationStatus> {
+    pub(crate) fn operation_status(&self, id: OperationId) -> Option<&OperationStatus> {
         self.operations.get(&id).map(|operation| &operation.status)
     }
 

@@ -42,8 +42,15 @@ impl Answer {
 }
 
 impl Bench {
+    /// The demo's machines, and nothing that runs on them.
     fn new() -> Self {
-        let lab = Lab::new(&Scenario::demo(), 1);
+        let mut scenario = Scenario::demo();
+        scenario.objects.clear();
+        Self::of(&scenario)
+    }
+
+    fn of(scenario: &Scenario) -> Self {
+        let lab = Lab::new(scenario, 1);
         lab.with(|world| world.rancher.issue("token-lab01", "s3cret", None));
         let (closing, closed) = watch::channel(false);
         let app = App::new(Shared {
@@ -349,6 +356,38 @@ async fn an_upgraded_pool_keeps_its_names_and_forgets_every_cordon() {
         assert_eq!(node["status"]["nodeInfo"]["kubeletVersion"], "v1.35.1");
         assert_ne!(node["spec"]["unschedulable"], true, "{}", name_of(node));
     }
+}
+
+/// What made people leave `az aks upgrade`: a single replica behind a budget that wants one.
+#[tokio::test]
+async fn aks_alone_fails_at_a_budget_that_no_drain_can_meet_and_says_which() {
+    let bench = Bench::of(&Scenario::demo());
+    let mut cluster = bench.arm("GET", "", &[], &Value::Null).await.json();
+    cluster["properties"]["kubernetesVersion"] = "1.35.1".into();
+    cluster["properties"].as_object_mut().unwrap().remove("servicePrincipalProfile");
+    bench.arm("PUT", "", &[], &cluster).await;
+    bench.pass(600);
+    let body = json!({ "properties": { "orchestratorVersion": "1.35.1" } });
+    let begun = bench.arm("PUT", "/agentPools/user", &[], &body).await;
+    let address = begun.header("azure-asyncoperation").unwrap().to_owned();
+    bench.pass(4 * 3600);
+    let ended = bench.follow(&address).await.json();
+    assert_eq!(
+        (&ended["status"], &ended["error"]["code"]),
+        (&json!("Failed"), &json!("UpgradeFailed")),
+        "{ended}"
+    );
+    let message = ended["error"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("violate the pod's disruption budget") && message.contains("needs 1 healthy pods"),
+        "{message}"
+    );
+    let pool = bench.arm("GET", "/agentPools/user", &[], &Value::Null).await.json();
+    assert_eq!(pool["properties"]["provisioningState"], "Failed");
+    assert_eq!(
+        pool["properties"]["currentOrchestratorVersion"], "1.35.1",
+        "the target, though nodes are old"
+    );
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::store::{Stored, whole_second};
 use crate::world::World;
 
 /// Do the preconditions hold?
-pub(super) fn check_preconditions<T: Stored>(
+pub(crate) fn check_preconditions<T: Stored>(
     name: &str,
     meta: &ObjectMeta,
     options: Option<&DeleteOptions>,

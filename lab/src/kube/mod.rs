@@ -3,7 +3,7 @@
 //! Controllers are event-driven. A write is shown to them by [`dispatch`], which puts the keys of what is concerned on the
 //! queue, each once; the work is done a small, seeded delay later, on what the store then says.
 
-mod api;
+pub(crate) mod api;
 mod daemonset;
 mod deployment;
 mod dispatch;

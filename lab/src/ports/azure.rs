@@ -1,5 +1,7 @@
 //! Azure, as the core sees it.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use upgrade_core::model::{KubeVersion, PoolName, RUN_TAG, RunId};
@@ -12,15 +14,20 @@ use crate::azure::{Accepted, ArmError, Conditions, OperationId, OperationStatus}
 use crate::lab::Lab;
 use crate::world::World;
 
-/// The port onto the lab's Azure. It sends what a real client sends, so that the same rules are met.
-pub(crate) struct AzurePort {
-    pub(crate) lab: Lab,
+/// It sends what a real client sends, so that the same rules are met.
+struct DirectAzure(Lab);
+
+impl Lab {
+    /// Azure, directly.
+    pub fn azure(&self) -> Arc<dyn Azure> {
+        Arc::new(DirectAzure(self.clone()))
+    }
 }
 
 #[async_trait]
-impl Azure for AzurePort {
+impl Azure for DirectAzure {
     async fn observe(&self) -> Result<AzureView, PortError> {
-        Ok(self.lab.with(|world| AzureView {
+        Ok(self.0.with(|world| AzureView {
             cluster: world.azure.cluster_model(world.now()),
             pools: world.azure.pool_models(),
             look_again: world.azure.look_again(),
@@ -29,7 +36,7 @@ impl Azure for AzurePort {
 
     async fn operation(&self, operation: &OperationRef) -> Result<OperationState, PortError> {
         let id: Option<OperationId> = operation.0.parse().ok();
-        Ok(self.lab.with(|world| match id.and_then(|id| world.azure.operation_status(id)) {
+        Ok(self.0.with(|world| match id.and_then(|id| world.azure.operation_status(id)) {
             Some(OperationStatus::InProgress) => OperationState::Running,
             Some(OperationStatus::Failed(error)) => OperationState::Failed { message: error.to_string() },
             Some(OperationStatus::Canceled) => {
@@ -40,7 +47,7 @@ impl Azure for AzurePort {
     }
 
     async fn upgrade_control_plane(&self, to: KubeVersion) -> Result<OperationRef, PortError> {
-        self.lab.with(|world| {
+        self.0.with(|world| {
             let mut body = world.azure.cluster();
             let conditions = unchanged(&body["eTag"]);
             let properties = &mut body["properties"];
@@ -54,7 +61,7 @@ impl Azure for AzurePort {
     }
 
     async fn create_pool(&self, buffer: &BufferSpec, run: &RunId) -> Result<OperationRef, PortError> {
-        self.lab.with(|world| {
+        self.0.with(|world| {
             let mut properties = properties_of(world, &buffer.like)?;
             drop_members(&mut properties, &["minCount", "maxCount", "powerState", "creationData"]);
             properties["enableAutoScaling"] = false.into();
@@ -72,7 +79,7 @@ impl Azure for AzurePort {
     }
 
     async fn upgrade_pool(&self, pool: &PoolName, to: KubeVersion) -> Result<OperationRef, PortError> {
-        self.lab.with(|world| {
+        self.0.with(|world| {
             let mut properties = properties_of(world, pool)?;
             let conditions = unchanged(&properties["eTag"]);
             properties["orchestratorVersion"] = to.to_string().into();
@@ -84,7 +91,7 @@ impl Azure for AzurePort {
     }
 
     async fn delete_pool(&self, pool: &PoolName, run: &RunId) -> Result<OperationRef, PortError> {
-        self.lab.with(|world| {
+        self.0.with(|world| {
             let properties = properties_of(world, pool)?;
             if properties["tags"][RUN_TAG].as_str() != Some(run.as_str()) {
                 let message = format!("pool {pool} does not carry the tag of run {run}; it is not deleted");

@@ -1,5 +1,7 @@
 //! The core's ports onto a world, direct and deterministic.
 
+mod azure;
 pub(crate) mod convert;
 mod kubernetes;
+mod rancher;
 pub(crate) mod rules;

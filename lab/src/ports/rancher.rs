@@ -1,5 +1,7 @@
 //! Rancher, as the core sees it, and the proof that its cluster is Azure's.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use upgrade_core::inventory::{ClusterIdentity, Evidence, EvidenceVerdict, RancherFacts};
@@ -9,19 +11,23 @@ use upgrade_core::ports::{CallOutcome, PortError, PortErrorKind, Rancher, Remote
 use crate::lab::Lab;
 use crate::world::World;
 
-/// The port onto the lab's Rancher.
-pub(crate) struct RancherPort {
-    pub(crate) lab: Lab,
+struct DirectRancher(Lab);
+
+impl Lab {
+    /// The Rancher server, directly.
+    pub fn rancher(&self) -> Arc<dyn Rancher> {
+        Arc::new(DirectRancher(self.clone()))
+    }
 }
 
 #[async_trait]
-impl Rancher for RancherPort {
+impl Rancher for DirectRancher {
     async fn identity(&self) -> Result<ClusterIdentity, PortError> {
-        self.lab.with(|world| identity(world))
+        self.0.with(|world| identity(world))
     }
 
     async fn facts(&self) -> Result<RancherFacts, PortError> {
-        Ok(self.lab.with(|world| world.rancher.facts().clone()))
+        Ok(self.0.with(|world| world.rancher.facts().clone()))
     }
 }
 

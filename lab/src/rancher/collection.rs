@@ -74,25 +74,19 @@ impl Query {
     /// The query that leads to the page that begins with `marker`.
     fn with_marker(&self, marker: &str) -> String {
         let rest = self.0.iter().filter(|(name, _)| name != "marker");
-        let mut query = String::new();
-        for (name, value) in rest.map(|(n, v)| (n.as_str(), v.as_str())).chain([("marker", marker)]) {
-            let separator = if query.is_empty() { "" } else { "&" };
-            query.push_str(&format!("{separator}{}={}", encoded(name), encoded(value)));
-        }
-        query
+        let pairs = rest.map(|(name, value)| (name.as_str(), value.as_str())).chain([("marker", marker)]);
+        let pairs: Vec<_> =
+            pairs.map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+        pairs.join("&")
     }
 }
 
 /// Percent-encoding of everything but the letters that need none.
 fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-        out
-    })
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 /// A page of `items`, which are sorted by id. `address` is that of the list, as the client sees it.

@@ -20,7 +20,7 @@ use crate::world::World;
 
 /// The Rancher side of the World.
 #[derive(Clone, Debug)]
-pub struct Rancher {
+pub(crate) struct Rancher {
     /// The cluster's id.
     id: RancherClusterId,
     /// Its display name.
@@ -84,27 +84,27 @@ impl Rancher {
     }
 
     /// The cluster's id on this server.
-    pub fn id(&self) -> &RancherClusterId {
+    pub(crate) fn id(&self) -> &RancherClusterId {
         &self.id
     }
 
     /// The cluster's display name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// What Rancher says of the cluster.
-    pub fn facts(&self) -> &RancherFacts {
+    pub(crate) fn facts(&self) -> &RancherFacts {
         &self.facts
     }
 
     /// The certificate authority of the cluster's API server, PEM.
-    pub fn authority(&self) -> &str {
+    pub(crate) fn authority(&self) -> &str {
         &self.authority
     }
 
     /// The server's version.
-    pub fn version(&self) -> &str {
+    pub(crate) fn version(&self) -> &str {
         self.settings.get("server-version").map_or("dev", |setting| setting.value.as_str())
     }
 

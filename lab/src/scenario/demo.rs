@@ -187,7 +187,7 @@ fn teams() -> Vec<Vec<Manifest>> {
 
 fn arm_id() -> ArmId {
     ArmId::new(
-        "/subscriptions/00000000-0000-0000-0000-00000000demo/resourceGroups/rg-demo/providers/Microsoft.ContainerService/managedClusters/demo",
+        "/subscriptions/00000000-0000-4000-8000-00000000de30/resourceGroups/rg-demo/providers/Microsoft.ContainerService/managedClusters/demo",
     )
     .expect("a literal")
 }

@@ -80,22 +80,22 @@ mod tests {
         Target::of(&path.split('/').collect::<Vec<_>>())
     }
 
-    fn object(kind: Kind, namespace: &str, name: &str, part: Part) -> Option<Target> {
+    fn object(kind: Kind, namespace: &str, name: &str, part: Part) -> Target {
         let (namespace, name) = (namespace.to_owned(), name.to_owned());
-        Some(Target { kind, place: Place::Object { namespace, name, part } })
+        Target { kind, place: Place::Object { namespace, name, part } }
     }
 
     #[test]
     fn every_form_of_a_path_names_what_it_should() {
         let table = [
-            ("api/v1/nodes", Some(Target { kind: Kind::Node, place: Place::Everywhere })),
+            ("api/v1/nodes", Target { kind: Kind::Node, place: Place::Everywhere }),
             ("api/v1/nodes/n1", object(Kind::Node, "", "n1", Part::Whole)),
-            ("api/v1/pods", Some(Target { kind: Kind::Pod, place: Place::Everywhere })),
+            ("api/v1/pods", Target { kind: Kind::Pod, place: Place::Everywhere }),
             ("api/v1/namespaces/shop", object(Kind::Namespace, "", "shop", Part::Whole)),
             ("api/v1/namespaces/shop/status", object(Kind::Namespace, "", "shop", Part::Status)),
             (
                 "api/v1/namespaces/shop/pods",
-                Some(Target { kind: Kind::Pod, place: Place::Namespace("shop".into()) }),
+                Target { kind: Kind::Pod, place: Place::Namespace("shop".into()) },
             ),
             (
                 "api/v1/namespaces/shop/pods/web-0/eviction",
@@ -107,7 +107,7 @@ mod tests {
             ),
         ];
         for (path, expected) in table {
-            assert_eq!(target(path), expected, "{path}");
+            assert_eq!(target(path), Some(expected), "{path}");
         }
         for odd in [
             "api/v1",

@@ -46,20 +46,16 @@ impl Selection {
 
 /// The fields that each kind can be selected by (Kubernetes: field selectors).
 fn supported(kind: Kind, name: &str) -> bool {
-    match (kind, name) {
-        (_, "metadata.name") => true,
-        (kind, "metadata.namespace") => kind.is_namespaced(),
-        (
-            Kind::Pod,
-            "spec.nodeName"
-            | "spec.restartPolicy"
-            | "spec.schedulerName"
-            | "spec.serviceAccountName"
-            | "status.phase"
-            | "status.podIP",
-        )
-        | (Kind::Node, "spec.unschedulable")
-        | (Kind::Namespace, "status.phase") => true,
+    match name {
+        "metadata.name" => true,
+        "metadata.namespace" => kind.is_namespaced(),
+        "spec.nodeName"
+        | "spec.restartPolicy"
+        | "spec.schedulerName"
+        | "spec.serviceAccountName"
+        | "status.podIP" => kind == Kind::Pod,
+        "status.phase" => matches!(kind, Kind::Pod | Kind::Namespace),
+        "spec.unschedulable" => kind == Kind::Node,
         _ => false,
     }
 }
