@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aks_drover::Error;
@@ -23,49 +24,46 @@ pub(crate) struct Run {
     /// Somebody asked to stop: asking again means "at once".
     asked: AtomicBool,
     raised: Raised,
-    // An async lock: whoever waits for it hears signals, too.
+    // An async lock: whoever waits for it has released the interpreter and hears signals.
     course: Mutex<Course>,
 }
 
-/// What of the run has been heard.
+/// What of the run has been heard. Its futures are never dropped half-way: every wait for them goes to the end.
 struct Course {
     run: Option<aks_drover::Run>,
     /// Events that nobody has taken.
     waiting: VecDeque<Event>,
-    end: Option<Result<Report, Error>>,
+    end: Option<Arc<Result<Report, Error>>>,
 }
 
 impl Course {
-    /// Hears one event more. Returns `false` when the run has ended.
-    async fn hear(&mut self) -> bool {
-        let Some(run) = &mut self.run else { return false };
-        if let Some(event) = run.next().await {
-            self.waiting.push_back(event);
-            return true;
+    /// Hears one event more, or the end.
+    async fn hear(&mut self) {
+        let Some(mut run) = self.run.take() else { return };
+        match run.next().await {
+            Some(event) => {
+                self.waiting.push_back(event);
+                self.run = Some(run);
+            }
+            None => self.end = Some(Arc::new(run.finish().await)),
         }
-        if let Some(run) = self.run.take() {
-            self.end = Some(run.finish().await);
-        }
-        false
     }
 
-    async fn hear_everything(&mut self) {
-        while self.hear().await {}
-    }
-
-    async fn next(&mut self) -> Option<Event> {
-        if self.waiting.is_empty() {
+    async fn hear_everything(&mut self) -> Arc<Result<Report, Error>> {
+        loop {
+            if let Some(end) = &self.end {
+                return Arc::clone(end);
+            }
             self.hear().await;
         }
-        self.waiting.pop_front()
     }
 }
 
 impl Run {
-    pub(crate) fn new(run: aks_drover::Run, journal: PathBuf, raised: Raised) -> Self {
+    pub(crate) fn new(run: aks_drover::Run, raised: Raised) -> Self {
         Self {
             id: run.id().to_string(),
-            journal,
+            journal: run.journal().to_owned(),
             stop: run.stop_handle(),
             asked: AtomicBool::new(false),
             raised,
@@ -85,19 +83,76 @@ impl Run {
     }
 
     /// Waits for the end of the run; Ctrl-C brings it nearer.
-    fn wait_for_end(&self, py: Python<'_>) -> PyResult<()> {
+    fn end(&self, py: Python<'_>) -> PyResult<Arc<Result<Report, Error>>> {
         let heard = async { self.course.lock().await.hear_everything().await };
         wait::to_the_end(py, || self.ask_again(), heard)
     }
+}
 
-    /// Raises what went wrong with the run itself, whatever its outcome is; otherwise returns its report.
-    fn report(&self, py: Python<'_>) -> PyResult<String> {
-        self.raised.check(py)?;
-        let course = self.course.blocking_lock();
-        match &course.end {
-            Some(Ok(report)) => json(report),
-            Some(Err(error)) => Err(raise(py, error)),
-            None => Err(raise_unended()),
+/// What goes wrong with the run itself is raised, whatever its outcome is; its outcome is for Python to judge.
+fn report(py: Python<'_>, end: &Result<Report, Error>) -> PyResult<String> {
+    end.as_ref().map_err(|error| raise(py, error)).and_then(json)
+}
+
+#[pymethods]
+impl Run {
+    /// The run's id.
+    #[getter]
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The path of the run's journal.
+    #[getter]
+    fn journal(&self) -> PathBuf {
+        self.journal.clone()
+    }
+
+    /// Wait for the next event, as JSON; `None` after the last.
+    fn next(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        let leaving = AtomicBool::new(false);
+        let heard = async {
+            let mut course = self.course.lock().await;
+            // Whoever is interrupted waits for the run's end, and leaves the events to the next who asks.
+            while course.end.is_none() && (course.waiting.is_empty() || leaving.load(Ordering::Relaxed)) {
+                course.hear().await;
+            }
+            if leaving.load(Ordering::Relaxed) {
+                return (None, None);
+            }
+            (course.waiting.pop_front(), course.end.clone())
+        };
+        let ask = || {
+            leaving.store(true, Ordering::Relaxed);
+            self.ask_again();
+        };
+        match wait::to_the_end(py, ask, heard)? {
+            (Some(event), _) => json(&event).map(Some),
+            (None, end) => {
+                self.raised.check(py)?;
+                // A loop that nobody asks for its result must not end as if all were well.
+                end.map_or(Ok(()), |end| report(py, &end).map(drop))?;
+                Ok(None)
+            }
         }
+    }
+
+    /// Ask the run to stop at a safe point; asked again, at once.
+    fn stop(&self) {
+        self.ask_again();
+    }
+
+    /// Wait for the end; the report, as JSON.
+    fn finish(&self, py: Python<'_>) -> PyResult<String> {
+        let end = self.end(py)?;
+        self.raised.check(py)?;
+        report(py, &end)
+    }
+
+    /// Ask the run to stop at a safe point, unless it was asked before, and wait for the end.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.ask_once();
+        let end = self.end(py)?;
+        report(py, &end).map(drop)
     }
 }

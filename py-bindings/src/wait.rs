@@ -39,7 +39,7 @@ pub(crate) fn or_leave<T: Send>(py: Python<'_>, work: impl Future<Output = T> + 
 /// that end come sooner; the first exception is raised when it has come.
 pub(crate) fn to_the_end<T: Send>(
     py: Python<'_>,
-    ask: impl Fn() + Send,
+    ask: impl Fn() + Sync,
     work: impl Future<Output = T> + Send,
 ) -> PyResult<T> {
     let runtime = runtime()?;
@@ -61,6 +61,10 @@ pub(crate) fn to_the_end<T: Send>(
 }
 
 /// Returns when a signal handler has raised an exception; on any thread but Python's main thread, never.
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the method's path alone fits one lifetime, not each"
+)]
 async fn interrupted() -> PyErr {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -6,9 +6,11 @@ Every exception of Drover is a `DroverError`. Its text says what happened; `hint
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from ._decode import build
 from .model import Drift, Evidence, Finding, Question, Report
 
 
@@ -180,3 +182,16 @@ class IdentityLost(RunNotDone):
     """The cluster is not, or no longer, the one the plan is for. Nothing was written after that was seen."""
 
     default_exit_code = 3
+
+
+def from_native(kind: str, message: str, parts: str, *, hint: str | None, exit_code: int) -> DroverError:
+    """Make the exception for an error of the native module. `parts` is what belongs to it, as JSON."""
+    kinds = (DroverError, ConfigError, Blocked, StalePlan, IdentityError, RemoteError, RunNotDone)
+    raw: dict[str, Any] = json.loads(parts)
+    for key, item in (("findings", Finding), ("drift", Drift), ("evidence", Evidence)):
+        if key in raw:
+            raw[key] = tuple(build(item, each) for each in raw[key])
+    if "journal" in raw:
+        raw["journal"] = Path(raw["journal"])
+    found = {each.__name__: each for each in kinds}[kind]
+    return found(message, hint=hint, exit_code=exit_code, **raw)

@@ -1,0 +1,101 @@
+//! A connected cluster.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use aks_drover::{Apply, Fleet, RunSelector};
+use pyo3::prelude::*;
+use upgrade_core::model::VersionRequest;
+
+use crate::error::{json, raise, refuse};
+use crate::gate::{PythonGate, Raised};
+use crate::plan::{Inventory, Plan};
+use crate::run::Run;
+use crate::wait;
+
+/// A cluster whose identity is proven.
+#[pyclass(frozen, module = "aks_drover._native")]
+pub(crate) struct Cluster {
+    inner: aks_drover::Cluster,
+}
+
+/// Read the configuration and prove the cluster's identity.
+#[pyfunction]
+pub(crate) fn connect(py: Python<'_>, config: PathBuf, name: &str) -> PyResult<Cluster> {
+    let connected = async move { Fleet::from_file(&config)?.connect(name).await };
+    let inner = wait::or_leave(py, connected)?.map_err(|error| raise(py, &error))?;
+    Ok(Cluster { inner })
+}
+
+#[pymethods]
+impl Cluster {
+    /// The name in the configuration.
+    #[getter]
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    /// The identity, as JSON.
+    #[getter]
+    fn identity(&self) -> PyResult<String> {
+        json(self.inner.identity())
+    }
+
+    /// Read everything a plan rests on.
+    fn inventory(&self, py: Python<'_>) -> PyResult<Inventory> {
+        let inventory = wait::or_leave(py, self.inner.inventory())?;
+        inventory.map(Inventory::new).map_err(|error| raise(py, &error))
+    }
+
+    /// Read and check; the findings, as JSON.
+    fn check(&self, py: Python<'_>, to: &str) -> PyResult<String> {
+        let to = version(py, to)?;
+        let findings = wait::or_leave(py, self.inner.check(to))?;
+        json(&findings.map_err(|error| raise(py, &error))?)
+    }
+
+    /// Read, check and plan.
+    fn plan(&self, py: Python<'_>, to: &str) -> PyResult<Plan> {
+        let to = version(py, to)?;
+        let plan = wait::or_leave(py, self.inner.plan(to))?;
+        plan.map(Plan::new).map_err(|error| raise(py, &error))
+    }
+
+    /// Refuse a stale plan, or begin a run of it. The gate takes a question as JSON.
+    #[pyo3(signature = (plan, journal, gate))]
+    fn apply(&self, py: Python<'_>, plan: &Plan, journal: PathBuf, gate: Option<Py<PyAny>>) -> PyResult<Run> {
+        begin(py, self.inner.apply(plan.file().clone()), journal, gate)
+    }
+
+    /// Go on with a run from its journal.
+    #[pyo3(signature = (run, journal, gate))]
+    fn resume(
+        &self,
+        py: Python<'_>,
+        run: PathBuf,
+        journal: PathBuf,
+        gate: Option<Py<PyAny>>,
+    ) -> PyResult<Run> {
+        begin(py, self.inner.resume(RunSelector::new(OsString::from(run))), journal, gate)
+    }
+}
+
+fn begin(py: Python<'_>, apply: Apply, journal: PathBuf, gate: Option<Py<PyAny>>) -> PyResult<Run> {
+    let apply = apply.journal(journal);
+    let (apply, raised) = match gate {
+        Some(ask) => {
+            let (gate, raised) = PythonGate::new(ask);
+            (apply.gate(gate), raised)
+        }
+        None => (apply, Raised::default()),
+    };
+    let run = wait::or_leave(py, apply.start())?.map_err(|error| raise(py, &error))?;
+    Ok(Run::new(run, raised))
+}
+
+fn version(py: Python<'_>, text: &str) -> PyResult<VersionRequest> {
+    text.parse().map_err(|error| {
+        let hint = "write `1.36` for the newest patch that Azure offers, or `1.36.2`";
+        refuse(py, &format!("`to`: {error}"), Some(hint.to_owned()))
+    })
+}
