@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from . import _native
@@ -9,6 +10,8 @@ from . import _native
 
 def main() -> int:
     """Run the command line on this process's arguments and return its exit code."""
+    # The command hears signals itself; Python would answer the first Ctrl-C with a traceback after it has ended well.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     return _native.main(["aks-drover", *sys.argv[1:]])
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from os import PathLike
 from typing import final
 
+__all__ = ["Cluster", "Inventory", "Plan", "Run", "__version__", "connect", "main"]
+
 __version__: str
 
 def connect(config: str | PathLike[str], name: str) -> Cluster:
