@@ -98,6 +98,7 @@ def test_a_run_survives_a_kill_a_ctrl_c_and_a_break(lab: Path) -> None:
 def silence(tmp_path: Path) -> Iterator[socket.socket]:
     """Listen where the configuration looks for Rancher and Azure, and never answer."""
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)  # whoever never calls fails the test, not the night
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         (tmp_path / "token").write_text("token-abcde:" + "b" * 54)
         (tmp_path / "drover.toml").write_text(f"""
