@@ -13,6 +13,8 @@ mod wait;
 
 #[pymodule]
 mod _native {
+    use std::ffi::OsString;
+
     use pyo3::prelude::*;
 
     #[pymodule_export]
@@ -21,6 +23,12 @@ mod _native {
     use crate::plan::{Inventory, Plan};
     #[pymodule_export]
     use crate::run::Run;
+
+    /// Run the command line; `arguments` begin with the program's name. Returns the exit code.
+    #[pyfunction]
+    fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
+        py.detach(|| aks_drover::cli::run(arguments))
+    }
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

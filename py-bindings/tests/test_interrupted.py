@@ -1,7 +1,6 @@
 """Ctrl-C, SIGKILL, a `break` in the middle: a run stops safely, and goes on where it was."""
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -15,6 +14,9 @@ import pytest
 
 import aks_drover as drover
 from aks_drover import events
+
+# Whoever started the tests may have had Ctrl-C ignored (a shell does, for its background jobs), and children inherit that.
+LISTEN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 
 FOLLOW = """
 import sys
@@ -40,7 +42,7 @@ except KeyboardInterrupt:
 @contextlib.contextmanager
 def following(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Iterator[str]]]:
     """Let another Python process follow a run; give the process and what it prints."""
-    command = [sys.executable, "-c", FOLLOW, *arguments]
+    command = [sys.executable, "-c", LISTEN + FOLLOW, *arguments]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     try:
@@ -94,41 +96,40 @@ def test_a_run_survives_a_kill_a_ctrl_c_and_a_break(lab: Path) -> None:
     assert cluster.plan(to="1.35").stages == ()
 
 
-@pytest.fixture
-def silence(tmp_path: Path) -> Iterator[socket.socket]:
-    """Listen where the configuration looks for Rancher and Azure, and never answer."""
+@contextlib.contextmanager
+def silence(folder: Path) -> Iterator[tuple[Path, socket.socket]]:
+    """Listen where a configuration looks for Rancher and Azure, and never answer."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(60)  # whoever never calls fails the test, not the night
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        (tmp_path / "token").write_text("token-abcde:" + "b" * 54)
-        (tmp_path / "drover.toml").write_text(f"""
+        (folder / "token").write_text("token-abcde:" + "b" * 54)
+        config = folder / "drover.toml"
+        config.write_text(f"""
 [environments.silent.rancher]
 url = "{url}"
-token = {{ file = "{tmp_path}/token" }}
+token = {{ file = "token" }}
 [environments.silent.azure]
 subscription = "00000000-0000-0000-0000-000000000000"
 endpoint = "{url}"
-credential = {{ kind = "token", file = "{tmp_path}/token" }}
+credential = {{ kind = "token", file = "token" }}
 [clusters.demo]
 environment = "silent"
 rancher_id = "c-m-abcd1234"
 resource_group = "rg-demo"
 """)
-        yield server
+        yield config, server
 
 
-def test_ctrl_c_is_heard_within_a_fifth_of_a_second(silence: socket.socket, tmp_path: Path) -> None:
+def test_ctrl_c_is_heard_within_a_fifth_of_a_second(tmp_path: Path) -> None:
     def heard_after() -> float:
         code = "import aks_drover as d, sys; d.connect(sys.argv[1], 'demo')"
-        child = subprocess.Popen(
-            [sys.executable, "-c", code, tmp_path / "drover.toml"], stderr=subprocess.PIPE
-        )
-        connection, _ = silence.accept()
-        with connection:
-            sent = time.monotonic()
-            child.send_signal(signal.SIGINT)
-            _, errors = child.communicate()
-            passed = time.monotonic() - sent
+        with silence(tmp_path) as (config, server):
+            child = subprocess.Popen([sys.executable, "-c", LISTEN + code, config], stderr=subprocess.PIPE)
+            with server.accept()[0]:
+                sent = time.monotonic()
+                child.send_signal(signal.SIGINT)
+                _, errors = child.communicate()
+                passed = time.monotonic() - sent
         assert errors.decode().strip().endswith("KeyboardInterrupt")
         assert child.returncode == -signal.SIGINT
         return passed
@@ -137,12 +138,12 @@ def test_ctrl_c_is_heard_within_a_fifth_of_a_second(silence: socket.socket, tmp_
     assert min(heard_after() for _ in range(3)) < 0.2
 
 
-def test_python_goes_on_while_drover_waits(silence: socket.socket, tmp_path: Path) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        connected = pool.submit(drover.connect, os.fspath(tmp_path / "drover.toml"), "demo")
+def test_python_goes_on_while_drover_waits(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool, silence(tmp_path) as (config, server):
+        connected = pool.submit(drover.connect, config, "demo")
         # Were the interpreter held while it waits for an answer, this line would never be reached.
-        connection, _ = silence.accept()
-        silence.close()
+        connection, _ = server.accept()
+        server.close()
         connection.close()
         with pytest.raises(drover.RemoteError) as error:
             connected.result()
