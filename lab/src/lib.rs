@@ -12,6 +12,7 @@
 //! # Ok::<(), cluster_lab::Stuck>(())
 //! ```
 
+#[cfg_attr(not(feature = "http"), expect(dead_code, reason = "some verbs are the http face's alone"))]
 mod azure;
 mod clock;
 mod error;
@@ -20,6 +21,10 @@ mod http;
 mod kube;
 mod lab;
 mod ports;
+#[cfg_attr(
+    not(feature = "http"),
+    expect(dead_code, unused_imports, reason = "its API is the http face's alone")
+)]
 mod rancher;
 mod scenario;
 mod site;
