@@ -55,6 +55,8 @@
 mod body;
 mod client;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
 mod kubeconfig;
 mod model;
