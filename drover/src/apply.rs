@@ -159,3 +159,6 @@ fn same_cluster(cluster: &Cluster, planned: &ClusterIdentity) -> Result<(), Erro
         evidence: found.evidence.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests;

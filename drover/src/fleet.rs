@@ -74,3 +74,52 @@ impl Fleet {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+[environments.e]
+rancher = { url = "http://127.0.0.1:1", token = { env = "AKS_DROVER_TEST_NOT_SET" } }
+azure = { subscription = "00000000-0000-0000-0000-000000000001", credential = { kind = "token", env = "X" } }
+[clusters]
+shop-acc = { environment = "e", rancher_id = "c-abcde", resource_group = "rg" }
+pay-acc = { environment = "e", rancher_id = "c-fghij", resource_group = "rg" }
+"#;
+
+    fn fleet() -> (tempfile::TempDir, Fleet) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("drover.toml");
+        std::fs::write(&path, FILE).unwrap();
+        let fleet = Fleet::from_file(&path).unwrap();
+        (folder, fleet)
+    }
+
+    #[test]
+    fn clusters_are_named_and_an_unknown_name_is_answered_with_the_nearest() {
+        let (_folder, fleet) = fleet();
+        assert_eq!(fleet.clusters().collect::<Vec<_>>(), ["pay-acc", "shop-acc"]);
+        let error = fleet.policy("shop-prd").unwrap_err();
+        assert_eq!((error.exit_code(), error.hint().unwrap().as_str()), (2, "it names pay-acc, shop-acc"));
+        assert_eq!(fleet.policy("shopacc").unwrap_err().hint().unwrap(), "did you mean `shop-acc`?");
+        assert!(fleet.policy("shop-acc").is_ok());
+    }
+
+    /// Nothing listens on port 1: had anything been contacted, the error would be another one.
+    #[tokio::test]
+    async fn a_token_that_is_not_there_is_told_with_where_it_is_configured_before_anything_is_contacted() {
+        let (_folder, fleet) = fleet();
+        let Err(error) = fleet.connect("shop-acc").await else { panic!("connected to nothing") };
+        let text = error.to_string();
+        let end =
+            "drover.toml:3: environments.e.rancher.token: the variable `AKS_DROVER_TEST_NOT_SET` is not set";
+        assert!(text.ends_with(end), "{text}");
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_file_given_by_hand_comes_before_every_other() {
+        assert_eq!(Fleet::locate(Some(Path::new("/a/b.toml"))), Path::new("/a/b.toml"));
+    }
+}

@@ -103,11 +103,8 @@ impl FileJournal {
     pub fn create(dir: &Path, run: &RunId) -> Result<Self, Error> {
         fs::create_dir_all(dir).map_err(|error| unusable(dir, "the directory cannot be made", error))?;
         let path = file_of(dir, run);
-        let file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(|error| cannot_open(&path, error))?;
+        let file =
+            private().append(true).create_new(true).open(&path).map_err(|error| cannot_open(&path, error))?;
         lock(&path, &file)?;
         sync_folder(dir).map_err(|error| unusable(dir, "the directory cannot be flushed", error))?;
         Ok(Self::over(path, file))
@@ -138,6 +135,14 @@ impl FileJournal {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Options for a file that only its owner reads: an operation's address, which Azure signs, stands in a journal.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 fn lock(path: &Path, file: &File) -> Result<(), Error> {

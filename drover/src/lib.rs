@@ -38,6 +38,8 @@ pub mod report;
 mod run;
 mod run_id;
 mod secrets;
+#[cfg(test)]
+mod test_support;
 mod tokens;
 mod transport;
 

@@ -140,10 +140,11 @@ impl Azure for HttpAzure {
         };
         let tag = found.tags().get(RUN_TAG).copied();
         if tag != Some(run.as_str()) {
-            let whose = tag.map_or("carries no run's tag".to_owned(), |tag| format!("was made by run {tag}"));
+            let whose =
+                tag.map_or("carries no run's tag".to_owned(), |tag| format!("carries the tag of run {tag}"));
             return Err(refused(
                 PortErrorKind::Rejected,
-                format!("pool {pool} {whose}, and not by run {run}"),
+                format!("pool {pool} {whose}, and not that of run {run}"),
             ));
         }
         let Some(etag) = found.etag() else {

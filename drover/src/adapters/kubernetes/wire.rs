@@ -357,6 +357,7 @@ pub(super) struct WorkloadStatus {
     pub(super) updated_replicas: Option<u32>,
     pub(super) ready_replicas: Option<u32>,
     pub(super) available_replicas: Option<u32>,
+    pub(super) desired_number_scheduled: Option<u32>,
     pub(super) current_number_scheduled: Option<u32>,
     pub(super) updated_number_scheduled: Option<u32>,
     pub(super) number_ready: Option<u32>,

@@ -18,7 +18,8 @@ pub(super) fn workload(kind: WorkloadKind, workload: wire::Workload) -> Result<W
         WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::ReplicaSet => {
             spec.replicas.unwrap_or(1)
         }
-        WorkloadKind::DaemonSet | WorkloadKind::Job | WorkloadKind::Other(_) => 0,
+        WorkloadKind::DaemonSet => status.desired_number_scheduled.unwrap_or(0),
+        WorkloadKind::Job | WorkloadKind::Other(_) => 0,
     };
     Ok(Workload {
         uid: uid(&meta)?,
@@ -30,7 +31,7 @@ pub(super) fn workload(kind: WorkloadKind, workload: wire::Workload) -> Result<W
         paused: spec.paused.unwrap_or(false),
         min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
         template: pods::template(&meta, spec.template, claim_templates)?,
-        status: self::status(&kind, &status),
+        status: self::status(&kind, meta.generation.unwrap_or(0), &status),
         reference: WorkloadRef { kind, name: object_name(&meta)? },
     })
 }
@@ -63,9 +64,13 @@ fn strategy(
     })
 }
 
-fn status(kind: &WorkloadKind, status: &wire::WorkloadStatus) -> WorkloadStatus {
+fn status(kind: &WorkloadKind, generation: i64, status: &wire::WorkloadStatus) -> WorkloadStatus {
     let count = |value: Option<u32>| value.unwrap_or(0);
-    let observed_generation = status.observed_generation.unwrap_or(0);
+    let observed_generation = match kind {
+        // The controller of Jobs does not say.
+        WorkloadKind::Job => generation,
+        _ => status.observed_generation.unwrap_or(0),
+    };
     let (replicas, updated, ready, available) = match kind {
         WorkloadKind::DaemonSet => (
             status.current_number_scheduled,
@@ -74,6 +79,9 @@ fn status(kind: &WorkloadKind, status: &wire::WorkloadStatus) -> WorkloadStatus 
             status.number_available,
         ),
         WorkloadKind::Job => (status.active, status.active, status.ready, status.ready),
+        WorkloadKind::ReplicaSet => {
+            (status.replicas, status.replicas, status.ready_replicas, status.available_replicas)
+        }
         _ => (status.replicas, status.updated_replicas, status.ready_replicas, status.available_replicas),
     };
     WorkloadStatus {
@@ -86,10 +94,11 @@ fn status(kind: &WorkloadKind, status: &wire::WorkloadStatus) -> WorkloadStatus 
     }
 }
 
-/// A rollout's failure in the controller's word.
+/// The failure of a rollout or of a Job, in the controller's word.
 fn trouble(status: &wire::WorkloadStatus) -> Option<String> {
     let conditions = status.conditions.as_ref();
     let failed = condition(conditions, "ReplicaFailure").filter(|c| c.status == "True");
     let stuck = condition(conditions, "Progressing").filter(|c| c.status == "False");
-    failed.or(stuck).and_then(|condition| condition.reason.clone())
+    let over = condition(conditions, "Failed").filter(|c| c.status == "True");
+    failed.or(stuck).or(over).and_then(|condition| condition.reason.clone())
 }
