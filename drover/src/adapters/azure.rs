@@ -60,7 +60,7 @@ impl HttpAzure {
     /// One pool, which has to be there.
     async fn pool(&self, name: &PoolName) -> Result<AgentPool, PortError> {
         let pool = self.client.pool(&self.cluster, name.as_str()).await.map_err(port_error)?;
-        pool.ok_or_else(|| refused(PortErrorKind::NotFound, format!("there is no pool {name}")))
+        pool.ok_or_else(|| refused(PortErrorKind::NotFound, &format!("there is no pool {name}")))
     }
 }
 
@@ -70,23 +70,30 @@ impl Azure for HttpAzure {
         let (client, id) = (&self.client, &self.cluster);
         let read = async { try_join!(client.cluster(id), client.pools(id), client.upgrade_profile(id)) };
         let (cluster, pools, upgrades) = read.await.map_err(port_error)?;
-        let cluster = azure_model::cluster(&cluster, &upgrades, self.clock.now()).map_err(unreadable)?;
+        let cluster = azure_model::cluster(&cluster, &upgrades, self.clock.now())
+            .map_err(|problem| unreadable(&problem))?;
         let pools = pools.iter().map(azure_model::pool).collect::<Result<Vec<_>, _>>();
-        let mut pools = pools.map_err(unreadable)?;
+        let mut pools = pools.map_err(|problem| unreadable(&problem))?;
         pools.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(AzureView { cluster, pools, look_again: self.look_again() })
     }
 
     async fn operation(&self, operation: &OperationRef) -> Result<OperationState, PortError> {
         let operation: Operation = serde_json::from_str(&operation.0).map_err(|error| {
-            refused(PortErrorKind::Rejected, format!("the operation in the journal cannot be read ({error})"))
+            refused(
+                PortErrorKind::Rejected,
+                &format!("the operation in the journal cannot be read ({error})"),
+            )
         })?;
         match self.client.poll(&operation).await {
             Ok(OperationStatus::Running { retry_after, .. }) => {
                 self.remember(retry_after.or(operation.retry_after));
                 Ok(OperationState::Running)
             }
-            Ok(OperationStatus::Succeeded) => Ok(OperationState::Succeeded),
+            // An operation that is forgotten has ended long ago.
+            Ok(OperationStatus::Succeeded) | Err(aks_client::Error::NotFound { .. }) => {
+                Ok(OperationState::Succeeded)
+            }
             // The service says that it is done; what the resource shows is the caller's to judge.
             Ok(OperationStatus::Failed { error }) if error.code.as_deref() == Some(RESOURCE_DISAGREES) => {
                 Ok(OperationState::Succeeded)
@@ -95,7 +102,6 @@ impl Azure for HttpAzure {
             Ok(OperationStatus::Canceled { error }) => {
                 Ok(OperationState::Failed { message: one_line(&format!("canceled; {}", said(&error))) })
             }
-            Err(aks_client::Error::NotFound { .. }) => Ok(OperationState::Succeeded),
             Err(error) => Err(port_error(error)),
         }
     }
@@ -144,13 +150,13 @@ impl Azure for HttpAzure {
                 tag.map_or("carries no run's tag".to_owned(), |tag| format!("carries the tag of run {tag}"));
             return Err(refused(
                 PortErrorKind::Rejected,
-                format!("pool {pool} {whose}, and not that of run {run}"),
+                &format!("pool {pool} {whose}, and not that of run {run}"),
             ));
         }
         let Some(etag) = found.etag() else {
             return Err(refused(
                 PortErrorKind::Rejected,
-                format!("pool {pool} shows no eTag to fence its deletion by"),
+                &format!("pool {pool} shows no eTag to fence its deletion by"),
             ));
         };
         let begun = self.client.begin_delete_pool(&self.cluster, pool.as_str(), Some(etag), false).await;
@@ -162,13 +168,13 @@ fn said(error: &ServiceError) -> String {
     one_line(&error.to_string())
 }
 
-fn refused(kind: PortErrorKind, message: String) -> PortError {
-    PortError::new(RemoteService::Azure, kind, CallOutcome::NothingDone, one_line(&message))
+fn refused(kind: PortErrorKind, message: &str) -> PortError {
+    PortError::new(RemoteService::Azure, kind, CallOutcome::NothingDone, one_line(message))
 }
 
 /// A resource that does not show what it has to.
-fn unreadable(problem: azure_model::Unreadable) -> PortError {
-    refused(PortErrorKind::Internal, problem.to_string())
+fn unreadable(problem: &azure_model::Unreadable) -> PortError {
+    refused(PortErrorKind::Internal, &problem.to_string())
 }
 
 /// ARM's failure in the core's terms.
@@ -190,7 +196,6 @@ fn kind(error: &aks_client::Error) -> PortErrorKind {
         }
         Error::Throttled { .. } => PortErrorKind::Throttled,
         Error::NotFound { .. } => PortErrorKind::NotFound,
-        Error::Unauthorized { .. } => PortErrorKind::Unauthorized,
         Error::Forbidden { .. } => PortErrorKind::Forbidden,
         Error::Api { answer, .. } => match answer.status {
             408 | 502..=504 => PortErrorKind::Unreachable,
@@ -200,7 +205,8 @@ fn kind(error: &aks_client::Error) -> PortErrorKind {
         Error::Unreachable { .. } | Error::Token { source: TokenError::Unavailable { .. }, .. } => {
             PortErrorKind::Unreachable
         }
-        Error::Token { .. } => PortErrorKind::Unauthorized,
+        // After the passing failures of an identity service.
+        Error::Unauthorized { .. } | Error::Token { .. } => PortErrorKind::Unauthorized,
         Error::NotAllowed { .. }
         | Error::Redirected { .. }
         | Error::Body { .. }

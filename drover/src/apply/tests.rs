@@ -1,6 +1,7 @@
 use upgrade_core::Policy;
 use upgrade_core::event::{EventKind, RunOutcome};
-use upgrade_core::inventory::{Evidence, EvidenceVerdict, Unseen};
+use upgrade_core::inventory::EvidenceVerdict::{Agrees, Contradicts, Unavailable};
+use upgrade_core::inventory::{Evidence, Unseen};
 use upgrade_core::model::{KubeVersion, Uid};
 
 use super::*;
@@ -95,7 +96,6 @@ async fn an_identity_needs_a_proof_and_no_contradiction() {
         shown.identity.evidence = evidence;
         Cluster::prove(Policy::default(), Shown(shown).services())
     };
-    use EvidenceVerdict::{Agrees, Contradicts, Unavailable};
     assert!(
         prove(vec![evidence("API server CA", Agrees), evidence("node provider ids", Unavailable)])
             .await

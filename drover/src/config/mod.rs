@@ -19,7 +19,7 @@ pub(crate) use reader::{Place, nearest};
 pub(crate) use secret::{Secret, SecretPlace};
 
 use crate::error::ConfigError;
-use reader::{Source, Table};
+use reader::{Source, Table, Value};
 
 /// The whole file.
 #[derive(Debug)]
@@ -194,7 +194,7 @@ fn environment(table: &Table<'_>) -> Result<Environment, ConfigError> {
 
 fn rancher(table: &Table<'_>) -> Result<RancherConfig, ConfigError> {
     table.allow(&["url", "token", "ca_file", "ca_checksum"])?;
-    let url = table.value("url")?.parse(|text| RancherUrl::parse(text))?;
+    let url = table.value("url")?.parse(RancherUrl::parse)?;
     let token = secret::read(&table.value("token")?)?;
     let ca = match (ca_file(table)?, table.maybe_value("ca_checksum")) {
         (Some(_), Some(checksum)) => {
@@ -304,7 +304,7 @@ fn cluster(
         .get_key_value(environment.text()?)
         .ok_or_else(|| environment.unknown_word_of(environments.keys().map(String::as_str)))?;
     let rancher = match (table.maybe_value("rancher_id"), table.maybe_value("rancher_name")) {
-        (Some(id), None) => RancherName::Id(id.parse(|text| RancherClusterId::parse(text))?),
+        (Some(id), None) => RancherName::Id(id.parse(RancherClusterId::parse)?),
         (None, Some(name)) => RancherName::Name(name.not_empty()?.to_owned()),
         (Some(_), Some(name)) => return Err(name.error("`rancher_id` is given too", "keep the id")),
         (None, None) => {
@@ -316,7 +316,7 @@ fn cluster(
     };
     let group = table.value("resource_group")?;
     let aks_name = table.maybe_value("aks_name");
-    let aks_text = aks_name.as_ref().map_or(Ok(name), |value| value.text())?;
+    let aks_text = aks_name.as_ref().map_or(Ok(name), Value::text)?;
     let arm = ClusterId::new(chosen.1.azure.subscription, group.text()?, aks_text).map_err(|error| {
         // Of the two parts, the one that breaks Azure's rules on its own is meant.
         let group_is_wrong =

@@ -77,7 +77,7 @@ impl Source {
 /// One table being read.
 pub(super) struct Table<'s> {
     source: &'s Source,
-    table: &'s DeTable<'s>,
+    entries: &'s DeTable<'s>,
     path: String,
     span: Range<usize>,
 }
@@ -85,7 +85,7 @@ pub(super) struct Table<'s> {
 /// One value being read.
 pub(super) struct Value<'s> {
     source: &'s Source,
-    value: &'s Spanned<DeValue<'s>>,
+    given: &'s Spanned<DeValue<'s>>,
     path: String,
     span: Range<usize>,
 }
@@ -93,12 +93,12 @@ pub(super) struct Value<'s> {
 impl<'s> Table<'s> {
     /// The whole document.
     pub(super) fn top(source: &'s Source, document: &'s Spanned<DeTable<'s>>) -> Self {
-        Self { source, table: document.get_ref(), path: String::new(), span: 0..0 }
+        Self { source, entries: document.get_ref(), path: String::new(), span: 0..0 }
     }
 
     /// Refuses every key but these.
     pub(super) fn allow(&self, known: &[&str]) -> Result<(), ConfigError> {
-        for (key, _) in self.table {
+        for (key, _) in self.entries {
             let name: &str = key.get_ref();
             if !known.contains(&name) {
                 let place = self.source.place(self.source.line(key.span().start), self.below(name));
@@ -120,8 +120,8 @@ impl<'s> Table<'s> {
 
     /// The value of a key, if it is there.
     pub(super) fn maybe_value(&self, key: &str) -> Option<Value<'s>> {
-        let (name, value) = self.table.get_key_value(key)?;
-        Some(Value { source: self.source, value, path: self.below(key), span: name.span() })
+        let (name, value) = self.entries.get_key_value(key)?;
+        Some(Value { source: self.source, given: value, path: self.below(key), span: name.span() })
     }
 
     /// The value of a key that has to be there.
@@ -142,7 +142,7 @@ impl<'s> Table<'s> {
     /// The tables below a table of names that the user has chosen; none if it is not there.
     pub(super) fn tables(&self, key: &str) -> Result<Vec<(String, Self)>, ConfigError> {
         let Some(outer) = self.maybe_table(key)? else { return Ok(Vec::new()) };
-        let names = outer.table.keys().map(|name| name.get_ref().to_string());
+        let names = outer.entries.keys().map(|name| name.get_ref().to_string());
         names.map(|name| outer.table(&name).map(|table| (name, table))).collect()
     }
 
@@ -172,7 +172,7 @@ impl<'s> Value<'s> {
     }
 
     fn wrong_type(&self, wanted: &str) -> ConfigError {
-        let found = match self.value.get_ref() {
+        let found = match self.given.get_ref() {
             DeValue::String(_) => "a text",
             DeValue::Integer(_) | DeValue::Float(_) => "a number",
             DeValue::Boolean(_) => "true or false",
@@ -184,11 +184,11 @@ impl<'s> Value<'s> {
     }
 
     pub(super) fn is_text(&self) -> bool {
-        self.value.get_ref().is_str()
+        self.given.get_ref().is_str()
     }
 
     pub(super) fn text(&self) -> Result<&'s str, ConfigError> {
-        self.value.get_ref().as_str().ok_or_else(|| self.wrong_type("a text in quotes"))
+        self.given.get_ref().as_str().ok_or_else(|| self.wrong_type("a text in quotes"))
     }
 
     pub(super) fn not_empty(&self) -> Result<&'s str, ConfigError> {
@@ -210,12 +210,12 @@ impl<'s> Value<'s> {
     }
 
     pub(super) fn boolean(&self) -> Result<bool, ConfigError> {
-        self.value.get_ref().as_bool().ok_or_else(|| self.wrong_type("true or false"))
+        self.given.get_ref().as_bool().ok_or_else(|| self.wrong_type("true or false"))
     }
 
     /// A whole number of at least `least`.
     pub(super) fn count(&self, least: u32) -> Result<u32, ConfigError> {
-        let integer = self.value.get_ref().as_integer().ok_or_else(|| self.wrong_type("a whole number"))?;
+        let integer = self.given.get_ref().as_integer().ok_or_else(|| self.wrong_type("a whole number"))?;
         let count = u32::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|n| *n >= least);
         count.ok_or_else(|| {
             self.place().error_with(format!("a whole number of at least {least} is needed here"), None)
@@ -224,7 +224,7 @@ impl<'s> Value<'s> {
 
     /// A date, quoted or not.
     pub(super) fn date(&self) -> Result<jiff::civil::Date, ConfigError> {
-        let text = match self.value.get_ref() {
+        let text = match self.given.get_ref() {
             DeValue::String(text) => text.to_string(),
             DeValue::Datetime(date) => date.to_string(),
             _ => return Err(self.wrong_type("a date such as \"2026-12-31\"")),
@@ -233,10 +233,10 @@ impl<'s> Value<'s> {
     }
 
     pub(super) fn list(&self) -> Result<Vec<Self>, ConfigError> {
-        let items = self.value.get_ref().as_array().ok_or_else(|| self.wrong_type("a list"))?;
+        let items = self.given.get_ref().as_array().ok_or_else(|| self.wrong_type("a list"))?;
         let item = |(index, value): (usize, &'s Spanned<DeValue<'s>>)| Self {
             source: self.source,
-            value,
+            given: value,
             path: format!("{}[{index}]", self.path),
             span: value.span(),
         };
@@ -244,10 +244,10 @@ impl<'s> Value<'s> {
     }
 
     pub(super) fn table(&self) -> Result<Table<'s>, ConfigError> {
-        let table = self.value.get_ref().as_table().ok_or_else(|| self.wrong_type("a table"))?;
+        let entries = self.given.get_ref().as_table().ok_or_else(|| self.wrong_type("a table"))?;
         // The key of an inline table stands where its value does; a `[table]` has its place in the header.
-        let span = self.value.span();
-        Ok(Table { source: self.source, table, path: self.path.clone(), span })
+        let span = self.given.span();
+        Ok(Table { source: self.source, entries, path: self.path.clone(), span })
     }
 
     /// A word that is none of the known ones.
@@ -262,7 +262,7 @@ impl<'s> Value<'s> {
     /// The text is none of the names that the file itself gives.
     pub(super) fn unknown_word_of<'k>(&self, known: impl Iterator<Item = &'k str>) -> ConfigError {
         let known: Vec<&str> = known.collect();
-        self.unknown_word(self.value.get_ref().as_str().unwrap_or_default(), &known)
+        self.unknown_word(self.given.get_ref().as_str().unwrap_or_default(), &known)
     }
 }
 

@@ -40,7 +40,7 @@ impl Identity {
         let identity = Self { kind: kind.clone(), subscription, http, current: Mutex::new(None) };
         let credential = identity.make().await.map_err(|error| match &error {
             Failure::Secret(error) => {
-                place.error(error.to_string(), "see where the secret of this credential is")
+                place.error(error.as_str(), "see where the secret of this credential is")
             }
             Failure::Azure(error) => place.error(one_line(&error.to_string()), "check what this kind needs"),
         })?;
@@ -58,17 +58,12 @@ impl Identity {
             transport: Some(Transport::new(Arc::new(self.http.clone()))),
             ..ClientOptions::default()
         };
-        let assertion = |client_options| ClientAssertionCredentialOptions {
-            client_options,
-            ..ClientAssertionCredentialOptions::default()
-        };
+        let assertion = |client_options| ClientAssertionCredentialOptions { client_options };
         Ok(match &self.kind {
             CredentialKind::AzurePipelines { tenant_id, client_id, service_connection_id, access_token } => {
                 let access_token = access_token.fetch().await?;
-                let options = AzurePipelinesCredentialOptions {
-                    credential_options: assertion(client_options),
-                    ..AzurePipelinesCredentialOptions::default()
-                };
+                let options =
+                    AzurePipelinesCredentialOptions { credential_options: assertion(client_options) };
                 AzurePipelinesCredential::new(
                     tenant_id.clone(),
                     client_id.clone(),

@@ -14,9 +14,9 @@ fn arm() -> ManagedCluster {
     .unwrap()
 }
 
-fn with_ids(ids: &[Option<&str>]) -> Result<Vec<Node>, PortError> {
+fn with_ids(ids: &[Option<&str>]) -> Vec<Node> {
     let node = inventory().nodes[0].clone();
-    Ok(ids.iter().map(|id| Node { provider_id: id.map(str::to_owned), ..node.clone() }).collect())
+    ids.iter().map(|id| Node { provider_id: id.map(str::to_owned), ..node.clone() }).collect()
 }
 
 fn machine(subscription: &str, group: &str) -> String {
@@ -31,7 +31,7 @@ fn nodes_prove_the_cluster_only_by_their_machines() {
     let ours = machine(OURS, "mc_RG_shop");
     let of_neighbour = machine(OURS, "MC_rg_shop2");
     let of_other_subscription = machine("00000000-0000-0000-0000-00000000000b", "MC_rg_shop");
-    let verdict = |ids: &[Option<&str>]| nodes(with_ids(ids), &arm()).unwrap().verdict;
+    let verdict = |ids: &[Option<&str>]| nodes(Ok(with_ids(ids)), &arm()).unwrap().verdict;
     assert_eq!(verdict(&[Some(&ours), Some(&ours)]), EvidenceVerdict::Agrees);
     assert_eq!(verdict(&[Some(&ours), None]), EvidenceVerdict::Agrees, "a new node has none yet");
     assert_eq!(verdict(&[Some(&ours), Some(&of_neighbour)]), EvidenceVerdict::Contradicts);
@@ -39,7 +39,7 @@ fn nodes_prove_the_cluster_only_by_their_machines() {
     assert_eq!(verdict(&[Some("aws:///i-0")]), EvidenceVerdict::Contradicts);
     assert_eq!(verdict(&[None]), EvidenceVerdict::Unavailable);
     assert_eq!(verdict(&[]), EvidenceVerdict::Unavailable);
-    let told = nodes(with_ids(&[Some(&of_neighbour)]), &arm()).unwrap();
+    let told = nodes(Ok(with_ids(&[Some(&of_neighbour)])), &arm()).unwrap();
     assert!(told.detail.contains("MC_rg_shop2") && told.what == "node provider ids", "{told:?}");
 }
 

@@ -22,7 +22,7 @@ pub(super) struct DecodeError {
 }
 
 impl DecodeError {
-    pub(super) fn of(meta: &wire::Meta, problem: impl ToString) -> Self {
+    pub(super) fn of(meta: &wire::Meta, problem: &impl ToString) -> Self {
         let namespace = meta.namespace.as_deref().map(|ns| format!("{ns}/")).unwrap_or_default();
         Self { object: format!("{namespace}{}", meta.name), problem: problem.to_string() }
     }
@@ -119,11 +119,11 @@ impl Wire for wire::Claim {
 /// `namespace/name`.
 pub(super) fn object_name(meta: &wire::Meta) -> Result<ObjectName, DecodeError> {
     let namespace = meta.namespace.clone().unwrap_or_default();
-    ObjectName::new(namespace, meta.name.clone()).map_err(|error| DecodeError::of(meta, error))
+    ObjectName::new(namespace, meta.name.clone()).map_err(|error| DecodeError::of(meta, &error))
 }
 
 pub(super) fn uid(meta: &wire::Meta) -> Result<Uid, DecodeError> {
-    Uid::new(meta.uid.clone().unwrap_or_default()).map_err(|error| DecodeError::of(meta, error))
+    Uid::new(meta.uid.clone().unwrap_or_default()).map_err(|error| DecodeError::of(meta, &error))
 }
 
 /// The controller of an object.
@@ -132,7 +132,7 @@ pub(super) fn owner(meta: &wire::Meta) -> Result<Option<Owner>, DecodeError> {
     let Some(controller) = references.into_iter().find(|owner| owner.controller == Some(true)) else {
         return Ok(None);
     };
-    let uid = Uid::new(controller.uid.clone()).map_err(|error| DecodeError::of(meta, error))?;
+    let uid = Uid::new(controller.uid.clone()).map_err(|error| DecodeError::of(meta, &error))?;
     let kind = WorkloadKind::of(&controller.api_version, &controller.kind);
     Ok(Some(Owner { kind, name: controller.name.clone(), uid }))
 }
@@ -164,7 +164,7 @@ pub(super) fn resources(
         (Ok(cpu), Ok(memory)) => {
             Ok(Resources { cpu: cpu.unwrap_or_default(), memory: memory.unwrap_or_default() })
         }
-        (Err(error), _) | (_, Err(error)) => Err(DecodeError::of(meta, error)),
+        (Err(error), _) | (_, Err(error)) => Err(DecodeError::of(meta, &error)),
     }
 }
 
@@ -182,7 +182,7 @@ pub(super) fn int_or_percent(
 ) -> Result<IntOrPercent, DecodeError> {
     match value {
         wire::IntOrString::Int(count) => Ok(IntOrPercent::Int(count)),
-        wire::IntOrString::Text(text) => text.parse().map_err(|error| DecodeError::of(meta, error)),
+        wire::IntOrString::Text(text) => text.parse().map_err(|error| DecodeError::of(meta, &error)),
     }
 }
 
@@ -196,7 +196,7 @@ pub(super) fn effect(text: &str) -> TaintEffect {
 }
 
 pub(super) fn node_name(meta: &wire::Meta, name: String) -> Result<NodeName, DecodeError> {
-    NodeName::new(name).map_err(|error: IdError| DecodeError::of(meta, error))
+    NodeName::new(name).map_err(|error: IdError| DecodeError::of(meta, &error))
 }
 
 /// The taint with which Kubernetes mirrors a cordon.
@@ -304,7 +304,7 @@ fn endpoint(
     let node = endpoint.node_name.map(|name| node_name(meta, name)).transpose()?;
     Ok(Some(Endpoint {
         address,
-        pod: pod.transpose().map_err(|error| DecodeError::of(meta, error))?,
+        pod: pod.transpose().map_err(|error| DecodeError::of(meta, &error))?,
         node,
         ready: endpoint.conditions.and_then(|conditions| conditions.ready).unwrap_or(true),
     }))

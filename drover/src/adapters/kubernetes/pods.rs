@@ -154,7 +154,7 @@ fn rules(spec: wire::PodSpec) -> SchedulingRules {
     let host_ports = host_ports(&spec);
     let affinity = spec.affinity;
     let (node, pod, anti) = match affinity {
-        Some(affinity) => (affinity.node_affinity, affinity.pod_affinity, affinity.pod_anti_affinity),
+        Some(affinity) => (affinity.nodes, affinity.pods, affinity.not_pods),
         None => (None, None, None),
     };
     let required = node.and_then(|node| node.required);

@@ -16,7 +16,7 @@ use super::*;
 
 const BASE: &str = "/k8s/clusters/c-abcde";
 
-async fn kubernetes(server: &MockServer) -> HttpKubernetes {
+fn kubernetes(server: &MockServer) -> HttpKubernetes {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http =
         reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
@@ -34,7 +34,7 @@ fn list(version: &str, items: &[Value]) -> ResponseTemplate {
         .set_body_json(json!({"metadata": {"resourceVersion": version}, "items": items}))
 }
 
-fn status(code: u16, body: Value) -> ResponseTemplate {
+fn status(code: u16, body: &Value) -> ResponseTemplate {
     let mut status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code});
     status.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
     ResponseTemplate::new(code).set_body_json(status)
@@ -88,10 +88,10 @@ async fn a_list_is_read_page_by_page_and_begun_anew_when_its_continuation_expire
     first.and(query_param("limit", "500")).respond_with(page("a", "a b/c")).expect(2).mount(&server).await;
     let second = Mock::given(path(at("/api/v1/pods"))).and(query_param("continue", "a b/c"));
     let expired =
-        status(410, json!({"reason": "Expired", "message": "too old", "metadata": {"continue": "x"}}));
+        status(410, &json!({"reason": "Expired", "message": "too old", "metadata": {"continue": "x"}}));
     second.respond_with(InOrder::of([expired, page("b", "")])).expect(2).mount(&server).await;
 
-    let listing = kubernetes(&server).await.api.list(ResourceKind::Pod).await.unwrap();
+    let listing = kubernetes(&server).api.list(ResourceKind::Pod).await.unwrap();
     let names: Vec<_> = listing
         .objects
         .iter()
@@ -106,12 +106,12 @@ async fn a_list_is_read_page_by_page_and_begun_anew_when_its_continuation_expire
 #[tokio::test]
 async fn a_snapshot_names_the_kinds_that_may_not_be_read_and_fails_for_everything_else() {
     let server = MockServer::start().await;
-    let forbidden = status(403, json!({"reason": "Forbidden", "message": "jobs.batch is forbidden\n: no"}));
+    let forbidden = status(403, &json!({"reason": "Forbidden", "message": "jobs.batch is forbidden\n: no"}));
     for below in ["/apis/batch/v1/jobs", "/api/v1/persistentvolumes"] {
         Mock::given(path(at(below))).respond_with(forbidden.clone()).mount(&server).await;
     }
     mount_rest(&server).await;
-    let snapshot = kubernetes(&server).await.snapshot().await.unwrap();
+    let snapshot = kubernetes(&server).snapshot().await.unwrap();
     assert_eq!((snapshot.version.to_string().as_str(), snapshot.kube_system.as_str()), ("1.34.2", "ks-uid"));
     assert_eq!(snapshot.lists.len(), ResourceKind::ALL.len() - 1);
     let unseen: Vec<_> = snapshot.unseen.iter().map(|u| (u.what.as_str(), u.why.as_str())).collect();
@@ -124,7 +124,7 @@ async fn a_snapshot_names_the_kinds_that_may_not_be_read_and_fails_for_everythin
         .set_body_json(json!({"type": "error", "status": "403", "code": "Forbidden", "message": "no"}));
     Mock::given(path(at("/apis/batch/v1/jobs"))).respond_with(denied).mount(&server).await;
     mount_rest(&server).await;
-    let error = kubernetes(&server).await.snapshot().await.unwrap_err();
+    let error = kubernetes(&server).snapshot().await.unwrap_err();
     assert_eq!((error.service, error.kind), (RemoteService::Rancher, PortErrorKind::Forbidden), "{error}");
     assert!(error.outcome_known(), "a read changes nothing");
 }
@@ -189,7 +189,7 @@ async fn a_watch_goes_on_for_ever() {
         .await;
     mount_rest(&server).await;
 
-    let mut watch = kubernetes(&server).await.watch();
+    let mut watch = kubernetes(&server).watch();
     let mut told = Vec::new();
     for _ in 0..5 {
         told.push(match next_of(&mut watch, ResourceKind::Pod).await.unwrap() {
@@ -213,7 +213,7 @@ async fn every_kind_is_listed_before_anything_else_and_a_failure_is_told_and_sur
         .mount(&server)
         .await;
     mount_rest(&server).await;
-    let mut watch = kubernetes(&server).await.watch();
+    let mut watch = kubernetes(&server).watch();
     let (mut listed, mut errors, mut view) = (BTreeSet::new(), Vec::new(), View::default());
     while listed.len() < ResourceKind::ALL.len() {
         match watch.next().await.unwrap() {
@@ -246,7 +246,7 @@ async fn the_zone_of_a_new_volume_is_looked_up() {
     let one = Mock::given(path(at("/api/v1/persistentvolumes/pv-1")));
     one.respond_with(ResponseTemplate::new(200).set_body_json(volume)).expect(1).mount(&server).await;
     mount_rest(&server).await;
-    let mut watch = kubernetes(&server).await.watch();
+    let mut watch = kubernetes(&server).watch();
     next_of(&mut watch, ResourceKind::PersistentVolumeClaim).await.unwrap();
     let change = next_of(&mut watch, ResourceKind::PersistentVolumeClaim).await.unwrap();
     let Change::Applied(Object::Claim(claim)) = change else { panic!("{change:?}") };
@@ -278,7 +278,7 @@ async fn a_cordon_is_a_merge_patch_fenced_by_the_uid_and_sent_only_if_needed() {
         .respond_with(node("u1", true))
         .mount(&server)
         .await;
-    let kubernetes_port = kubernetes(&server).await;
+    let kubernetes_port = kubernetes(&server);
     kubernetes_port.set_unschedulable(&name, &uid, false).await.unwrap();
     assert_eq!(writes(&server).await, [], "already so");
     kubernetes_port.set_unschedulable(&name, &uid, true).await.unwrap();
@@ -300,16 +300,16 @@ async fn a_patch_that_meets_another_object_is_a_conflict_and_an_answer_that_is_l
         "details": {"causes": [{"reason": "FieldValueInvalid", "field": "metadata.uid", "message": "field is immutable"}]}});
     let lost = ResponseTemplate::new(500).set_body_string("error trying to reach service: EOF");
     for (answer, kind, known) in [
-        (status(422, immutable), PortErrorKind::Conflict, true),
-        (status(422, json!({"reason": "Invalid", "message": "no"})), PortErrorKind::Rejected, true),
-        (status(403, json!({"reason": "Forbidden", "message": "no"})), PortErrorKind::Forbidden, true),
+        (status(422, &immutable), PortErrorKind::Conflict, true),
+        (status(422, &json!({"reason": "Invalid", "message": "no"})), PortErrorKind::Rejected, true),
+        (status(403, &json!({"reason": "Forbidden", "message": "no"})), PortErrorKind::Forbidden, true),
         (lost, PortErrorKind::Unreachable, false),
         (ResponseTemplate::new(502).set_body_raw("<html>", "text/html"), PortErrorKind::Unreachable, false),
     ] {
         let server = MockServer::start().await;
         Mock::given(method("GET")).respond_with(node("u1", false)).mount(&server).await;
         Mock::given(method("PATCH")).respond_with(answer).expect(1).mount(&server).await;
-        let error = kubernetes(&server).await.set_unschedulable(&name, &uid, true).await.unwrap_err();
+        let error = kubernetes(&server).set_unschedulable(&name, &uid, true).await.unwrap_err();
         assert_eq!((error.kind, error.outcome_known()), (kind, known), "{error}");
     }
 }
@@ -330,7 +330,7 @@ async fn a_restart_is_written_once_with_both_annotations() {
     let reads = InOrder::of([found("r-0.2.1.1"), found("r-1.2.1.1")]);
     Mock::given(method("GET")).and(path(&place)).respond_with(reads).mount(&server).await;
     Mock::given(method("PATCH")).and(path(&place)).respond_with(found("x")).expect(1).mount(&server).await;
-    let kubernetes_port = kubernetes(&server).await;
+    let kubernetes_port = kubernetes(&server);
     kubernetes_port.restart(&web, &uid, &id, at_time).await.unwrap();
     kubernetes_port.restart(&web, &uid, &id, at_time).await.unwrap();
     let annotations = json!({"aks-drover/restart-id": "r-1.2.1.1", "kubectl.kubernetes.io/restartedAt": "2026-11-24T01:02:03Z"});
@@ -368,17 +368,17 @@ async fn an_eviction_is_sent_once_with_the_uid_and_each_of_its_answers_is_told_a
                 .set_body_json(json!({"kind": "Status", "status": "Success", "code": 201})),
             Ok(EvictionAnswer::Accepted),
         ),
-        (status(404, json!({"reason": "NotFound", "message": "gone"})), Ok(EvictionAnswer::Gone)),
-        (status(409, uids), Ok(EvictionAnswer::Gone)),
-        (status(429, budget), Ok(refused)),
-        (status(500, several), Ok(misconfigured)),
-        (status(409, versions), Err((PortErrorKind::Conflict, true))),
+        (status(404, &json!({"reason": "NotFound", "message": "gone"})), Ok(EvictionAnswer::Gone)),
+        (status(409, &uids), Ok(EvictionAnswer::Gone)),
+        (status(429, &budget), Ok(refused)),
+        (status(500, &several), Ok(misconfigured)),
+        (status(409, &versions), Err((PortErrorKind::Conflict, true))),
         (
-            status(429, json!({"reason": "TooManyRequests", "message": "busy"})),
+            status(429, &json!({"reason": "TooManyRequests", "message": "busy"})),
             Err((PortErrorKind::Throttled, true)),
         ),
         (
-            status(504, json!({"reason": "Timeout", "message": "slow"})),
+            status(504, &json!({"reason": "Timeout", "message": "slow"})),
             Err((PortErrorKind::Unreachable, false)),
         ),
         (unknown_cluster, Err((PortErrorKind::NotFound, true))),
@@ -392,7 +392,7 @@ async fn an_eviction_is_sent_once_with_the_uid_and_each_of_its_answers_is_told_a
         let place = at("/api/v1/namespaces/shop/pods/web-1/eviction");
         Mock::given(method("POST")).and(path(place)).respond_with(answer).expect(1).mount(&server).await;
         let pod: ObjectName = "shop/web-1".parse().unwrap();
-        let answer = kubernetes(&server).await.evict(&pod, &Uid::new("p1").unwrap()).await;
+        let answer = kubernetes(&server).evict(&pod, &Uid::new("p1").unwrap()).await;
         assert_eq!(answer.map_err(|error| (error.kind, error.outcome_known())), expected);
         let body = json!({
             "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "web-1", "namespace": "shop"},

@@ -177,11 +177,13 @@ pub(super) struct Port {
 }
 
 #[derive(Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct Affinity {
-    pub(super) node_affinity: Option<NodeAffinity>,
-    pub(super) pod_affinity: Option<PodAffinity>,
-    pub(super) pod_anti_affinity: Option<PodAffinity>,
+    #[serde(rename = "nodeAffinity")]
+    pub(super) nodes: Option<NodeAffinity>,
+    #[serde(rename = "podAffinity")]
+    pub(super) pods: Option<PodAffinity>,
+    #[serde(rename = "podAntiAffinity")]
+    pub(super) not_pods: Option<PodAffinity>,
 }
 
 #[derive(Clone, Deserialize)]
