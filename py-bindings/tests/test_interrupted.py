@@ -27,9 +27,10 @@ cluster = drover.connect("drover.toml", "demo")
 run = cluster.resume(sys.argv[1]) if len(sys.argv) > 1 else cluster.apply(cluster.plan(to="1.35"))
 print("run", run.journal, flush=True)
 try:
-    for event in run:
-        if isinstance(event, events.StageStarted):
-            print("stage", event.stage, flush=True)
+    with run:
+        for event in run:
+            if isinstance(event, events.StageStarted):
+                print("stage", event.stage, flush=True)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
     try:
