@@ -1,34 +1,11 @@
-"""A lab for the tests: a simulated Rancher, Kubernetes and Azure behind real HTTP, in a process of its own."""
+"""The lab as a fixture."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-# The console script beside this interpreter: the command as pip installs it.
-COMMAND = Path(sys.executable).with_name("aks-drover")
-
-
-@contextmanager
-def running_lab(folder: Path) -> Iterator[Path]:
-    """Start a lab whose cluster `demo` is at 1.34; give the folder with its `drover.toml`."""
-    # 1200 times as fast as a real cluster: an upgrade of hours in seconds.
-    arguments = ["lab", "--port", "0", "--dir", os.fspath(folder), "--time-scale", "1200"]
-    lab = subprocess.Popen([COMMAND, *arguments], stdout=subprocess.PIPE, text=True)
-    try:
-        assert lab.stdout is not None
-        # It prints its configuration when it listens.
-        first = lab.stdout.readline()
-        assert first, f"the lab ended with {lab.wait()}"
-        yield folder
-    finally:
-        lab.kill()
-        lab.wait()
-        lab.stdout and lab.stdout.close()
+from support import running_lab
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,9 +13,7 @@ import pytest
 
 import aks_drover as drover
 from aks_drover import events
-
-# Whoever started the tests may have had Ctrl-C ignored (a shell does, for its background jobs), and children inherit that.
-LISTEN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+from support import LISTEN, silence
 
 FOLLOW = """
 import sys
@@ -95,30 +92,6 @@ def test_a_run_survives_a_kill_a_ctrl_c_and_a_break(lab: Path) -> None:
     assert heard[0].resumed
     assert isinstance(heard[-1], events.RunEnded)
     assert cluster.plan(to="1.35").stages == ()
-
-
-@contextlib.contextmanager
-def silence(folder: Path) -> Iterator[tuple[Path, socket.socket]]:
-    """Listen where a configuration looks for Rancher and Azure, and never answer."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(60)  # whoever never calls fails the test, not the night
-        url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        (folder / "token").write_text("token-abcde:" + "b" * 54)
-        config = folder / "drover.toml"
-        config.write_text(f"""
-[environments.silent.rancher]
-url = "{url}"
-token = {{ file = "token" }}
-[environments.silent.azure]
-subscription = "00000000-0000-0000-0000-000000000000"
-endpoint = "{url}"
-credential = {{ kind = "token", file = "token" }}
-[clusters.demo]
-environment = "silent"
-rancher_id = "c-m-abcd1234"
-resource_group = "rg-demo"
-""")
-        yield config, server
 
 
 def test_ctrl_c_is_heard_within_a_fifth_of_a_second(tmp_path: Path) -> None:
