@@ -42,11 +42,12 @@ impl Gate for PythonGate {
         let Ok(question) = serde_json::to_string(question) else { return Answer::Pause };
         let ask = Arc::clone(&self.ask);
         // A person may take all night to answer: on a thread of its own, so that the run goes on watching.
-        let call = move || Python::attach(|py| ask.bind(py).call1((question,))?.extract::<bool>());
+        // Python may be on its way out: then there is nobody left to ask.
+        let call = move || Python::try_attach(|py| ask.bind(py).call1((question,))?.extract::<bool>());
         match tokio::task::spawn_blocking(call).await {
-            Ok(Ok(true)) => Answer::Continue,
-            Ok(Ok(false)) | Err(_) => Answer::Pause,
-            Ok(Err(error)) => {
+            Ok(Some(Ok(true))) => Answer::Continue,
+            Ok(Some(Ok(false)) | None) | Err(_) => Answer::Pause,
+            Ok(Some(Err(error))) => {
                 self.raised.keep(error);
                 Answer::Pause
             }

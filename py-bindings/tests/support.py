@@ -16,10 +16,12 @@ LISTEN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler
 
 
 @contextmanager
-def running_lab(folder: Path) -> Iterator[Path]:
-    """Start a lab whose cluster `demo` is at 1.34; give the folder with its `drover.toml`."""
-    # 1200 times as fast as a real cluster: an upgrade of hours in seconds.
-    arguments = ["lab", "--port", "0", "--dir", os.fspath(folder), "--time-scale", "1200"]
+def running_lab(folder: Path, *, time_scale: int = 1200) -> Iterator[Path]:
+    """Start a lab whose cluster `demo` is at 1.34; give the folder with its `drover.toml`.
+
+    At 1200 times the speed of a real cluster an upgrade of hours takes seconds.
+    """
+    arguments = ["lab", "--port", "0", "--dir", os.fspath(folder), "--time-scale", str(time_scale)]
     lab = subprocess.Popen([COMMAND, *arguments], stdout=subprocess.PIPE, text=True)
     try:
         assert lab.stdout is not None
