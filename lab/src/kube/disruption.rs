@@ -65,7 +65,8 @@ fn expected(
             Ok((scale, percent.ceil_of(scale)))
         }
         Some(IntOrPercent::Int(least)) => Ok((u32::try_from(matched.len()).unwrap_or(u32::MAX), least)),
-        None => Ok((u32::try_from(matched.len()).unwrap_or(u32::MAX), 1)),
+        // Neither is given: nothing is expected, and so nothing is allowed.
+        None => Ok((0, 0)),
     }
 }
 

@@ -151,17 +151,17 @@ fn grace(spec: &core::PodSpec) -> u32 {
     spec.termination_grace_period_seconds.map_or(30, |seconds| u32::try_from(seconds).unwrap_or_default())
 }
 
-/// Why a pod does not run: the first container that waits for something bad, else the scheduler.
+/// Why a pod does not run: the scheduler's reason, else that of the first container that waits for something bad.
 fn trouble(pod: &core::Pod) -> Option<String> {
-    const HARMLESS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+    const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+    let scheduled = condition(pod, "PodScheduled").filter(|scheduled| scheduled.status == "False");
+    if let Some(reason) = scheduled.and_then(|scheduled| scheduled.reason.clone()) {
+        return Some(reason);
+    }
     let status = pod.status.as_ref()?;
     let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    let waiting = containers
-        .filter_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.clone())
-        .find(|reason| !HARMLESS.contains(&reason.as_str()));
-    let unscheduled =
-        || condition(pod, "PodScheduled").filter(|scheduled| scheduled.status == "False")?.reason.clone();
-    waiting.or_else(unscheduled)
+    let mut reasons = containers.filter_map(|c| c.state.as_ref()?.waiting.as_ref()?.reason.clone());
+    reasons.find(|reason| !STARTING.contains(&reason.as_str()))
 }
 
 fn template(template: &core::PodTemplateSpec) -> PodTemplate {
@@ -207,12 +207,12 @@ impl Slim for Deployment {
     fn slim(&self, _: &Store) -> Option<Object> {
         let (spec, no_status) = (&self.spec, k8s_openapi::api::apps::v1::DeploymentStatus::default());
         let status = self.status.as_ref().unwrap_or(&no_status);
-        let failed = status.conditions.iter().flatten().find(|condition| {
-            matches!(
-                (condition.type_.as_deref(), condition.status.as_deref()),
-                (Some("ReplicaFailure"), Some("True")) | (Some("Progressing"), Some("False"))
-            )
-        });
+        let find = |kind: &str, value: &str| {
+            let conditions = status.conditions.iter().flatten();
+            let mut found = conditions.filter(|c| (c.type_.as_deref(), c.status.as_deref()) == (Some(kind), Some(value)));
+            found.next()
+        };
+        let failed = find("ReplicaFailure", "True").or_else(|| find("Progressing", "False"));
         let mut slim = workload(&self.metadata, WorkloadKind::Deployment, template(&spec.template))?;
         slim.replicas = spec.replicas.map_or(1, |replicas| count(Some(replicas)));
         slim.selector = Some(rules::selector(&spec.selector));
@@ -225,8 +225,7 @@ impl Slim for Deployment {
             updated: count(status.updated_replicas),
             ready: count(status.ready_replicas),
             available: count(status.available_replicas),
-            trouble: failed
-                .and_then(|condition| condition.reason.clone().or_else(|| condition.type_.clone())),
+            trouble: failed.and_then(|condition| condition.reason.clone()),
         };
         Some(Object::Workload(slim))
     }
@@ -265,7 +264,7 @@ impl Slim for ReplicaSet {
         slim.status = WorkloadStatus {
             observed_generation: status.observed_generation.unwrap_or_default(),
             replicas: count(Some(status.replicas)),
-            updated: count(Some(status.replicas)),
+            updated: 0,
             ready: count(status.ready_replicas),
             available: count(status.available_replicas),
             trouble: failed.and_then(|condition| condition.reason.clone()),
@@ -353,7 +352,7 @@ impl Slim for Job {
         slim.selector = spec.and_then(|spec| spec.selector.as_ref()).map(rules::selector);
         slim.status = WorkloadStatus {
             // A Job's controller does not report a generation.
-            observed_generation: slim.generation,
+            observed_generation: 0,
             replicas: count(status.active),
             updated: count(status.active),
             ready: count(status.ready),
@@ -375,8 +374,8 @@ impl Slim for PodDisruptionBudget {
         let limit = match (&spec.max_unavailable, &spec.min_available) {
             (Some(limit), _) => BudgetLimit::MaxUnavailable(int_or_percent(limit)?),
             (None, Some(limit)) => BudgetLimit::MinAvailable(int_or_percent(limit)?),
-            // The API server's default (policy/v1: minAvailable 1 if neither is given).
-            (None, None) => BudgetLimit::MinAvailable(IntOrPercent::Int(1)),
+            // The disruption controller then asks for no healthy pod.
+            (None, None) => BudgetLimit::MinAvailable(IntOrPercent::Int(0)),
         };
         let failed =
             status.conditions.iter().flatten().find(|c| c.reason == "SyncFailed" && c.status == "False");
@@ -467,6 +466,7 @@ fn zones(volume: &core::PersistentVolume) -> Vec<String> {
     let expressions = terms.flat_map(|term| term.match_expressions.iter().flatten());
     let zonal = expressions.filter(|e| KEYS.contains(&e.key.as_str()) && e.operator == "In");
     let mut zones: Vec<String> = zonal.flat_map(|e| e.values.iter().flatten().cloned()).collect();
+    zones.retain(|zone| !zone.is_empty());
     zones.sort();
     zones.dedup();
     zones

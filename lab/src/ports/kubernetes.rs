@@ -92,7 +92,7 @@ fn refused(error: ApiError) -> Result<EvictionAnswer, PortError> {
     match (error.code, budget) {
         (404 | 409, _) => Ok(EvictionAnswer::Gone),
         (429, Some(cause)) => Ok(EvictionAnswer::Refused {
-            message: format!("{} {}", error.message, cause.message),
+            message: cause.message.clone(),
             retry_after_seconds: u64::try_from(error.retry_after_seconds).unwrap_or_default(),
         }),
         (500, _) if error.message.contains("more than one PodDisruptionBudget") => {

@@ -96,21 +96,23 @@ fn node_term(term: &core::NodeSelectorTerm) -> NodeSelectorTerm {
     }
 }
 
-fn affinity_term(term: &core::PodAffinityTerm) -> AffinityTerm {
-    AffinityTerm {
-        selector: term.label_selector.as_ref().map(selector).unwrap_or_default(),
+/// A term without a selector means no pod, and asks nothing.
+fn affinity_term(term: &core::PodAffinityTerm) -> Option<AffinityTerm> {
+    Some(AffinityTerm {
+        selector: selector(term.label_selector.as_ref()?),
         topology_key: term.topology_key.clone(),
         namespaces: term.namespaces.clone().unwrap_or_default(),
-    }
+    })
 }
 
-fn spread(constraint: &core::TopologySpreadConstraint) -> SpreadRule {
-    SpreadRule {
+/// A constraint without a selector counts no pod, and asks nothing.
+fn spread(constraint: &core::TopologySpreadConstraint) -> Option<SpreadRule> {
+    Some(SpreadRule {
         max_skew: u32::try_from(constraint.max_skew).unwrap_or(1),
         topology_key: constraint.topology_key.clone(),
-        selector: constraint.label_selector.as_ref().map(selector).unwrap_or_default(),
+        selector: selector(constraint.label_selector.as_ref()?),
         required: constraint.when_unsatisfiable == "DoNotSchedule",
-    }
+    })
 }
 
 fn host_ports(spec: &core::PodSpec) -> Vec<u16> {
@@ -137,9 +139,9 @@ pub(crate) fn of_pod(spec: &core::PodSpec) -> SchedulingRules {
             .flat_map(|n| n.node_selector_terms.iter().map(node_term))
             .collect(),
         tolerations: spec.tolerations.iter().flatten().map(toleration).collect(),
-        pod_affinity: near.into_iter().flatten().map(affinity_term).collect(),
-        pod_anti_affinity: apart.into_iter().flatten().map(affinity_term).collect(),
-        spread: spec.topology_spread_constraints.iter().flatten().map(spread).collect(),
+        pod_affinity: near.into_iter().flatten().filter_map(affinity_term).collect(),
+        pod_anti_affinity: apart.into_iter().flatten().filter_map(affinity_term).collect(),
+        spread: spec.topology_spread_constraints.iter().flatten().filter_map(spread).collect(),
         host_ports: host_ports(spec),
     }
 }
