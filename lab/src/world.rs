@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::azure::{self, Azure, AzureWake};
 use crate::kube::{Kube, Task};
@@ -13,7 +13,7 @@ use crate::site::Site;
 use crate::store::Store;
 
 /// How long a new world is given to come to rest. What is due later (the end of a long Job) stays due.
-const WARM_UP: Duration = Duration::from_secs(900);
+const WARM_UP: SignedDuration = SignedDuration::from_mins(15);
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
@@ -44,6 +44,14 @@ pub struct World {
 impl World {
     /// The world of a scenario at its first moment; nothing has happened yet.
     pub(crate) fn new(scenario: &Scenario, seed: u64) -> Self {
+        let mut world = Self::empty(scenario, seed);
+        scenario.build(&mut world);
+        world.dispatch();
+        world
+    }
+
+    /// The same without machines and objects.
+    pub(crate) fn empty(scenario: &Scenario, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let store = Store::new(scenario.start, rng.u64(..));
         let mut world = Self {
@@ -57,8 +65,7 @@ impl World {
             scheduled: 0,
             touched: 0,
         };
-        scenario.build(&mut world);
-        world.dispatch();
+        scenario.found(&mut world);
         world
     }
 
@@ -113,7 +120,12 @@ impl World {
 
     /// Lets the world come to rest: its workloads start and its controllers have nothing more to do.
     pub(crate) fn warm_up(&mut self) {
-        let limit = self.now() + WARM_UP;
+        self.settle(WARM_UP);
+    }
+
+    /// Carries out what happens within a time, up to its last event.
+    pub(crate) fn settle(&mut self, within: SignedDuration) {
+        let limit = self.now() + within;
         while let Some(due) = self.next_due().filter(|due| *due <= limit) {
             self.advance_to(due);
         }

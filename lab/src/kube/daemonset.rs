@@ -45,6 +45,11 @@ pub(super) fn reconcile(world: &mut World, key: &Key) {
     report(world, key, &set, &rules);
 }
 
+/// The revision of a set's template.
+pub(crate) fn revision(set: &DaemonSet) -> String {
+    pods::hash(&set.spec.template)
+}
+
 /// The node a pod is on, or was made for.
 fn meant_for(pod: &Pod) -> Option<String> {
     if let Some(node) = pods::node_of(pod) {
@@ -112,7 +117,7 @@ fn keep_one(
 fn create(world: &mut World, set: &DaemonSet, template: &PodTemplateSpec, node: &str) {
     let namespace = set.metadata.namespace.clone().unwrap_or_default();
     let mut pod = pods::of_template(template, &namespace, controlled_by(set));
-    pods::add_labels(&mut pod.metadata.labels, [(HASH, pods::hash(&set.spec.template).as_str())]);
+    pods::add_labels(&mut pod.metadata.labels, [(HASH, revision(set).as_str())]);
     pod.metadata.generate_name = Some(format!("{}-", set.metadata.name.as_deref().unwrap_or_default()));
     let requirement = NodeSelectorRequirement {
         key: "metadata.name".to_owned(),
@@ -146,7 +151,7 @@ fn roll(world: &mut World, key: &Key, set: &DaemonSet, template: &PodTemplateSpe
     if strategy.and_then(|s| s.type_.as_deref()) == Some("OnDelete") {
         return;
     }
-    let hash = pods::hash(&set.spec.template);
+    let hash = revision(set);
     let (now, min_ready) = (world.now(), set.spec.min_ready_seconds.unwrap_or_default());
     let alive: Vec<Arc<Pod>> =
         world.store.owned_by::<Pod>(uid_of(set)).filter(|pod| pods::is_active(pod)).cloned().collect();
@@ -179,7 +184,7 @@ fn desired(world: &World, rules: &SchedulingRules) -> u32 {
 
 fn report(world: &mut World, key: &Key, set: &DaemonSet, rules: &SchedulingRules) {
     let (now, min_ready) = (world.now(), set.spec.min_ready_seconds.unwrap_or_default());
-    let hash = pods::hash(&set.spec.template);
+    let hash = revision(set);
     let wanted = i32::try_from(desired(world, rules)).unwrap_or(i32::MAX);
     let alive: Vec<Arc<Pod>> =
         world.store.owned_by::<Pod>(uid_of(set)).filter(|pod| pods::is_active(pod)).cloned().collect();

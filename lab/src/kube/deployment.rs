@@ -124,6 +124,11 @@ pub(super) fn reconcile(world: &mut World, key: &Key) {
     report(world, &case);
 }
 
+/// What a Deployment notes on its sets: its own size, and the most pods there may be.
+pub(crate) fn set_annotations(desired: i32, most: i32) -> BTreeMap<String, String> {
+    [(DESIRED, desired), (MAX, most)].map(|(key, count)| (key.to_owned(), count.to_string())).into()
+}
+
 pub(super) fn annotation(set: &ReplicaSet, key: &str) -> Option<i32> {
     set.metadata.annotations.as_ref()?.get(key)?.parse().ok()
 }

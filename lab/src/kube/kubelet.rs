@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
     PersistentVolumeClaim, Pod, PodIP, PodSpec, PodStatus,
@@ -66,6 +66,10 @@ fn machine_name(world: &World, pod: &Pod) -> Option<NodeName> {
 
 fn arrive(world: &mut World, key: &Key, pod: &Arc<Pod>) {
     let Some(node) = machine_name(world, pod) else { return };
+    if pods::phase(pod) != "Pending" {
+        // It has been running since before the world began.
+        return;
+    }
     if is_disk_elsewhere(world, key, pod) {
         // Multi-Attach: the disk stays with the other pod's node until that pod is gone.
         let after = world.draw(timing::ATTACH_RETRY);
@@ -323,13 +327,18 @@ pub(crate) fn running_status(pod: &Pod, ready: bool, since: Timestamp, ip: Strin
 }
 
 impl World {
-    /// An image that is on a machine's disk from the beginning.
+    /// An image of a known size that is on a machine's disk from the beginning.
     pub(crate) fn found_image(&mut self, node: &NodeName, image: &str, bytes: u64) {
         self.kube.registry.insert(image.to_owned(), bytes);
+        self.has_image(node, image);
+    }
+
+    /// An image that is on a machine's disk from the beginning.
+    pub(crate) fn has_image(&mut self, node: &NodeName, image: &str) {
+        let bytes = size(self, image);
         if let Some(machine) = self.kube.machines.get_mut(node) {
             machine.images.insert(image.to_owned(), bytes);
         }
-        node::report_images(self, node);
     }
 
     /// An address for a pod that runs from the beginning.
@@ -337,11 +346,8 @@ impl World {
         address(self)
     }
 
-    /// What a pod that runs from the beginning has still before it: a Job's pod its end.
-    pub(crate) fn goes_on(&mut self, pod: &Pod, left: SignedDuration) {
-        let left = Duration::try_from(left).unwrap_or_default();
-        if run_time(pod).is_some() {
-            next(self, left, Step::Finishes, pod);
-        }
+    /// A Job's pod that runs from the beginning ends after a while.
+    pub(crate) fn finishes_after(&mut self, pod: &Pod, left: Duration) {
+        next(self, left, Step::Finishes, pod);
     }
 }

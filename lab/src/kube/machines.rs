@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use upgrade_core::model::{KubeVersion, NodeName, PoolName};
+use upgrade_core::model::{KubeVersion, Node as SlimNode, NodeName, PoolName};
 
 use super::{Task, key_of, node, timing};
 use crate::azure::{PoolSpec, node_image};
@@ -49,6 +49,21 @@ impl World {
         self.place_machine(name.clone(), pool.clone(), instance);
         register(self, name, 1);
         become_ready(self, name, 1);
+    }
+
+    /// A node that was seen in a real cluster, as it was seen; with the machine behind it, if its pool is known.
+    pub(crate) fn adopt_machine(&mut self, seen: &SlimNode, spec: Option<PoolSpec>, taints: Vec<Taint>) {
+        if let Some(spec) = spec {
+            let instance = seen.provider_id.as_deref().and_then(|id| id.rsplit('/').next()?.parse().ok());
+            let known = self.machines_of(&spec.name).count();
+            let instance = instance.unwrap_or(u32::try_from(known).unwrap_or_default());
+            self.place_machine(seen.name.clone(), spec, instance);
+            if let (Some(machine), Some(zone)) = (self.kube.machines.get_mut(&seen.name), seen.zone()) {
+                zone.clone_into(&mut machine.zone);
+            }
+        }
+        let node = node::seen(seen, taints, self.now());
+        self.store.create(node).expect("an inventory has a node once");
     }
 
     fn place_machine(&mut self, name: NodeName, spec: PoolSpec, instance: u32) {

@@ -38,10 +38,13 @@ use crate::store::Key;
 use crate::world::{Wake, World};
 use machines::Machine;
 
+pub(crate) use daemonset::revision as daemon_revision;
+pub(crate) use deployment::set_annotations;
 pub(crate) use dispatch::dispatch;
-pub(crate) use kubelet::RUN_SECONDS;
+pub(crate) use kubelet::{RUN_SECONDS, running_status};
 pub(crate) use machines::controlled_by;
 pub(crate) use node::is_ready as node_is_ready;
+pub(crate) use statefulset::revision as stateful_revision;
 
 /// What the controllers and kubelets remember beside the store.
 pub(crate) struct Kube {

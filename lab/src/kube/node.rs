@@ -68,6 +68,41 @@ pub(super) fn of_machine(name: &NodeName, machine: &Machine, site: &Site, now: T
     }
 }
 
+/// A node as it was seen in a real cluster.
+pub(super) fn seen(seen: &upgrade_core::model::Node, taints: Vec<Taint>, now: Timestamp) -> Node {
+    let images = seen.images.iter().map(|(image, bytes)| ContainerImage {
+        names: Some(vec![image.clone()]),
+        size_bytes: i64::try_from(bytes.0).ok(),
+    });
+    let allocatable = amounts(seen.allocatable.cpu.0, seen.allocatable.memory.0, seen.max_pods);
+    Node {
+        metadata: ObjectMeta {
+            name: Some(seen.name.to_string()),
+            uid: Some(seen.uid.to_string()),
+            labels: Some(seen.labels.clone()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(NodeSpec {
+            provider_id: seen.provider_id.clone(),
+            taints: Some(taints),
+            unschedulable: seen.unschedulable.then_some(true),
+            ..NodeSpec::default()
+        }),
+        status: Some(NodeStatus {
+            allocatable: Some(allocatable),
+            conditions: Some(vec![ready_condition(seen.ready, now, "as it was seen")]),
+            images: Some(images.collect()),
+            node_info: seen.kubelet.map(|version| NodeSystemInfo {
+                boot_id: format!("{}-boot-1", seen.name),
+                kubelet_version: format!("v{version}"),
+                operating_system: if seen.is_windows() { "windows" } else { "linux" }.to_owned(),
+                ..NodeSystemInfo::default()
+            }),
+            ..NodeStatus::default()
+        }),
+    }
+}
+
 fn labels(name: &NodeName, machine: &Machine, site: &Site) -> BTreeMap<String, String> {
     let spec = &machine.spec;
     let mode = match &spec.mode {

@@ -34,7 +34,7 @@ impl Case {
         let spec = &set.spec;
         let strategy = spec.update_strategy.as_ref();
         let rolling = strategy.and_then(|s| s.rolling_update.as_ref());
-        let update = format!("{}-{}", key.name, pods::hash(&spec.template));
+        let update = revision(&set);
         let current = set.status.as_ref().and_then(|s| s.current_revision.clone());
         Self {
             key: key.clone(),
@@ -64,7 +64,12 @@ impl Case {
     }
 }
 
-fn revision(pod: &Pod) -> Option<&str> {
+/// The revision of a set's template.
+pub(crate) fn revision(set: &StatefulSet) -> String {
+    format!("{}-{}", set.metadata.name.as_deref().unwrap_or_default(), pods::hash(&set.spec.template))
+}
+
+fn revision_of(pod: &Pod) -> Option<&str> {
     pod.metadata.labels.as_ref()?.get(REVISION).map(String::as_str)
 }
 
@@ -129,7 +134,7 @@ fn update_one(world: &mut World, case: &Case, owned: &BTreeMap<i32, Arc<Pod>>) {
     let now = world.now();
     for ordinal in (case.first + case.partition..case.first + case.replicas).rev() {
         let Some(pod) = owned.get(&ordinal) else { return };
-        if revision(pod) != Some(case.update.as_str()) && !pods::is_terminating(pod) {
+        if revision_of(pod) != Some(case.update.as_str()) && !pods::is_terminating(pod) {
             let _ = world.delete_pod(&case.key.namespace, &case.pod_name(ordinal), None);
             return;
         }
@@ -192,8 +197,8 @@ fn report(world: &mut World, case: &Case) {
     };
     // Terminating pods count as replicas and as ready until they are gone, but to no revision: so does Kubernetes.
     let ready = count(&pods::is_ready);
-    let updated = count(&|pod| !pods::is_terminating(pod) && revision(pod) == Some(case.update.as_str()));
-    let current = count(&|pod| !pods::is_terminating(pod) && revision(pod) == Some(case.current.as_str()));
+    let updated = count(&|pod| !pods::is_terminating(pod) && revision_of(pod) == Some(case.update.as_str()));
+    let current = count(&|pod| !pods::is_terminating(pod) && revision_of(pod) == Some(case.current.as_str()));
     let complete = !case.on_delete && updated == case.replicas && ready == case.replicas;
     let status = StatefulSetStatus {
         observed_generation: case.set.metadata.generation,

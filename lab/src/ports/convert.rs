@@ -209,7 +209,8 @@ impl Slim for Deployment {
         let status = self.status.as_ref().unwrap_or(&no_status);
         let find = |kind: &str, value: &str| {
             let conditions = status.conditions.iter().flatten();
-            let mut found = conditions.filter(|c| (c.type_.as_deref(), c.status.as_deref()) == (Some(kind), Some(value)));
+            let mut found =
+                conditions.filter(|c| (c.type_.as_deref(), c.status.as_deref()) == (Some(kind), Some(value)));
             found.next()
         };
         let failed = find("ReplicaFailure", "True").or_else(|| find("Progressing", "False"));

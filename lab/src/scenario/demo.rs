@@ -49,6 +49,7 @@ impl Scenario {
                 .flatten()
                 .flatten()
                 .collect(),
+            names: BTreeMap::new(),
         }
     }
 

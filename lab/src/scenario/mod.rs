@@ -2,6 +2,8 @@
 
 mod app;
 mod demo;
+mod inventory;
+mod objects;
 
 use std::collections::BTreeMap;
 
@@ -35,6 +37,8 @@ pub struct Scenario {
     pub images: BTreeMap<String, u64>,
     /// The objects that somebody has applied, in order. Namespaces are made as they are needed.
     pub objects: Vec<Manifest>,
+    /// The names of pools' machines, where they are not Azure's first ones.
+    pub(crate) names: BTreeMap<PoolName, Vec<NodeName>>,
 }
 
 /// An object that somebody has applied.
@@ -83,19 +87,26 @@ impl Scenario {
 
     /// The names of a pool's machines at the first moment, in the order of their numbers.
     pub fn machine_names(&self, pool: &PoolName) -> Vec<NodeName> {
+        if let Some(names) = self.names.get(pool) {
+            return names.clone();
+        }
         let Some(pool) = self.pools.iter().find(|p| p.name == *pool) else { return Vec::new() };
         let (site, spec) = (Site::of(self), self.pool_spec(pool));
         (0..pool.count).map(|instance| site.node_name(&spec, instance)).collect()
     }
 
-    /// Puts everything into a new world.
-    pub(crate) fn build(&self, world: &mut World) {
+    /// Puts the namespaces that every cluster has into a new world.
+    pub(crate) fn found(&self, world: &mut World) {
+        world.kube.registry.clone_from(&self.images);
         let uid = self.identity.kube_system.to_string();
         namespace(world, "kube-system", Some(uid));
         for name in ["default", "kube-node-lease", "kube-public"] {
             namespace(world, name, None);
         }
-        world.kube.registry.clone_from(&self.images);
+    }
+
+    /// Puts machines and objects into a new world.
+    pub(crate) fn build(&self, world: &mut World) {
         for pool in &self.pools {
             let spec = self.pool_spec(pool);
             for (instance, name) in (0..).zip(self.machine_names(&pool.name)) {
@@ -103,13 +114,18 @@ impl Scenario {
             }
         }
         for object in &self.objects {
-            if let Some(name) = &object.namespace
-                && world.store.get::<Namespace>("", name).is_none()
-            {
-                namespace(world, name, None);
-            }
+            ensure_namespace(world, object.namespace.as_deref());
             object.create.create(world);
         }
+    }
+}
+
+/// Makes the namespace if there is none of the name yet.
+fn ensure_namespace(world: &mut World, name: Option<&str>) {
+    if let Some(name) = name
+        && world.store.get::<Namespace>("", name).is_none()
+    {
+        namespace(world, name, None);
     }
 }
 
