@@ -16,6 +16,7 @@
 mod azure;
 mod clock;
 mod error;
+mod forecast;
 #[cfg(feature = "http")]
 mod http;
 mod kube;
@@ -26,6 +27,7 @@ mod ports;
     expect(dead_code, unused_imports, reason = "its API is the http face's alone")
 )]
 mod rancher;
+mod rehearse;
 mod scenario;
 mod site;
 mod store;
@@ -33,9 +35,11 @@ mod world;
 
 pub use azure::PoolSpec;
 pub use error::{ApiError, Cause};
+pub use forecast::{FailureForecast, Forecast, ServiceForecast, Spread, StageForecast};
 #[cfg(feature = "http")]
 pub use http::{Server, ServerOptions};
 pub use lab::{Lab, Stuck};
+pub use rehearse::{RehearseOptions, rehearse};
 pub use scenario::{Manifest, Scenario};
 pub use site::Site;
 pub use store::{ChangeType, Expired, Key, Kind, KindVisitor, Logged, Store, Stored, Table, with_kind};

@@ -1,0 +1,150 @@
+//! What a rehearsal foretells.
+
+use serde::{Deserialize, Serialize};
+use upgrade_core::event::{Report, RunOutcome};
+use upgrade_core::model::{FormatVersion, ObjectName};
+
+/// What came of rehearsing a plan several times, each in a world with other luck.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// The file format.
+    pub format: FormatVersion,
+    /// The first run's seed; the others follow it.
+    pub seed: u64,
+    /// How many runs there were.
+    pub runs: u32,
+    /// How many of them carried out the whole plan.
+    pub completed: u32,
+    /// How long those took, in milliseconds of virtual time.
+    pub duration_ms: Spread,
+    /// How long the stages took in the runs that finished them, in the plan's order.
+    pub stages: Vec<StageForecast>,
+    /// What the Services went through, in all runs, by name.
+    pub services: Vec<ServiceForecast>,
+    /// The runs that did not carry out the whole plan.
+    pub failures: Vec<FailureForecast>,
+}
+
+/// The spread of a number over the runs; all zero if there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spread {
+    /// The smallest.
+    pub min: u64,
+    /// The one in the middle; of two, the smaller.
+    pub median: u64,
+    /// The greatest.
+    pub max: u64,
+}
+
+/// How long a stage takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageForecast {
+    /// Its number in the plan.
+    pub number: u32,
+    /// Its title.
+    pub title: String,
+    /// Milliseconds of virtual time.
+    pub duration_ms: Spread,
+}
+
+/// What a Service goes through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceForecast {
+    /// The Service.
+    pub service: ObjectName,
+    /// Its ready endpoints at the start.
+    pub start: u32,
+    /// The fewest that any run left it with.
+    pub fewest: u32,
+    /// In how many runs it had a moment without any.
+    pub runs_with_gap: u32,
+    /// The longest such moment, in milliseconds.
+    pub longest_gap_ms: u64,
+}
+
+/// A run that did not carry out the whole plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureForecast {
+    /// The seed that shows it again.
+    pub seed: u64,
+    /// How it ended.
+    pub outcome: RunOutcome,
+}
+
+impl Spread {
+    fn of(mut numbers: Vec<u64>) -> Self {
+        numbers.sort_unstable();
+        let (Some(min), Some(max)) = (numbers.first(), numbers.last()) else { return Self::default() };
+        Self { min: *min, median: numbers[(numbers.len() - 1) / 2], max: *max }
+    }
+}
+
+/// One rehearsed run.
+pub(crate) struct Rehearsed {
+    pub(crate) seed: u64,
+    pub(crate) report: Report,
+    /// When it ended, for gaps that were still open.
+    pub(crate) ended: jiff::Timestamp,
+}
+
+impl Forecast {
+    pub(crate) fn of(seed: u64, runs: &[Rehearsed], stages: Vec<(u32, String)>) -> Self {
+        let completed: Vec<&Rehearsed> = runs.iter().filter(|run| run.report.outcome.is_done()).collect();
+        let failures = runs.iter().filter(|run| !run.report.outcome.is_done());
+        let stage = |(number, title): (u32, String)| {
+            let records = runs.iter().flat_map(|run| &run.report.stages);
+            let times =
+                records.filter(|record| record.number == number).filter_map(|record| record.duration_ms);
+            StageForecast { number, title, duration_ms: Spread::of(times.collect()) }
+        };
+        Self {
+            format: FormatVersion::CURRENT,
+            seed,
+            runs: count(runs.len()),
+            completed: count(completed.len()),
+            duration_ms: Spread::of(completed.iter().map(|run| run.report.duration_ms).collect()),
+            stages: stages.into_iter().map(stage).collect(),
+            services: services(runs),
+            failures: failures
+                .map(|run| FailureForecast { seed: run.seed, outcome: run.report.outcome.clone() })
+                .collect(),
+        }
+    }
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+fn services(runs: &[Rehearsed]) -> Vec<ServiceForecast> {
+    let mut services: std::collections::BTreeMap<&ObjectName, ServiceForecast> =
+        std::collections::BTreeMap::new();
+    for run in runs {
+        for record in &run.report.ledger {
+            let forecast = services.entry(&record.service).or_insert_with(|| ServiceForecast {
+                service: record.service.clone(),
+                start: record.start,
+                fewest: record.fewest,
+                runs_with_gap: 0,
+                longest_gap_ms: 0,
+            });
+            forecast.fewest = forecast.fewest.min(record.fewest);
+            forecast.runs_with_gap += u32::from(!record.gaps.is_empty());
+            let longest = record.gaps.iter().map(|gap| gap.millis(run.ended)).max().unwrap_or_default();
+            forecast.longest_gap_ms = forecast.longest_gap_ms.max(longest);
+        }
+    }
+    services.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_of_nothing_is_zero_and_of_two_the_median_is_the_smaller() {
+        assert_eq!(Spread::of(Vec::new()), Spread::default());
+        assert_eq!(Spread::of(vec![9, 3]), Spread { min: 3, median: 3, max: 9 });
+        assert_eq!(Spread::of(vec![9, 3, 5]).median, 5);
+    }
+}

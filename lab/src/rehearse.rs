@@ -1,0 +1,218 @@
+//! Rehearsal: the plan is carried out in worlds that stand in for the cluster, before anybody touches the cluster.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use upgrade_core::event::{Event, EventKind, Report, RunOutcome};
+use upgrade_core::inventory::Inventory;
+use upgrade_core::journal::Record;
+use upgrade_core::model::{FormatVersion, RunId, StepId};
+use upgrade_core::plan::Plan;
+use upgrade_core::ports::{Answer, EventSink, Gate, Journal, PortError, Ports, Question};
+use upgrade_core::run::{Start, drive, stop_signal};
+use upgrade_core::view::View;
+
+use crate::forecast::{Forecast, Rehearsed};
+use crate::lab::Lab;
+
+/// How a plan is rehearsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RehearseOptions {
+    /// How often.
+    pub runs: u32,
+    /// The first run's seed; each further run takes the next number.
+    pub seed: u64,
+}
+
+impl Default for RehearseOptions {
+    fn default() -> Self {
+        Self { runs: 10, seed: 1 }
+    }
+}
+
+/// Carries the plan out in `options.runs` worlds made from the inventory, in virtual time, with the very code that executes it
+/// on a cluster. Pure: the same arguments give the same forecast. Questions are answered with "go on", so that a forecast
+/// covers the whole plan; gaps show in its Services.
+pub fn rehearse(inventory: &Inventory, plan: &Plan, options: &RehearseOptions) -> Forecast {
+    let runs: Vec<Rehearsed> = (0..options.runs)
+        .map(|run| rehearse_once(inventory, plan, options.seed.wrapping_add(u64::from(run))))
+        .collect();
+    let stages = plan.stages.iter().map(|stage| (stage.number, stage.title.clone())).collect();
+    Forecast::of(options.seed, &runs, stages)
+}
+
+fn rehearse_once(inventory: &Inventory, plan: &Plan, seed: u64) -> Rehearsed {
+    let lab = Lab::from_inventory(inventory, seed);
+    let last = Arc::new(LastStep::default());
+    let run = RunId::new(format!("rehearsal-{seed}")).expect("digits are plain");
+    let start = Start::Fresh { plan: plan.clone(), run: run.clone(), tool: "rehearsal".to_owned() };
+    let (_stop, signal) = stop_signal();
+    let result = lab.block_on(drive(start, lab.ports_with(Arc::clone(&last)), signal));
+    let report = match result {
+        Ok(Ok(report)) => report,
+        Ok(Err(error)) => last.report(plan, run, &error.to_string()),
+        Err(stuck) => last.report(plan, run, &stuck.to_string()),
+    };
+    Rehearsed { seed, report, ended: lab.now() }
+}
+
+/// Where a run stood last. Keeps no journal: a rehearsal is not taken up again.
+#[derive(Default)]
+struct LastStep(Mutex<Option<(StepId, String)>>);
+
+impl EventSink for LastStep {
+    fn emit(&self, event: &Event) {
+        if let EventKind::StepStarted { step, title } = &event.kind {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((step.clone(), title.clone()));
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for LastStep {
+    async fn append(&self, _: &Record) -> Result<(), PortError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Gate for LastStep {
+    async fn ask(&self, _: &Question) -> Answer {
+        Answer::Continue
+    }
+}
+
+impl LastStep {
+    /// The report of a run that came to no end of its own.
+    fn report(&self, plan: &Plan, run: RunId, cause: &str) -> Report {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let first = || plan.steps().next().map(|step| step.id.clone());
+        let (step, title) = match last {
+            Some(last) => last,
+            None => (first().unwrap_or_else(|| StepId::new("1.1.1").expect("a literal")), String::new()),
+        };
+        Report {
+            run,
+            cluster: plan.cluster.name.clone(),
+            from: plan.from,
+            target: plan.target,
+            outcome: RunOutcome::Held { step, title, cause: cause.to_owned() },
+            stages: Vec::new(),
+            ledger: Vec::new(),
+            holding: Vec::new(),
+            duration_ms: 0,
+        }
+    }
+}
+
+impl Lab {
+    /// The world's ports, with one thing for all that is not the world's.
+    fn ports_with<T: Journal + Gate + EventSink + 'static>(&self, rest: Arc<T>) -> Ports {
+        Ports {
+            kubernetes: self.kubernetes(),
+            azure: self.azure(),
+            rancher: self.rancher(),
+            clock: self.clock(),
+            journal: Arc::<T>::clone(&rest),
+            gate: Arc::<T>::clone(&rest),
+            events: rest,
+        }
+    }
+
+    /// The cluster as its ports show it now.
+    pub fn inventory(&self) -> Inventory {
+        let (kubernetes, azure, rancher) = (self.kubernetes(), self.azure(), self.rancher());
+        let read = async {
+            let snapshot = kubernetes.snapshot().await?;
+            Ok::<_, PortError>((
+                snapshot,
+                azure.observe().await?,
+                rancher.identity().await?,
+                rancher.facts().await?,
+            ))
+        };
+        let seen = self.block_on(read).expect("the lab's own ports answer at once");
+        let (snapshot, azure, identity, facts) = seen.expect("nothing in the lab forbids a read");
+        let mut view = View::default();
+        for list in snapshot.lists {
+            view.apply(list);
+        }
+        let mut inventory = Inventory {
+            format: FormatVersion::CURRENT,
+            taken_at: Some(self.now()),
+            identity,
+            rancher: facts,
+            cluster: azure.cluster,
+            pools: azure.pools,
+            nodes: Vec::new(),
+            pods: Vec::new(),
+            workloads: Vec::new(),
+            budgets: Vec::new(),
+            services: Vec::new(),
+            slices: Vec::new(),
+            claims: Vec::new(),
+            unseen: snapshot.unseen,
+        };
+        inventory.set_view(&view);
+        inventory
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Scenario;
+    use upgrade_core::{Policy, plan};
+
+    #[test]
+    fn a_world_made_from_an_inventory_shows_that_inventory_and_is_at_rest() {
+        let original = Lab::new(&Scenario::demo(), 1).inventory();
+        let copy = Lab::from_inventory(&original, 9).inventory();
+        assert!(original.identity.is_same_cluster(&copy.identity));
+        assert_eq!(original.nodes, copy.nodes);
+        assert_eq!(original.pools, copy.pools);
+        let places = |inventory: &Inventory| -> Vec<_> {
+            inventory
+                .pods
+                .iter()
+                .map(|pod| (pod.name.clone(), pod.uid.clone(), pod.node.clone(), pod.ready, pod.requests))
+                .collect()
+        };
+        assert_eq!(places(&original), places(&copy));
+        let budgets = |inventory: &Inventory| -> Vec<_> {
+            inventory
+                .budgets
+                .iter()
+                .map(|b| (b.name.clone(), b.limit, b.status.disruptions_allowed))
+                .collect()
+        };
+        assert_eq!(budgets(&original), budgets(&copy));
+        let endpoints = |inventory: &Inventory| -> Vec<_> {
+            let view = inventory.view();
+            view.services().map(|s| (s.name.clone(), view.ready_endpoints(&s.name))).collect()
+        };
+        assert_eq!(endpoints(&original), endpoints(&copy));
+        let view = copy.view();
+        let unsettled: Vec<_> = view
+            .workloads()
+            .filter(|w| !w.is_settled() && w.owner.is_none())
+            .map(|w| w.reference.to_string())
+            .collect();
+        assert_eq!(unsettled, ["Job data/report"], "a Job is never settled before its end");
+    }
+
+    #[test]
+    fn a_rehearsal_foretells_the_same_again_and_other_luck_shows_in_the_spread() {
+        let inventory = Lab::new(&Scenario::demo(), 1).inventory();
+        let plan = plan(&inventory, &Policy::default(), "1.35".parse().unwrap()).unwrap();
+        let options = RehearseOptions { runs: 3, seed: 5 };
+        let forecast = rehearse(&inventory, &plan, &options);
+        assert_eq!(forecast.failures, []);
+        assert_eq!((forecast.runs, forecast.completed), (3, 3));
+        assert!(forecast.duration_ms.min < forecast.duration_ms.max, "{:?}", forecast.duration_ms);
+        assert_eq!(forecast.stages.len(), plan.stages.len());
+        let gaps: Vec<_> = forecast.services.iter().filter(|service| service.runs_with_gap > 0).collect();
+        assert!(gaps.is_empty(), "{gaps:?}");
+        assert_eq!(rehearse(&inventory, &plan, &options), forecast);
+    }
+}
