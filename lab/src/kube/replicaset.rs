@@ -160,15 +160,18 @@ mod tests {
     #[test]
     fn the_least_useful_pod_goes_first() {
         let now: Timestamp = "2026-01-15T01:00:00Z".parse().unwrap();
-        let order = vec![
-            (pod("z", None, "Pending", None, now), 0),
-            (pod("y", Some("n1"), "Pending", None, now), 1),
-            (pod("x", Some("n1"), "Running", None, now), 1),
-            (pod("w", Some("n2"), "Running", Some(900), now), 2),
-            (pod("v", Some("n1"), "Running", Some(10), now), 1),
-            (pod("a", Some("n1"), "Running", Some(700), now), 1),
-            (pod("u", Some("n1"), "Running", Some(900), now), 1),
-        ];
+        let order: Vec<(Pod, usize)> = [
+            ("z", None, "Pending", None, 0),
+            ("y", Some("n1"), "Pending", None, 1),
+            ("x", Some("n1"), "Running", None, 1),
+            ("w", Some("n2"), "Running", Some(900), 2),
+            ("v", Some("n1"), "Running", Some(10), 1),
+            ("a", Some("n1"), "Running", Some(700), 1),
+            ("u", Some("n1"), "Running", Some(900), 1),
+        ]
+        .into_iter()
+        .map(|(uid, node, phase, ready, rank)| (pod(uid, node, phase, ready, now), rank))
+        .collect();
         for pair in order.windows(2) {
             let ((a, rank_a), (b, rank_b)) = (&pair[0], &pair[1]);
             assert_eq!(
