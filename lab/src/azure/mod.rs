@@ -11,6 +11,7 @@ mod operation;
 mod pool;
 mod pools;
 mod read;
+mod rules;
 mod upgrade;
 mod versions;
 mod wanted;
@@ -391,12 +392,13 @@ fn check_conditions(conditions: &Conditions, current: Option<&str>) -> Result<()
 fn properties_of(pool: &Pool) -> Map<String, Value> {
     let mode = match &pool.mode {
         PoolMode::System => "System",
-        // A mode that the lab does not know behaves as a user pool here and keeps its name in the inventory it came from.
-        PoolMode::User | PoolMode::Other(_) => "User",
+        PoolMode::User => "User",
+        PoolMode::Other(mode) => mode,
     };
     let os = match &pool.os {
+        OsType::Linux => "Linux",
         OsType::Windows => "Windows",
-        OsType::Linux | OsType::Other(_) => "Linux",
+        OsType::Other(os) => os,
     };
     let kind = if pool.scale_set { "VirtualMachineScaleSets" } else { "AvailabilitySet" };
     let power = if pool.stopped { "Stopped" } else { "Running" };
@@ -408,13 +410,13 @@ fn properties_of(pool: &Pool) -> Map<String, Value> {
         "enableFIPS": false, "scaleDownMode": "Delete", "workloadRuntime": "OCIContainer",
     });
     let optional = [
-        ("osSKU", (os == "Linux").then(|| json!("Ubuntu"))),
+        ("osSKU", (pool.os == OsType::Linux).then(|| json!("Ubuntu"))),
         ("availabilityZones", (!pool.zones.is_empty()).then(|| json!(pool.zones))),
         ("nodeLabels", (!pool.labels.is_empty()).then(|| json!(pool.labels))),
         ("nodeTaints", (!pool.taints.is_empty()).then(|| pool.taints.iter().map(taint_text).collect())),
         ("tags", (!pool.tags.is_empty()).then(|| json!(pool.tags))),
-        ("minCount", pool.autoscaling.map(|(min, _)| json!(min.min(pool.count)))),
-        ("maxCount", pool.autoscaling.map(|(_, max)| json!(max.max(pool.count)))),
+        ("minCount", pool.autoscaling.map(|(min, _)| json!(min))),
+        ("maxCount", pool.autoscaling.map(|(_, max)| json!(max))),
         ("scaleSetPriority", pool.spot.then(|| json!("Spot"))),
     ];
     for (name, value) in optional {

@@ -1,7 +1,7 @@
 //! Writes on agent pools.
 
 use serde_json::{Map, Value};
-use upgrade_core::model::{OsType, PoolMode, PoolName, ProvisioningState, TaintEffect, VersionRequest};
+use upgrade_core::model::{PoolMode, PoolName, ProvisioningState, VersionRequest};
 
 use super::error::ArmError;
 use super::ground::Ground;
@@ -34,13 +34,6 @@ const IMMUTABLE: [&str; 13] = [
 
 /// Members that AKS can change on a living pool, and the lab cannot.
 const UNMODELLED: [&str; 4] = ["mode", "nodeLabels", "nodeTaints", "powerState"];
-
-const MOST_NODES: u32 = 1000;
-const MOST_TAGS: usize = 50;
-
-/// Label prefixes that AKS keeps to itself; on spot pools it accepts its own label back.
-const RESERVED_LABELS: [&str; 2] = ["kubernetes.azure.com/", "kubernetes.io/"];
-const SPOT_LABEL: &str = "kubernetes.azure.com/scalesetpriority";
 
 impl Azure {
     /// Creates a pool, or changes one.
@@ -180,46 +173,7 @@ impl Azure {
         batches(&wanted.settings, wanted.count).map(drop)
     }
 
-    /// The rules on a pool's own properties.
-    fn check_rules(&self, name: &PoolName, wanted: &Wanted) -> Result<(), ArmError> {
-        let text = name.as_str();
-        if text == "aksmanagedap" {
-            return Err(invalid(format!("The agent pool name `{text}` is reserved.")));
-        }
-        let windows = wanted.os == OsType::Windows;
-        if windows && text.len() > 6 {
-            let message = format!("The Windows agent pool name `{text}` is longer than 6 characters.");
-            return Err(ArmError::aks(400, "WindowsAgentPoolNameTooLong", message));
-        }
-        if wanted.count > MOST_NODES {
-            return Err(invalid(format!("count must be 0 to {MOST_NODES}")));
-        }
-        if wanted.tags.len() > MOST_TAGS {
-            return Err(ArmError::arm(400, "InvalidTags", format!("more than {MOST_TAGS} tags")));
-        }
-        if wanted.mode == PoolMode::System {
-            check_system(wanted)?;
-        } else if let Some((other, _)) = self.pools.get_key_value(name)
-            && self.is_last_system(other)
-        {
-            return Err(no_system_pool());
-        }
-        if wanted.settings.max_unavailable != upgrade_core::model::IntOrPercent::Int(0)
-            && wanted.mode == PoolMode::System
-        {
-            return Err(invalid("upgradeSettings.maxUnavailable is not allowed on system pools"));
-        }
-        let reserved = |label: &&String| {
-            RESERVED_LABELS.iter().any(|prefix| label.starts_with(prefix))
-                && !(wanted.spot && *label == SPOT_LABEL)
-        };
-        match wanted.labels.keys().find(reserved) {
-            Some(label) => Err(invalid(format!("node label `{label}` has a reserved prefix"))),
-            None => Ok(()),
-        }
-    }
-
-    fn is_last_system(&self, name: &PoolName) -> bool {
+    pub(super) fn is_last_system(&self, name: &PoolName) -> bool {
         let mut system = self.pools.iter().filter(|(_, pool)| pool.wanted.mode == PoolMode::System);
         system.next().is_some_and(|(only, _)| only == name) && system.next().is_none()
     }
@@ -281,26 +235,8 @@ fn shrink(
     Work::Shrink { machines, ignore_budgets, deadline, delete }
 }
 
-fn no_system_pool() -> ArmError {
+pub(super) fn no_system_pool() -> ArmError {
     ArmError::aks(400, "MustDefineAtLeastOneSystemPool", "There has to be at least one system agent pool.")
-}
-
-fn check_system(wanted: &Wanted) -> Result<(), ArmError> {
-    if wanted.os == OsType::Windows || wanted.spot {
-        return Err(invalid("a system pool must be Linux and of regular priority"));
-    }
-    if wanted.count == 0 {
-        return Err(invalid("a system pool must have at least one node"));
-    }
-    let allowed = |key: &str| key == "CriticalAddonsOnly";
-    match wanted.taints.iter().find(|t| !allowed(&t.key) && t.effect != TaintEffect::PreferNoSchedule) {
-        None => Ok(()),
-        Some(taint) => Err(ArmError::aks(
-            400,
-            "SystemPoolHasRestrictedTaint",
-            format!("A system pool may not have the taint {}.", taint.key),
-        )),
-    }
 }
 
 /// What a PUT leaves unsaid stays as it is. What must not change is refused; so is what the lab cannot change.

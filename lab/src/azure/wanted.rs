@@ -71,7 +71,8 @@ pub(super) fn invalid(message: impl Into<String>) -> ArmError {
 }
 
 impl Wanted {
-    /// Reads the properties of a pool.
+    /// Reads the properties of a pool. Words that AKS does not have are kept; whether they may be written is a matter of
+    /// the rules.
     pub(super) fn read(properties: &Map<String, Value>) -> Result<Self, ArmError> {
         let wire: Wire = serde_json::from_value(Value::Object(properties.clone())).map_err(|error| {
             ArmError::aks(400, "BadRequest", format!("the agent pool's properties cannot be read: {error}"))
@@ -79,13 +80,12 @@ impl Wanted {
         let mode = match wire.mode.as_deref() {
             None | Some("User") => PoolMode::User,
             Some("System") => PoolMode::System,
-            // Case counts since 2025 (AKS release notes).
-            Some(other) => return Err(invalid(format!("mode `{other}` is not one of System, User"))),
+            Some(other) => PoolMode::Other(other.to_owned()),
         };
         let os = match wire.os_type.as_deref() {
             None | Some("Linux") => OsType::Linux,
             Some("Windows") => OsType::Windows,
-            Some(other) => return Err(invalid(format!("osType `{other}` is not one of Linux, Windows"))),
+            Some(other) => OsType::Other(other.to_owned()),
         };
         let version = match wire.orchestrator_version.as_deref() {
             None | Some("") => None,
@@ -95,8 +95,8 @@ impl Wanted {
         let autoscaling = match (wire.enable_auto_scaling.unwrap_or(false), wire.min_count, wire.max_count) {
             (false, None, None) => None,
             (false, ..) => return Err(invalid("minCount and maxCount need enableAutoScaling")),
-            (true, Some(min), Some(max)) if min <= count && count <= max => Some((min, max)),
-            (true, ..) => return Err(invalid("enableAutoScaling needs minCount <= count <= maxCount")),
+            (true, Some(min), Some(max)) => Some((min, max)),
+            (true, ..) => return Err(invalid("enableAutoScaling needs minCount and maxCount")),
         };
         let taints = wire.node_taints.unwrap_or_default();
         Ok(Self {
@@ -166,7 +166,7 @@ fn taint(text: &str) -> Result<Taint, ArmError> {
         "NoSchedule" => TaintEffect::NoSchedule,
         "PreferNoSchedule" => TaintEffect::PreferNoSchedule,
         "NoExecute" => TaintEffect::NoExecute,
-        _ => return Err(bad()),
+        other => TaintEffect::Unknown(other.to_owned()),
     };
     if key.is_empty() {
         return Err(bad());

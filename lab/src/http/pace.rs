@@ -47,9 +47,10 @@ impl Pace {
     /// made something due earlier.
     pub(super) async fn run(self, lab: Lab, mut closing: watch::Receiver<bool>) {
         loop {
-            let seen = lab.with(|world| world.revision());
-            let next = lab.advance_to(self.now());
-            let changed = lab.changed_since(seen.max(lab.with(|world| world.revision())));
+            lab.advance_to(self.now());
+            // Read together: whatever comes after this moment wakes us.
+            let (seen, next) = lab.with(|world| (world.revision(), world.next_due()));
+            let changed = lab.changed_since(seen);
             let due = async {
                 match next {
                     Some(at) => tokio::time::sleep(self.until(at)).await,
