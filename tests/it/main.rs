@@ -2,4 +2,4 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has said what it has to say")]
 
 mod architecture;
-mod readme;
+mod cli;

@@ -8,6 +8,7 @@ use upgrade_core::model::VersionRequest;
 
 const EXAMPLES: &str = "\
 Examples:
+  aks-drover demo                                      see an upgrade from end to end, on this machine alone
   aks-drover plan shop-acc --to 1.36 -o plan.json      decide what will be done, and read it
   aks-drover apply plan.json                           do it
   aks-drover resume shop-acc-20261124-200000-0a1f      go on with a run that was not done
@@ -25,7 +26,7 @@ Data goes to stdout; progress, questions and logs go to stderr.";
 
 /// Upgrades AKS clusters with zero downtime: Kubernetes through Rancher, Azure through ARM.
 #[derive(Debug, Parser)]
-#[command(name = "aks-drover", version, after_help = EXAMPLES, styles = Styles::plain(), max_term_width = 110)]
+#[command(name = "aks-drover", bin_name = "aks-drover", version, after_help = EXAMPLES, styles = Styles::plain(), max_term_width = 110)]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) common: Common,
@@ -80,16 +81,33 @@ pub(super) enum Colour {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    Demo(Demo),
     Check(Check),
     Plan(Plan),
     Apply(Apply),
     Resume(Resume),
     Status(Status),
     Snapshot(Snapshot),
+    Lab(Lab),
     #[command(hide = true)]
     Abort(Status),
     #[command(hide = true)]
     Leftovers(Leftovers),
+}
+
+/// An upgrade from end to end on an embedded lab, over real HTTP, with the proof
+///
+/// Starts a simulated Rancher, Kubernetes and Azure on a free loopback port, plans the upgrade of its cluster, applies the plan
+/// through the same clients that a real cluster gets, and shows how long each stage took and that no Service was ever without
+/// a ready endpoint. Touches nothing outside of this machine.
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Another seed is another night: other pod names, other start-up times
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+    /// How many times faster than a real cluster the lab runs; durations are shown in the cluster's time
+    #[arg(long, value_name = "N", default_value_t = 240, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    pub(super) time_scale: u32,
 }
 
 /// Findings only: what stands in the way of an upgrade; reads, never writes
@@ -198,6 +216,36 @@ pub(super) struct Snapshot {
     pub(super) out: Option<PathBuf>,
 }
 
+/// The lab on loopback; prints a drover.toml that points at it
+///
+/// Serves a simulated Rancher, Kubernetes and Azure until Ctrl-C, for trying everything out. The configuration and the tokens it
+/// names are written to a directory of their own, so that `--config` can point there.
+#[derive(Debug, Args)]
+pub(super) struct Lab {
+    /// What the cluster looks like
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Scenario::Demo)]
+    pub(super) scenario: Scenario,
+    /// The port on 127.0.0.1; 0 takes a free one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) port: u16,
+    /// Another seed is another night: other pod names, other start-up times
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+    /// How many times faster than a real cluster the lab runs
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    pub(super) time_scale: u32,
+    /// Where to write drover.toml and the tokens [default: a new directory among the temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+}
+
+/// What the lab's cluster looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Scenario {
+    /// 3 system and 6 user nodes in 3 zones, 1.34, with budgets, StatefulSets, DaemonSets and a long Job
+    Demo,
+}
+
 /// What an interrupted run left behind.
 #[derive(Debug, Args)]
 pub(super) struct Leftovers {
@@ -232,7 +280,7 @@ mod tests {
         let mut command = Arguments::command().term_width(100);
         command.build();
         assert_snapshot!("help", command.render_help());
-        for name in ["check", "plan", "apply", "resume", "status", "snapshot"] {
+        for name in ["demo", "check", "plan", "apply", "resume", "status", "snapshot", "lab"] {
             let sub = command.find_subcommand_mut(name).unwrap();
             assert_snapshot!(format!("help_{name}"), sub.render_long_help());
         }
@@ -254,6 +302,8 @@ mod tests {
                 "`latest` is not a Kubernetes version; write `1.35` or `1.35.2`",
             ),
             ("aks-drover check shop", "required arguments were not provided"),
+            ("aks-drover lab --scenario mars", "invalid value 'mars' for '--scenario <NAME>'"),
+            ("aks-drover lab --port 70000", "70000 is not in 0..=65535"),
             (
                 "aks-drover apply plan.json --journal https://x/y",
                 "a journal behind a URL is not supported by this version",

@@ -86,11 +86,11 @@ impl Console {
             out.write_all(text.as_bytes())?;
             out.flush()
         };
-        if let Err(error) = self.inner.view.suspend(write) {
-            if error.kind() != io::ErrorKind::BrokenPipe {
-                let mut lost = self.inner.lost.lock().unwrap_or_else(PoisonError::into_inner);
-                lost.get_or_insert(error);
-            }
+        if let Err(error) = self.inner.view.suspend(write)
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            let mut lost = self.inner.lost.lock().unwrap_or_else(PoisonError::into_inner);
+            lost.get_or_insert(error);
         }
     }
 

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod console;
+mod embedded;
 mod failure;
 mod follow;
 mod gate;

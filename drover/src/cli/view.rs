@@ -146,10 +146,10 @@ mod tests {
 
     fn scene(kinds: Vec<EventKind>) -> Scene {
         let mut scene = Scene::default();
-        for (index, kind) in kinds.into_iter().enumerate() {
-            let at = Timestamp::from_second(1000 + index as i64).unwrap();
+        for (second, kind) in (0_u64..).zip(kinds) {
+            let at = Timestamp::from_second(1000).unwrap() + std::time::Duration::from_secs(second);
             let run = RunId::new("r").unwrap();
-            scene.take_in(&Event { seq: index as u64 + 1, at, elapsed_ms: index as u64 * 1000, run, kind });
+            scene.take_in(&Event { seq: second + 1, at, elapsed_ms: second * 1000, run, kind });
         }
         scene
     }

@@ -25,7 +25,7 @@ pub use status::{RunStatus, StageState, StageStatus};
 
 use std::time::Duration;
 
-use upgrade_core::event::Report;
+use upgrade_core::event::{Report, RunOutcome};
 use upgrade_core::finding::{Finding, Severity};
 use upgrade_core::span;
 
@@ -54,6 +54,17 @@ pub(crate) fn tally(findings: &[Finding]) -> String {
 pub(crate) fn downtime(report: &Report) -> (u64, usize) {
     let gaps = report.ledger.iter().flat_map(|record| &record.gaps);
     gaps.fold((0, 0), |(sum, n), gap| (sum + gap.end.map_or(0, |end| gap.millis(end)), n + 1))
+}
+
+/// How a run ended, in one line.
+pub(crate) fn outcome_words(outcome: &RunOutcome) -> String {
+    match outcome {
+        RunOutcome::Done => "done".to_owned(),
+        RunOutcome::Aborted => "stopped at a safe point".to_owned(),
+        RunOutcome::Held { step, title, cause } => format!("held at step {step} ({title}): {cause}"),
+        RunOutcome::Paused { question } => format!("paused: {}", question.text),
+        RunOutcome::IdentityLost { why } => format!("stopped, not the cluster the plan is for: {why}"),
+    }
 }
 
 /// The sentence that a run is for.

@@ -83,6 +83,16 @@ fn not_offered(case: &Case<'_>) -> Finding {
     let mut offers: Vec<String> = cluster.upgrades.iter().map(|u| u.version.to_string()).collect();
     offers.sort();
     let offers = if offers.is_empty() { "nothing".to_owned() } else { offers.join(", ") };
+    let ((major, minor), (wanted_major, wanted_minor)) = (cluster.version.release(), case.request.release());
+    let remedy = if wanted_major == major && wanted_minor > minor + 1 {
+        let next = minor + 1;
+        format!(
+            "a control plane moves one minor release at a time, and several at once are not supported by this version: \
+             upgrade to {major}.{next} first"
+        )
+    } else {
+        "choose one of the offered versions".to_owned()
+    };
     finding(
         Severity::Blocking,
         "VER-001",
@@ -91,6 +101,6 @@ fn not_offered(case: &Case<'_>) -> Finding {
             "Azure does not offer {} to this cluster, which runs {}; it offers {offers}",
             case.request, cluster.version
         ),
-        "choose one of the offered versions",
+        remedy,
     )
 }

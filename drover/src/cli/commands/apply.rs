@@ -1,12 +1,13 @@
 //! `apply` and `resume`: a run, from its beginning or from its journal, to its end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use upgrade_core::event::{Report, RunOutcome};
 
 use super::Session;
 use crate::apply::{Apply, RunSelector};
 use crate::cli::args::{self, Output};
+use crate::cli::console::Console;
 use crate::cli::failure::{Failure, exit, told};
 use crate::cli::follow::follow;
 use crate::cli::gate::TerminalGate;
@@ -73,7 +74,7 @@ pub(super) async fn execute(
     session: &mut Session,
     cluster: &Cluster,
     apply: Apply,
-) -> Result<(Report, std::path::PathBuf), Failure> {
+) -> Result<(Report, PathBuf), Failure> {
     let apply = apply.gate(TerminalGate::new(session.console.clone()));
     let started = session.signals.or_leave(apply.start()).await;
     let run = started.inspect_err(|failure| show_findings(session, failure))?;
@@ -93,8 +94,16 @@ fn show_findings(session: &Session, failure: &Failure) {
 }
 
 /// Shows how a run ended, and says what to do about it.
-pub(super) fn conclude(session: &Session, report: &Report, journal: &Path) -> u8 {
-    let console = &session.console;
+fn conclude(session: &Session, report: &Report, journal: &Path) -> u8 {
+    show(&session.console, report);
+    if let Some(page) = parting(report, &session.resume_command(journal)) {
+        session.console.say(&page);
+    }
+    exit_code(&report.outcome)
+}
+
+/// How a run ended, in the form that was asked for.
+pub(super) fn show(console: &Console, report: &Report) {
     match console.output() {
         Output::Text => console.page(&text::report(report)),
         // The last event of the stream has said it all.
@@ -102,10 +111,6 @@ pub(super) fn conclude(session: &Session, report: &Report, journal: &Path) -> u8
         Output::Markdown => console.data(&markdown::report(report)),
         Output::Junit => console.data(&junit::report(report)),
     }
-    if let Some(page) = parting(report, &session.resume_command(journal)) {
-        console.say(&page);
-    }
-    exit_code(&report.outcome)
 }
 
 /// The last words on stderr for a run that is not done: what it is in, what it holds, and which command goes on.

@@ -2,6 +2,8 @@
 
 mod apply;
 mod check;
+mod demo;
+mod lab;
 mod plan;
 mod snapshot;
 mod status;
@@ -27,12 +29,14 @@ pub(super) struct Session {
 /// Performs a command and returns the exit code of one that came to its end.
 pub(super) async fn perform(mut session: Session, command: Command) -> Result<u8, Failure> {
     match command {
+        Command::Demo(args) => demo::demo(&mut session, &args).await,
         Command::Check(args) => check::check(&mut session, &args).await,
         Command::Plan(args) => plan::plan(&mut session, &args).await,
         Command::Apply(args) => apply::apply(&mut session, &args).await,
         Command::Resume(args) => apply::resume(&mut session, &args).await,
         Command::Status(args) => status::status(&session, &args),
         Command::Snapshot(args) => snapshot::snapshot(&mut session, &args).await,
+        Command::Lab(args) => lab::lab(&mut session, &args).await,
         Command::Abort(_) => Err(Failure::usage(
             "`abort` is not built yet: this version cannot reach a run that another process works on",
             "press Ctrl-C where the run works, or send SIGTERM to its process; it stops at a safe point",

@@ -2,6 +2,7 @@
 
 use super::{Session, check, quoted};
 use crate::cli::args::{Output, Plan};
+use crate::cli::console::Console;
 use crate::cli::failure::{Failure, exit};
 use crate::error::Error;
 use crate::files::PlanFile;
@@ -21,7 +22,7 @@ pub(super) async fn plan(session: &mut Session, args: &Plan) -> Result<u8, Failu
             return Err(failure);
         }
     };
-    show(session, &file);
+    show(&session.console, &file);
     if let Some(path) = &args.out {
         file.save(path)?;
         session.console.note(format!("wrote {}", quoted(path)));
@@ -29,8 +30,9 @@ pub(super) async fn plan(session: &mut Session, args: &Plan) -> Result<u8, Failu
     Ok(exit::DONE)
 }
 
-fn show(session: &Session, file: &PlanFile) {
-    let (console, plan) = (&session.console, &file.plan);
+/// The plan in the form that was asked for.
+pub(super) fn show(console: &Console, file: &PlanFile) {
+    let plan = &file.plan;
     match console.output() {
         Output::Text => console.page(&text::plan(plan)),
         Output::Json => console.data(&json::plan(plan)),

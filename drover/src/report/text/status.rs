@@ -4,7 +4,7 @@ use upgrade_core::event::RunOutcome;
 
 use super::{Page, Tone};
 use crate::report::page::Column;
-use crate::report::{RunStatus, StageState, count, took};
+use crate::report::{RunStatus, StageState, count, outcome_words, took};
 
 /// Where a run stands, as its journal tells.
 pub fn status(status: &RunStatus) -> Page {
@@ -15,14 +15,13 @@ pub fn status(status: &RunStatus) -> Page {
     ));
     let (tone, state) = match &status.outcome {
         None => (Tone::Warn, "being worked on, or its process was killed".to_owned()),
-        Some(RunOutcome::Done) => (Tone::Good, "done".to_owned()),
-        Some(RunOutcome::Aborted) => (Tone::Warn, "stopped at a safe point".to_owned()),
-        Some(RunOutcome::Held { step, title, cause }) => {
-            (Tone::Bad, format!("held at step {step} ({title}): {cause}"))
-        }
-        Some(RunOutcome::Paused { question }) => (Tone::Warn, format!("paused: {}", question.text)),
-        Some(RunOutcome::IdentityLost { why }) => {
-            (Tone::Bad, format!("stopped: not the cluster the plan is for: {why}"))
+        Some(outcome) => {
+            let tone = match outcome {
+                RunOutcome::Done => Tone::Good,
+                RunOutcome::Aborted | RunOutcome::Paused { .. } => Tone::Warn,
+                RunOutcome::Held { .. } | RunOutcome::IdentityLost { .. } => Tone::Bad,
+            };
+            (tone, outcome_words(outcome))
         }
     };
     page.paragraph(2, "state        ", tone, state);

@@ -1,0 +1,57 @@
+//! `demo`: an upgrade from end to end on an embedded lab, over real HTTP through the real clients, with the proof.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use upgrade_core::event::Report;
+use upgrade_core::model::VersionRequest;
+use upgrade_core::span;
+
+use super::{Session, apply, plan};
+use crate::cli::args::{self, Demo, Output};
+use crate::cli::embedded::{Embedded, Wish};
+use crate::cli::failure::Failure;
+use crate::error::exit_code;
+use crate::fleet::Fleet;
+use crate::report::Page;
+
+/// Where the demo's cluster goes: one minor release up from where its scenario begins.
+const TARGET: VersionRequest = VersionRequest::Minor { major: 1, minor: 35 };
+
+pub(super) async fn demo(session: &mut Session, args: &Demo) -> Result<u8, Failure> {
+    let begun = Instant::now();
+    let wish = Wish {
+        scenario: args::Scenario::Demo,
+        seed: args.seed,
+        port: 0,
+        time_scale: args.time_scale,
+        dir: None,
+    };
+    let lab = Embedded::serve(&wish)?;
+    session.console.note(format!(
+        "a simulated Rancher, Kubernetes and Azure at http://{}, {} times real time",
+        lab.server.address(),
+        args.time_scale
+    ));
+    let fleet = Fleet::from_file(&lab.config)?.with_clock(lab.lab.clock());
+    let cluster = session.read(format!("connecting to {}", lab.cluster), fleet.connect(&lab.cluster)).await?;
+    let target = TARGET;
+    let file = session.read(format!("reading {}", lab.cluster), cluster.plan(target)).await?;
+    if session.console.output() == Output::Text {
+        plan::show(&session.console, &file);
+        session.console.data("\n");
+    }
+    let run = cluster.apply(file).journal(lab.dir.join("journal"));
+    let (report, _) = apply::execute(session, &cluster, run).await?;
+    // No hint about `resume`: the cluster and the journal are gone with the demo.
+    apply::show(&session.console, &report);
+    session.console.say(&farewell(&report, begun.elapsed()));
+    Ok(exit_code(&report.outcome))
+}
+
+fn farewell(report: &Report, here: Duration) -> Page {
+    let mut page = Page::default();
+    let there = span::show(Duration::from_millis(report.duration_ms));
+    page.line(0).plain(format!("{there} of the cluster's time, {} on this machine", span::show(here)));
+    page
+}

@@ -1,0 +1,180 @@
+//! Whole commands against `aks-drover lab`, each the story of one night.
+
+use serde_json::Value;
+
+use super::{Lab, UnderWay, command, read, run};
+
+/// The command's data as JSON.
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// The version of the control plane and of every pool, as `snapshot` sees them.
+fn versions(lab: &Lab) -> Vec<String> {
+    let seen = lab.run(&["snapshot", &lab.cluster]);
+    assert_eq!(seen.code, Some(0), "{seen:?}");
+    let snapshot = json(&seen.stdout);
+    let inventory = &snapshot["inventory"];
+    let pools = inventory["pools"].as_array().unwrap().iter().map(|pool| &pool["version"]);
+    [&inventory["cluster"]["version"]]
+        .into_iter()
+        .chain(pools)
+        .map(|v| v.as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn assert_upgraded(lab: &Lab) {
+    let versions = versions(lab);
+    assert_eq!(versions.len(), 3, "a buffer is left over: {versions:?}");
+    assert!(versions.iter().all(|version| version.starts_with("1.35.")), "{versions:?}");
+}
+
+#[test]
+fn the_demo_upgrades_a_cluster_from_end_to_end_and_proves_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = run(folder.path(), &["demo", "--time-scale", "120"]);
+    assert_eq!(demo.code, Some(0), "{demo:?}");
+    assert!(demo.stdout.contains("0 s without ready endpoints for every one of"), "{}", demo.stdout);
+    assert!(demo.stdout.contains("user: delete buffer userbf"), "{}", demo.stdout);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the demo left something behind");
+}
+
+#[test]
+fn a_cluster_is_checked_planned_applied_and_then_there_is_nothing_to_do() {
+    let lab = Lab::serve();
+    let check = lab.run(&["check", &lab.cluster, "--to", "1.35", "--output", "json"]);
+    assert_eq!((check.code, json(&check.stdout)["blocked"].as_bool()), (Some(0), Some(false)), "{check:?}");
+
+    lab.plan();
+    // Without a terminal it does not ask; stdout is the stream of events and nothing else.
+    let apply = lab.run(&["apply", "plan.json", "--output", "json"]);
+    assert_eq!(apply.code, Some(0), "{apply:?}");
+    let events: Vec<Value> = apply.stdout.lines().map(json).collect();
+    assert_eq!((events[0]["type"].as_str(), events[0]["format"].as_str()), (Some("version"), Some("1.0")));
+    let numbers: Vec<u64> = events[1..].iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..events.len() as u64).collect::<Vec<_>>(), "numbered without holes");
+    let last = events.last().unwrap();
+    assert_eq!(
+        (last["type"].as_str(), last["report"]["outcome"]["result"].as_str()),
+        (Some("run_ended"), Some("done"))
+    );
+    let gaps = last["report"]["ledger"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|record| record["gaps"].as_array().unwrap());
+    assert_eq!(gaps.count(), 0, "somebody noticed");
+    assert_upgraded(&lab);
+
+    let status = lab.run(&["status", lab.journal().to_str().unwrap()]);
+    assert_eq!(status.code, Some(0), "{status:?}");
+    assert!(status.stdout.contains("state        done"), "{}", status.stdout);
+
+    let again = lab.run(&["plan", &lab.cluster, "--to", "1.35"]);
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert!(again.stdout.contains("Nothing to do"), "{}", again.stdout);
+}
+
+/// A cluster in which nothing happens gives the same file to the byte; at real time nothing happens within a second.
+#[test]
+fn the_same_plan_twice_is_byte_identical() {
+    let lab = Lab::serve_at("1");
+    let first = read(lab.plan());
+    let second = read(lab.plan());
+    assert!(first == second, "the plans differ");
+}
+
+#[test]
+fn versions_that_cannot_be_reached_are_refused_before_anything_is_touched() {
+    let lab = Lab::serve();
+    let before = versions(&lab);
+    for (version, said) in [
+        ("1.99", "VER-001"),
+        ("1.36", "one minor release at a time"),
+        ("1.35.99", "VER-001"),
+        ("1.33", "VER-001"),
+    ] {
+        let plan = lab.run(&["plan", &lab.cluster, "--to", version, "-o", "plan.json"]);
+        assert_eq!(plan.code, Some(3), "{version}: {plan:?}");
+        let told = plan.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.contains(said), "{version}: {told}");
+        assert!(plan.stderr.contains("error: 1 finding blocks the upgrade"), "{version}: {}", plan.stderr);
+        assert!(!lab.folder().join("plan.json").exists());
+    }
+    assert_eq!(versions(&lab), before);
+}
+
+/// A night watchman adds a budget between plan and apply: the plan is refused, and says why.
+#[test]
+fn a_plan_whose_cluster_has_changed_is_refused() {
+    let lab = Lab::serve();
+    lab.plan();
+    let budget = serde_json::json!({
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": { "name": "watchman", "namespace": "default" },
+        "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "nobody" } } },
+    });
+    lab.post("apis/policy/v1/namespaces/default/poddisruptionbudgets", &budget);
+    let apply = lab.run(&["apply", "plan.json"]);
+    assert_eq!(apply.code, Some(5), "{apply:?}");
+    assert!(apply.stderr.contains("budget default/watchman: is new"), "{}", apply.stderr);
+    assert!(apply.stderr.contains("hint: make a new plan"), "{}", apply.stderr);
+    assert!(!lab.folder().join("journal").exists(), "a refused plan begins no run");
+    assert!(versions(&lab).iter().all(|version| version.starts_with("1.34.")));
+}
+
+/// The agent's machine loses power in the middle of a move; the next morning somebody resumes.
+#[cfg(unix)]
+#[test]
+fn a_run_that_was_killed_goes_on_from_its_journal() {
+    let lab = Lab::serve();
+    lab.plan();
+    let mut apply = UnderWay::start(lab.folder(), &["apply", "plan.json"]);
+    apply.hear("user: move onto userbf: cordon user");
+    apply.hear("already so: ");
+    apply.signal("-KILL");
+    assert_eq!(apply.end().code, None, "it ended by itself before it was killed");
+    let journal = lab.journal();
+    let status = lab.run(&["status", journal.to_str().unwrap(), "--output", "json"]);
+    assert_eq!(json(&status.stdout)["outcome"], Value::Null, "{status:?}");
+    let resume = lab.run(&["resume", journal.to_str().unwrap()]);
+    assert_eq!(resume.code, Some(0), "{resume:?}");
+    assert!(resume.stdout.contains("0 s without ready endpoints"), "{}", resume.stdout);
+    assert_upgraded(&lab);
+    let again = lab.run(&["resume", journal.to_str().unwrap()]);
+    assert_eq!(again.code, Some(0), "{again:?}");
+}
+
+/// Somebody presses Ctrl-C: the run stops at a safe point, says what it holds and how to go on, and that command works.
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_asked_to_stop_stops_at_a_safe_point() {
+    let lab = Lab::serve();
+    lab.plan();
+    let mut apply = UnderWay::start(lab.folder(), &["apply", "plan.json", "--journal", "runs"]);
+    apply.hear("user: add buffer userbf");
+    apply.signal("-INT");
+    apply.hear("stopping at a safe point");
+    let ended = apply.end();
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(ended.stdout.contains("stopped at a safe point"), "{}", ended.stdout);
+    let hint = ended.stderr.split("go on with `aks-drover ").nth(1).and_then(|rest| rest.split('`').next());
+    let words: Vec<&str> =
+        hint.unwrap_or_else(|| panic!("no hint: {}", ended.stderr)).split_whitespace().collect();
+    let resume = lab.run(&words);
+    assert_eq!(resume.code, Some(0), "{words:?}: {resume:?}");
+    assert_upgraded(&lab);
+}
+
+/// `aks-drover apply plan.json | head -1`: the reader leaves, the upgrade does not.
+#[test]
+fn a_reader_who_leaves_does_not_stop_the_upgrade() {
+    let lab = Lab::serve();
+    lab.plan();
+    let mut apply = command(lab.folder(), &["apply", "plan.json", "--output", "json", "--quiet"]);
+    let mut process = apply.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(process.stdout.take());
+    assert_eq!(process.wait().unwrap().code(), Some(0));
+    assert_upgraded(&lab);
+}
