@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 use aks_drover::{PlanFile, SnapshotFile, report};
+use cluster_lab::RehearseOptions;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use serde::Serialize;
 use upgrade_core::plan::{Action, Reversal, Stage, Step};
 
-use crate::error::{json, raise};
+use crate::error::{json, raise, refuse};
+use crate::wait;
 
 /// What was seen.
 #[pyclass(frozen, module = "aks_drover._native")]
@@ -82,6 +85,23 @@ impl Plan {
     /// Give the stages, with a title for each step, as JSON.
     fn stages(&self) -> PyResult<String> {
         json(&self.file.plan.stages.iter().map(TitledStage::new).collect::<Vec<_>>())
+    }
+
+    /// Execute the plan in the lab; the forecast, as JSON.
+    fn rehearse(&self, py: Python<'_>, runs: u32, seed: u64) -> PyResult<String> {
+        if runs == 0 {
+            return Err(refuse(py, "`runs`: 0 rehearsals tell nothing", None));
+        }
+        let PlanFile { inventory, plan, .. } = self.file.clone();
+        // On a thread of its own: whoever presses Ctrl-C leaves at once, and the thread ends when it is done.
+        let rehearsed = wait::runtime()?.spawn_blocking(move || {
+            cluster_lab::rehearse(&inventory, &plan, &RehearseOptions { runs, seed })
+        });
+        let forecast = wait::or_leave(py, rehearsed)?;
+        json(
+            &forecast
+                .map_err(|error| PyRuntimeError::new_err(format!("the rehearsal broke off: {error}")))?,
+        )
     }
 }
 

@@ -12,13 +12,14 @@ import pytest
 
 from aks_drover import events, model
 
-CORE = Path(__file__).parents[2] / "upgrade-core" / "src"
+ROOT = Path(__file__).parents[2]
 FIELD = re.compile(r"^\s+(?:pub )?(\w+): ", re.MULTILINE)
 
 
 def body(file: str, kind: str, name: str, indent: str = "") -> str:
     """Find the text between the braces of a Rust type or variant."""
-    source = (CORE / file).read_text()
+    folder = ROOT / "upgrade-core" / "src"
+    source = (ROOT / file if file.startswith("lab/") else folder / file).read_text()
     head = f"{kind} {name}".strip()
     found = re.search(rf"^{indent}(?:pub )?{head} \{{\n(.*?)^{indent}\}}", source, re.MULTILINE | re.DOTALL)
     assert found, f"{file} has no {head}"
@@ -60,6 +61,11 @@ def test_every_field_of_an_event_is_read(kind: type[events.Event]) -> None:
         ("plan/mod.rs", "Lane", model.Lane),
         ("plan/mod.rs", "Stage", model.Stage),
         ("ports.rs", "Question", model.Question),
+        ("lab/src/forecast.rs", "Forecast", model.Forecast),
+        ("lab/src/forecast.rs", "Spread", model.Spread),
+        ("lab/src/forecast.rs", "StageForecast", model.StageForecast),
+        ("lab/src/forecast.rs", "ServiceForecast", model.ServiceForecast),
+        ("lab/src/forecast.rs", "FailureForecast", model.FailureForecast),
     ],
 )
 def test_every_field_of_the_model_is_read(file: str, name: str, kind: type[Any]) -> None:
