@@ -36,11 +36,11 @@ def test_an_upgrade_from_the_plan_to_the_proof(lab: Path) -> None:
     cluster.inventory().save("snapshot.json")
     assert len(cluster.inventory().to_dict()["inventory"]["nodes"]) == 9
 
-    forecast = loaded.rehearse(runs=2, seed=7)
-    assert (forecast.seed, forecast.runs, forecast.completed, forecast.failures) == (7, 2, 2, ())
+    forecast = loaded.rehearse(runs=1, seed=7)
+    assert (forecast.seed, forecast.runs, forecast.completed, forecast.failures) == (7, 1, 1, ())
     assert [stage.title for stage in forecast.stages] == [stage.title for stage in plan.stages]
     assert {service.runs_with_gap for service in forecast.services} == {0}
-    assert forecast == loaded.rehearse(runs=2, seed=7)
+    assert forecast == loaded.rehearse(runs=1, seed=7)
 
     heard = []
     with cluster.apply(loaded) as run:
