@@ -5,10 +5,16 @@
 use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use serde_json::Value;
 
+use crate::access::{Lock, Permissions};
 use crate::body::{MirrorSpec, control_plane_body, mirror_body, upgrade_pool_body};
+use crate::capacity::{NetworkMode, Subnet, SubnetUsage, Usage, VmSize, overlay_most_nodes, quota_shortages};
 use crate::id::{ApiVersion, ClusterId, Endpoint, SubscriptionId};
-use crate::model::{AgentPool, ManagedCluster};
+use crate::model::{
+    AgentPool, Machine, MaintenanceConfiguration, ManagedCluster, PoolUpgradeProfile, PoolVersion,
+    RegionVersion,
+};
 use crate::operation::{Operation, OperationUrl};
+use crate::resource_id::ResourceId;
 use crate::service_error::{MissingPermission, ServiceError};
 use crate::{kubeconfig as decode_kubeconfig, retry_after as decode_retry_after};
 
@@ -127,6 +133,11 @@ pub fn names(data: &[u8]) {
     if let Ok(id) = text.parse::<ClusterId>() {
         assert_eq!(id.resource_id().parse::<ClusterId>(), Ok(id));
     }
+    if let Ok(id) = text.parse::<ResourceId>() {
+        assert_eq!(id.to_string().parse::<ResourceId>().as_ref(), Ok(&id));
+        assert!(id.covers(&id) && id.parent().is_none_or(|parent| parent.covers(&id)), "{id}");
+        let _ = (id.kind(), id.name());
+    }
     if let Ok(endpoint) = text.parse::<Endpoint>() {
         assert_eq!(endpoint.to_string().parse::<Endpoint>(), Ok(endpoint));
     }
@@ -136,4 +147,63 @@ pub fn names(data: &[u8]) {
     if let Ok(subscription) = text.parse::<SubscriptionId>() {
         assert_eq!(subscription.to_string(), text.to_ascii_lowercase());
     }
+}
+
+/// Quotas, sizes, subnets and the sums over them.
+pub fn capacity(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Some(nodes) = overlay_most_nodes(&text) {
+        assert!(nodes <= 1 << 24, "{nodes} nodes in {text}");
+    }
+    let Ok(raw) = serde_json::from_slice::<Value>(data) else { return };
+    let usage = SubnetUsage::read(&raw);
+    if let Ok(subnet) = Subnet::from_value(raw.clone()) {
+        let (size, free) = (subnet.size(), subnet.free(usage.as_ref()));
+        assert_eq!(size.is_some(), free.is_some());
+        assert!(free <= size, "{free:?} of {size:?} are left");
+    }
+    if let Some(size) = VmSize::from_value(raw.clone()) {
+        let zones = size.zones("westeurope");
+        size.restriction("westeurope", &zones);
+        size.memory_gib();
+        if let Some(usage) = Usage::read(&raw) {
+            let shortages = quota_shortages(&[usage], &size, u32::MAX, true).unwrap_or_default();
+            assert!(shortages.iter().all(|shortage| shortage.free < shortage.needed));
+        }
+    }
+    let nodes = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    let max_pods = data.first_chunk().map_or(u32::MAX, |bytes| u32::from_le_bytes(*bytes));
+    for mode in [
+        NetworkMode::NodeSubnet { max_pods },
+        NetworkMode::PodSubnetDynamic { max_pods },
+        NetworkMode::PodSubnetStatic { max_pods },
+    ] {
+        assert!(mode.addresses_needed(nodes).node_subnet >= u64::from(nodes));
+    }
+}
+
+/// Maintenance windows, machines, locks, permissions, and lists of versions.
+pub fn lists(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let Ok(raw) = serde_json::from_slice::<Value>(data) else { return };
+    if let Ok(found) = MaintenanceConfiguration::from_value(raw.clone()) {
+        found.purpose();
+        found.week_slots();
+        found.not_allowed();
+        found.window();
+    }
+    if let Ok(machine) = Machine::from_value(raw.clone()) {
+        assert_eq!(*machine.raw(), raw);
+        machine.addresses();
+        machine.zones();
+    }
+    if let Some(lock) = Lock::read(&raw) {
+        assert!(lock.covers(&lock.scope), "a lock does not hold for what it was put on");
+    }
+    let granted = Permissions::from_values(std::slice::from_ref(&raw));
+    assert_eq!(granted.missing(&[&text]).is_empty(), granted.allows(&text));
+    RegionVersion::list(&raw);
+    let properties = raw.get("properties").unwrap_or(&raw);
+    PoolUpgradeProfile::read(properties);
+    PoolVersion::list(properties);
 }

@@ -38,6 +38,14 @@ pub enum ParseError {
         /// What was given.
         given: String,
     },
+    /// Not the id of an ARM resource, group or subscription.
+    #[error("`{given}` is not a resource id: {reason}")]
+    Resource {
+        /// What was given.
+        given: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// Not the id of a managed cluster, or a part of it breaks Azure's naming rules.
     #[error("`{given}` is not a cluster id: {reason}")]
     Cluster {

@@ -52,7 +52,9 @@
 // A whole cluster in one `json!` literal.
 #![cfg_attr(test, recursion_limit = "256")]
 
+mod access;
 mod body;
+mod capacity;
 mod client;
 mod error;
 #[doc(hidden)]
@@ -61,8 +63,10 @@ mod id;
 mod kubeconfig;
 mod model;
 mod operation;
+mod pace;
 mod pause;
 mod poll;
+mod resource_id;
 mod retry_after;
 mod service_error;
 mod text;
@@ -71,15 +75,25 @@ mod transport;
 mod value;
 mod write;
 
+pub use access::{Lock, LockLevel, Permissions};
 pub use body::{BodyError, MirrorSpec, control_plane_body, mirror_body, upgrade_pool_body};
+pub use capacity::{
+    AddressNeed, KUBENET_MOST_NODES, NetworkMode, QuotaShortage, Restriction, Subnet, SubnetUsage, Usage,
+    VmSize, overlay_most_nodes, quota_shortages,
+};
 pub use client::AksClient;
 pub use error::{Answer, Error, Trace};
 pub use id::{ApiVersion, ClusterId, Endpoint, ParseError, SubscriptionId};
 pub use model::{
-    AgentPool, AvailableUpgrade, ForceUpgrade, ManagedCluster, NodeImageUse, PatchVersion,
-    PoolUpgradeProfile, PoolVersion, ProvisioningState, RegionVersion, ShapeError, UpgradeSettings,
+    AgentPool, AvailableUpgrade, ClosedSpan, ForceUpgrade, Machine, MaintenanceConfiguration,
+    MaintenancePurpose, MaintenanceSchedule, MaintenanceWindow, ManagedCluster, NodeImageUse, PatchVersion,
+    PoolUpgradeProfile, PoolVersion, ProvisioningState, RegionVersion, ShapeError, UpgradeSettings, WeekSlot,
 };
-pub use operation::{Operation, OperationKind, OperationStatus, OperationUrl, Outcome, RESOURCE_DISAGREES};
+pub use operation::{
+    Operation, OperationKind, OperationProgress, OperationStatus, OperationUrl, Outcome, RESOURCE_DISAGREES,
+};
+pub use pace::RemainingRequests;
 pub use pause::{Pause, TokioPause};
+pub use resource_id::ResourceId;
 pub use service_error::{MissingPermission, ServiceError};
 pub use token::{AccessToken, StaticToken, TokenError, TokenSource};

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::error::Error;
 use crate::id::ClusterId;
 use crate::service_error::ServiceError;
 
@@ -31,6 +32,8 @@ pub enum OperationKind {
         /// The version.
         to: String,
     },
+    /// A pool's nodes get the newest image of the version they have.
+    UpgradeNodeImage,
     /// A pool is deleted.
     DeletePool,
     /// The last operation of the cluster is aborted. Undoes nothing.
@@ -89,6 +92,9 @@ impl fmt::Display for Operation {
             }
             OperationKind::CreatePool => write!(f, "creation of pool {pool} of {name}"),
             OperationKind::UpgradePool { to } => write!(f, "upgrade of pool {pool} of {name} to {to}"),
+            OperationKind::UpgradeNodeImage => {
+                write!(f, "upgrade of the node image of pool {pool} of {name}")
+            }
             OperationKind::DeletePool => write!(f, "deletion of pool {pool} of {name}"),
             OperationKind::AbortCluster => write!(f, "abort of the operation on {name}"),
             OperationKind::AbortPool => write!(f, "abort of the operation on pool {pool} of {name}"),
@@ -148,6 +154,37 @@ pub enum OperationStatus {
         /// What the service said; often nothing.
         error: ServiceError,
     },
+}
+
+/// What [`AksClient::follow`](crate::AksClient::follow) tells, in order; the last one is an end.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OperationProgress {
+    /// A poll found this. The last item where it has an [`outcome`](OperationStatus::outcome).
+    Status(OperationStatus),
+    /// A poll failed in passing; another follows.
+    Interrupted {
+        /// Why.
+        error: Error,
+        /// How many in a row have failed.
+        failures: u32,
+    },
+    /// Following ended without an outcome, and the operation may go on. The last item.
+    Lost {
+        /// Why.
+        error: Error,
+    },
+}
+
+impl OperationProgress {
+    /// Whether nothing comes after it.
+    pub fn is_last(&self) -> bool {
+        match self {
+            Self::Status(status) => status.outcome().is_some(),
+            Self::Interrupted { .. } => false,
+            Self::Lost { .. } => true,
+        }
+    }
 }
 
 /// How an operation ended.

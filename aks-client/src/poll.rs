@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use futures::{Stream, StreamExt};
 use serde_json::Value;
 
 use crate::client::AksClient;
 use crate::error::Error;
 use crate::model::ProvisioningState;
 use crate::operation::{
-    Operation, OperationKind, OperationStatus, OperationUrl, Outcome, RESOURCE_DISAGREES,
+    Operation, OperationKind, OperationProgress, OperationStatus, OperationUrl, Outcome, RESOURCE_DISAGREES,
 };
+use crate::pace::Lane;
 use crate::retry_after::retry_after;
 use crate::service_error::ServiceError;
 use crate::transport::{Reply, Request};
@@ -25,6 +27,44 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// How many polls in a row may fail in passing before waiting ends. A poll itself tries for 15 s, so with the interval
 /// this outlives an outage of about ten minutes.
 const MOST_FAILURES: u32 = 20;
+
+/// An operation on its way to its end.
+struct Following {
+    client: AksClient,
+    operation: Operation,
+    /// Failed polls in a row.
+    failures: u32,
+    /// How long to wait before the next poll; none comes after an end.
+    next_in: Option<Duration>,
+}
+
+impl Following {
+    async fn next(&mut self) -> Option<OperationProgress> {
+        let wait = self.next_in?;
+        if !wait.is_zero() {
+            self.client.let_pass(wait).await;
+        }
+        let (progress, asked) = match self.client.poll(&self.operation).await {
+            Ok(status) => {
+                self.failures = 0;
+                let asked = match &status {
+                    OperationStatus::Running { retry_after, .. } => *retry_after,
+                    _ => None,
+                };
+                (OperationProgress::Status(status), asked)
+            }
+            Err(error) if error.is_retryable() && self.failures < MOST_FAILURES => {
+                self.failures += 1;
+                let asked = error.retry_after();
+                (OperationProgress::Interrupted { error, failures: self.failures }, asked)
+            }
+            Err(error) => (OperationProgress::Lost { error }, None),
+        };
+        let interval = asked.or(self.operation.retry_after).unwrap_or(INTERVAL).clamp(SHORTEST, LONGEST);
+        self.next_in = (!progress.is_last()).then_some(interval);
+        Some(progress)
+    }
+}
 
 /// What the operation's own URL said.
 enum Told {
@@ -76,29 +116,44 @@ impl AksClient {
         operation: &Operation,
         mut on_progress: impl FnMut(&OperationStatus) + Send,
     ) -> Result<Outcome, Error> {
-        let mut failures = 0;
+        let mut progress = std::pin::pin!(self.follow(operation));
         loop {
-            let asked = match self.poll(operation).await {
-                Ok(status) => {
-                    failures = 0;
+            match progress.next().await.expect("an end comes before the end of the stream") {
+                OperationProgress::Status(status) => {
                     on_progress(&status);
-                    match status {
-                        OperationStatus::Running { retry_after, .. } => retry_after,
-                        OperationStatus::Succeeded => return Ok(Outcome::Succeeded),
-                        OperationStatus::Failed { error } => return Ok(Outcome::Failed { error }),
-                        OperationStatus::Canceled { error } => return Ok(Outcome::Canceled { error }),
+                    if let Some(outcome) = status.outcome() {
+                        return Ok(outcome);
                     }
                 }
-                Err(error) if error.is_retryable() && failures < MOST_FAILURES => {
-                    failures += 1;
+                OperationProgress::Interrupted { error, failures } => {
                     tracing::warn!(%operation, %error, failures, "operation status not readable, trying again");
-                    error.retry_after()
                 }
-                Err(error) => return Err(error),
-            };
-            let interval = asked.or(operation.retry_after).unwrap_or(INTERVAL);
-            self.pause.pause(interval.clamp(SHORTEST, LONGEST)).await;
+                OperationProgress::Lost { error } => return Err(error),
+            }
         }
+    }
+
+    /// [`wait`](Self::wait) as a stream: every poll's finding, at the same pace. Exactly one item is an end
+    /// ([`OperationProgress::is_last`]), and it is the last. Nothing is asked before the stream is.
+    pub fn follow(&self, operation: &Operation) -> impl Stream<Item = OperationProgress> + Send + use<> {
+        let following = Following {
+            client: self.clone(),
+            operation: operation.clone(),
+            failures: 0,
+            next_in: Some(Duration::ZERO),
+        };
+        futures::stream::unfold(following, |mut following| async {
+            let progress = following.next().await?;
+            Some((progress, following))
+        })
+    }
+
+    /// What the resource alone shows of the operation, whatever its own status said.
+    ///
+    /// For after a failure: AKS goes on trying what it once accepted, so an operation may report `Failed` and its
+    /// resource turn `Succeeded` a while later.
+    pub async fn recheck(&self, operation: &Operation) -> Result<OperationStatus, Error> {
+        self.confirm(operation).await
     }
 
     /// Asks the operation's own URL.
@@ -107,7 +162,8 @@ impl AksClient {
         let url =
             urls.into_iter().find_map(|(url, is_location)| Some((self.trusted(url.as_ref()?)?, is_location)));
         let Some((url, is_location)) = url else { return Ok(Told::Nothing) };
-        match self.send(&Request::get(url.as_url().clone())).await {
+        let lane = Lane::Status(operation.cluster.subscription());
+        match self.send(&Request::get(url.as_url().clone(), lane)).await {
             Ok(reply) => read_status(&reply),
             Err(Error::NotFound { .. }) => Ok(Told::Nothing),
             // By the Location protocol the failure of the operation is the status of its result.

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::client::AksClient;
 use crate::error::{Answer, Error, Trace, classify};
+use crate::pace::Lane;
 use crate::retry_after::retry_after;
 use crate::service_error::ServiceError;
 use crate::text;
@@ -52,15 +53,17 @@ pub(crate) struct Request {
     pub(crate) body: Option<Value>,
     /// Changes nothing, so it may be repeated. Not a matter of the method: some reads are POSTs.
     pub(crate) is_read: bool,
+    /// Whose pace it keeps.
+    pub(crate) lane: Lane,
 }
 
 impl Request {
-    pub(crate) fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, condition: Condition::None, body: None, is_read: true }
+    pub(crate) fn get(url: Url, lane: Lane) -> Self {
+        Self { method: Method::GET, url, condition: Condition::None, body: None, is_read: true, lane }
     }
 
     pub(crate) fn write(method: Method, url: Url) -> Self {
-        Self { method, url, condition: Condition::None, body: None, is_read: false }
+        Self { method, url, condition: Condition::None, body: None, is_read: false, lane: Lane::Arm }
     }
 
     fn trace(&self, client_request_id: Uuid) -> Trace {
@@ -120,9 +123,28 @@ impl AksClient {
                 return Err(error);
             }
             tracing::debug!(%error, attempt, ?wait, "read failed, trying again");
-            self.pause.pause(wait).await;
+            self.let_pass(wait).await;
             attempt += 1;
             backoff *= 2;
+        }
+    }
+
+    /// Waits, and lets the pacer know.
+    pub(crate) async fn let_pass(&self, wait: Duration) {
+        let until = self.pacer.after(wait);
+        self.pause.pause(wait).await;
+        self.pacer.reached(until);
+    }
+
+    /// Waits for a place among this client's reads.
+    async fn keep_pace(&self, request: &Request) {
+        if !request.is_read {
+            return;
+        }
+        let wait = self.pacer.admit(&request.lane);
+        if !wait.is_zero() {
+            tracing::debug!(lane = ?request.lane, ?wait, "keeping the pace the service allows");
+            self.let_pass(wait).await;
         }
     }
 
@@ -140,6 +162,7 @@ impl AksClient {
 
     async fn send_once(&self, request: &Request) -> Result<Reply, Error> {
         let mut trace = request.trace(Uuid::new_v4());
+        self.keep_pace(request).await;
         let headers = self.headers(request, &trace).await?;
         let mut builder = self
             .http
@@ -159,6 +182,7 @@ impl AksClient {
         trace.request_id = header_text(response.headers(), "x-ms-request-id");
         trace.correlation_id = header_text(response.headers(), "x-ms-correlation-request-id");
         let status = response.status().as_u16();
+        self.pacer.observe(response.headers());
         tracing::debug!(request = %trace.request, status, request_id = trace.request_id, "arm answered");
         if let Some(error) = redirect(&response, &request.url, &trace) {
             return Err(error);
@@ -168,9 +192,13 @@ impl AksClient {
         if (200..300).contains(&status) {
             return Ok(Reply { status, headers, body, trace });
         }
+        let asked = retry_after(&headers);
+        if status == 429 && request.is_read {
+            self.pacer.refused(&request.lane, asked);
+        }
         let answer = Answer { status, error: ServiceError::from_body(&body), trace };
         let create_only = matches!(request.condition, Condition::Absent);
-        Err(classify(answer, create_only, retry_after(&headers)))
+        Err(classify(answer, create_only, asked))
     }
 
     async fn headers(&self, request: &Request, trace: &Trace) -> Result<HeaderMap, Error> {

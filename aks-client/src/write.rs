@@ -4,10 +4,11 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::body::{BodyError, control_plane_body, upgrade_pool_body};
-use crate::client::AksClient;
+use crate::client::{AksClient, pool_of};
 use crate::error::Error;
 use crate::id::{ClusterId, is_full_version};
 use crate::operation::{Operation, OperationKind, OperationUrl};
+use crate::pace::Lane;
 use crate::retry_after::{retry_after, server_time};
 use crate::transport::{Condition, Reply, Request, header_text};
 
@@ -54,14 +55,29 @@ impl AksClient {
             return Err(BodyError::IncompleteVersion { given: to.to_owned() }.into());
         }
         let url = self.pool_url(id, name, &[])?;
-        let (reply, raw) = self.get_json(url.clone()).await?;
-        let pool =
-            crate::model::AgentPool::from_value(raw).map_err(|error| reply.unexpected(error.to_string()))?;
+        let reply = self.send(&Request::get(url.clone(), Lane::Aks(id.subscription()))).await?;
+        let pool = pool_of(&reply, name)?;
         let mut request = Request::write(Method::PUT, url);
         request.condition = Condition::Unchanged(etag(pool.etag(), || format!("pool {name}"))?);
         request.body = Some(upgrade_pool_body(&pool, to)?);
         let reply = self.send_resource_put(&request).await?;
         Ok(operation(OperationKind::UpgradePool { to: to.to_owned() }, id, Some(name), &reply))
+    }
+
+    /// Begins to give the pool's nodes the newest image of the version they have. `None`: they have it already.
+    ///
+    /// How nodes are replaced is up to the pool's upgrade settings; they cannot be given here. Not fenced by an eTag: the
+    /// call names no property that somebody else might have changed.
+    pub async fn begin_node_image_upgrade(
+        &self,
+        id: &ClusterId,
+        name: &str,
+    ) -> Result<Option<Operation>, Error> {
+        let request = Request::write(Method::POST, self.pool_url(id, name, &["upgradeNodeImageVersion"])?);
+        let reply = self.send_bodiless(&request).await?;
+        let operation = operation(OperationKind::UpgradeNodeImage, id, Some(name), &reply);
+        let followable = operation.azure_async_operation.is_some() || operation.location.is_some();
+        Ok((reply.status != 200 || followable).then_some(operation))
     }
 
     /// Begins the deletion of a pool; of an absent one it succeeds at once.

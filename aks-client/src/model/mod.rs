@@ -1,11 +1,18 @@
 //! Typed views over what ARM answered. Each keeps the JSON it was made from, so nothing unknown is lost.
 
 mod cluster;
+mod machine;
+mod maintenance;
 mod pool;
 mod profile;
 mod state;
 
 pub use cluster::{ForceUpgrade, ManagedCluster};
+pub use machine::Machine;
+pub use maintenance::{
+    ClosedSpan, MaintenanceConfiguration, MaintenancePurpose, MaintenanceSchedule, MaintenanceWindow,
+    WeekSlot,
+};
 pub use pool::{AgentPool, UpgradeSettings};
 pub use profile::{
     AvailableUpgrade, NodeImageUse, PatchVersion, PoolUpgradeProfile, PoolVersion, RegionVersion,

@@ -176,6 +176,11 @@ impl AgentPool {
         self.text("podSubnetID")
     }
 
+    /// How pods of a subnet of their own get addresses: `DynamicIndividual` or `StaticBlock`.
+    pub fn pod_ip_allocation_mode(&self) -> Option<&str> {
+        self.text("podIPAllocationMode")
+    }
+
     /// How AKS replaces the nodes; absent members leave it to the service's default.
     pub fn upgrade_settings(&self) -> UpgradeSettings {
         let Some(settings) = at(self.properties(), &["upgradeSettings"]) else {

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use aks_client::{
-    AccessToken, AksClient, ApiVersion, ClusterId, Operation, OperationKind, OperationUrl, Pause, TokenError,
-    TokenSource,
+    AccessToken, AksClient, ApiVersion, ClusterId, Error, Operation, OperationKind, OperationUrl, Pause,
+    TokenError, TokenSource,
 };
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
@@ -94,13 +94,22 @@ impl Arm {
 
     /// Expects exactly `times` requests in total; the answer is used up after them, so that answers queue.
     pub(crate) async fn times(&self, times: u64, verb: &str, at: &str, answer: ResponseTemplate) {
+        self.mount(times, "2026-08-01", verb, at, answer).await;
+    }
+
+    /// Expects exactly one request in this API version.
+    pub(crate) async fn version(&self, version: &str, verb: &str, at: &str, answer: ResponseTemplate) {
+        self.mount(1, version, verb, at, answer).await;
+    }
+
+    async fn mount(&self, times: u64, version: &str, verb: &str, at: &str, answer: ResponseTemplate) {
         Mock::given(method(verb))
             .and(path(at))
-            .and(query_param("api-version", "2026-08-01"))
+            .and(query_param("api-version", version))
             .respond_with(answer)
             .up_to_n_times(times)
             .expect(times)
-            .named(format!("{verb} {at}"))
+            .named(format!("{verb} {at} {version}"))
             .mount(&self.server)
             .await;
     }
@@ -193,4 +202,34 @@ pub(crate) fn operation(kind: OperationKind) -> Operation {
 
 pub(crate) fn to(version: &str) -> String {
     version.to_owned()
+}
+
+/// An error in a few words: its class, whether to try again, whether it is known what happened, and what was missing.
+pub(crate) fn describe(error: &Error) -> String {
+    let class = match error {
+        Error::Conflict { .. } => "conflict",
+        Error::NotAllowed { .. } => "not allowed",
+        Error::EtagMismatch { .. } => "etag",
+        Error::AlreadyExists { .. } => "exists",
+        Error::Throttled { .. } => "throttled",
+        Error::NotFound { .. } => "not found",
+        Error::Unauthorized { .. } => "unauthorized",
+        Error::Forbidden { .. } => "forbidden",
+        Error::Api { .. } => "api",
+        Error::Unreachable { .. } => "unreachable",
+        Error::UnexpectedBody { .. } => "unexpected",
+        Error::Redirected { .. } => "redirected",
+        Error::BodyTooLarge { .. } => "too large",
+        Error::Token { .. } => "token",
+        Error::Body { .. } => "body",
+        Error::InvalidArgument { .. } => "argument",
+        _ => "other",
+    };
+    let retry = if error.is_retryable() { "retry" } else { "final" };
+    let known = if error.outcome_known() { "known" } else { "unknown" };
+    let missing = match error {
+        Error::Forbidden { missing: Some(missing), .. } => format!(", missing {missing}"),
+        _ => String::new(),
+    };
+    format!("{class}, {retry}, {known}{missing}")
 }
