@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use upgrade_core::model::{
-    ArmId, AvailableUpgrade, IntOrPercent, KubeVersion, OsType, Pool, PoolMode, PoolName, ProvisioningState,
+    ArmId, AvailableUpgrade, KubeVersion, OsType, Pool, PoolMode, PoolName, ProvisioningState,
 };
 
 pub(crate) use error::ArmError;
@@ -93,11 +93,9 @@ impl Azure {
             writes: 0,
         };
         for pool in pools {
-            let properties = properties_of(pool);
-            let wanted = Wanted::read(&properties).expect("a pool of the model has readable properties");
             let kept = AgentPool {
-                wanted,
-                properties,
+                wanted: Wanted::of(pool),
+                properties: properties_of(pool),
                 etag: String::new(),
                 state: pool.state.clone(),
                 error: pool.error.as_ref().map(|e| ArmError::aks(500, &e.code, e.message.as_str())),
@@ -427,9 +425,7 @@ fn properties_of(pool: &Pool) -> Map<String, Value> {
     let mut settings = Map::new();
     let amounts = [("maxSurge", &pool.upgrade.max_surge), ("maxUnavailable", &pool.upgrade.max_unavailable)];
     for (name, amount) in amounts {
-        // An amount that cannot be read leaves the default, as an absent one does.
-        let readable = amount.as_ref().filter(|text| text.parse::<IntOrPercent>().is_ok());
-        if let Some(amount) = readable {
+        if let Some(amount) = amount {
             settings.insert(name.to_owned(), amount.as_str().into());
         }
     }

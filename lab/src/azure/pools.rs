@@ -8,7 +8,7 @@ use super::ground::Ground;
 use super::operation::{Target, Work};
 use super::pool::{AgentPool, node_image};
 use super::upgrade::{Upgrade, batches, boot_times};
-use super::wanted::{Wanted, invalid};
+use super::wanted::{SCALE_SET, Wanted, invalid};
 use super::{Accepted, Azure, Conditions, check_conditions};
 
 /// Read-only members of a pool: accepted in a PUT, and ignored.
@@ -157,7 +157,7 @@ impl Azure {
     /// What AKS validates for the whole cluster before it accepts an upgrade.
     fn check_before_upgrade(&self, ground: &dyn Ground, wanted: &Wanted) -> Result<(), ArmError> {
         let stopped = |text: &str| ArmError::aks(400, "OperationNotAllowed", text);
-        if wanted.kind != "VirtualMachineScaleSets" {
+        if wanted.kind != SCALE_SET {
             return Err(stopped(
                 "Only agent pools of type VirtualMachineScaleSets can be upgraded on their own.",
             ));

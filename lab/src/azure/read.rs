@@ -11,6 +11,7 @@ use super::Azure;
 use super::error::ArmError;
 use super::operation::{OperationId, OperationStatus};
 use super::pool::{AgentPool, node_image};
+use super::wanted::SCALE_SET;
 
 impl Azure {
     /// The cluster as a GET shows it.
@@ -200,7 +201,7 @@ fn pool_model(name: &PoolName, pool: &AgentPool) -> Pool {
         tags: wanted.tags.clone(),
         spot: wanted.spot,
         stopped: power.and_then(Value::as_str) == Some("Stopped"),
-        scale_set: wanted.kind == "VirtualMachineScaleSets",
+        scale_set: wanted.kind == SCALE_SET,
         upgrade: UpgradeSettings {
             max_surge: setting("maxSurge"),
             max_unavailable: setting("maxUnavailable"),

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
-use upgrade_core::model::{AvailableUpgrade, NodeName, Resources};
+use upgrade_core::model::{AvailableUpgrade, NodeName, Resources, Taint, TaintEffect};
 
 use super::ground::{Drained, Machine};
 use super::*;
@@ -560,4 +560,32 @@ fn both_error_envelopes_are_written() {
     assert_eq!((flat["code"].as_str(), flat["error"].is_null()), (Some("OperationNotAllowed"), true));
     let wrapped = ArmError::arm(404, "ResourceNotFound", "no").body();
     assert_eq!(wrapped["error"]["code"], "ResourceNotFound");
+}
+
+#[test]
+fn pools_of_an_inventory_come_back_as_they_were_however_odd() {
+    let mut scenario = Scenario::demo();
+    let plain = scenario.pools[1].clone();
+    let odd = |name: &str, change: fn(&mut Pool)| {
+        let mut pool = Pool { name: PoolName::new(name).unwrap(), ..plain.clone() };
+        change(&mut pool);
+        pool
+    };
+    let taint = |key: &str, effect| Taint { key: key.to_owned(), value: String::new(), effect };
+    let mut tainted = odd("g", |_| {});
+    tainted.taints =
+        vec![taint("", TaintEffect::NoExecute), taint("a:b", TaintEffect::Unknown("Never".to_owned()))];
+    scenario.pools.extend([
+        odd("a", |pool| pool.mode = PoolMode::Other("Gateway".into())),
+        odd("b", |pool| pool.os = OsType::Other("Plan9".into())),
+        odd("c", |pool| pool.autoscaling = Some((7, 9))),
+        odd("d", |pool| (pool.stopped, pool.spot, pool.scale_set) = (true, true, false)),
+        odd("e", |pool| pool.upgrade.max_surge = Some("plenty".into())),
+        odd("f", |pool| pool.zones = Vec::new()),
+        tainted,
+    ]);
+    scenario.pools.sort_by(|a, b| a.name.cmp(&b.name));
+    let azure = Azure::new(&scenario);
+    assert_eq!(azure.pool_models(), scenario.pools);
+    assert_eq!(azure.cluster_model(scenario.start).upgrades, scenario.cluster.upgrades);
 }

@@ -2,9 +2,12 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use upgrade_core::model::{IntOrPercent, Labels, OsType, PoolMode, Taint, TaintEffect, VersionRequest};
+use upgrade_core::model::{IntOrPercent, Labels, OsType, Pool, PoolMode, Taint, TaintEffect, VersionRequest};
 
 use super::error::ArmError;
+
+/// The type of pools that can be upgraded on their own.
+pub(super) const SCALE_SET: &str = "VirtualMachineScaleSets";
 
 /// What a caller wants of a pool, as far as the lab acts on it. Everything else stays in the JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,18 @@ pub(super) struct Settings {
     pub(super) max_unavailable: IntOrPercent,
     pub(super) drain_minutes: u32,
     pub(super) soak_minutes: u32,
+}
+
+impl Default for Settings {
+    /// 10 % is the default of pools at 1.32 and later (AKS: upgrade options); the lab has no older ones.
+    fn default() -> Self {
+        Self {
+            max_surge: IntOrPercent::Percent(10),
+            max_unavailable: IntOrPercent::Int(0),
+            drain_minutes: 30,
+            soak_minutes: 0,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -71,6 +86,32 @@ pub(super) fn invalid(message: impl Into<String>) -> ArmError {
 }
 
 impl Wanted {
+    /// What a pool of the core's model wants. Nothing is refused: the pool is there already, whatever it is like.
+    pub(super) fn of(pool: &Pool) -> Self {
+        let amount = |given: &Option<String>| given.as_ref().and_then(|text| text.parse().ok());
+        let defaults = Settings::default();
+        Self {
+            count: pool.count,
+            vm_size: pool.vm_size.clone(),
+            mode: pool.mode.clone(),
+            os: pool.os.clone(),
+            version: Some(VersionRequest::Exact(pool.version)),
+            max_pods: pool.max_pods,
+            zones: pool.zones.clone(),
+            labels: pool.labels.clone(),
+            taints: pool.taints.clone(),
+            tags: pool.tags.clone(),
+            autoscaling: pool.autoscaling,
+            spot: pool.spot,
+            kind: if pool.scale_set { SCALE_SET } else { "AvailabilitySet" }.to_owned(),
+            settings: Settings {
+                max_surge: amount(&pool.upgrade.max_surge).unwrap_or(defaults.max_surge),
+                max_unavailable: amount(&pool.upgrade.max_unavailable).unwrap_or(defaults.max_unavailable),
+                ..defaults
+            },
+        }
+    }
+
     /// Reads the properties of a pool. Words that AKS does not have are kept; whether they may be written is a matter of
     /// the rules.
     pub(super) fn read(properties: &Map<String, Value>) -> Result<Self, ArmError> {
@@ -112,7 +153,7 @@ impl Wanted {
             tags: wire.tags.unwrap_or_default(),
             autoscaling,
             spot: wire.scale_set_priority.as_deref() == Some("Spot"),
-            kind: wire.kind.unwrap_or_else(|| "VirtualMachineScaleSets".to_owned()),
+            kind: wire.kind.unwrap_or_else(|| SCALE_SET.to_owned()),
             settings: Settings::read(&wire.upgrade_settings.unwrap_or_default())?,
         })
     }
@@ -134,12 +175,12 @@ impl Settings {
             None => Ok(default),
             Some(text) => text.parse().map_err(|error| invalid(format!("upgradeSettings.{name}: {error}"))),
         };
-        // 10 % is the default of pools at 1.32 and later (AKS: upgrade options), and the lab has no older ones.
+        let defaults = Self::default();
         let settings = Self {
-            max_surge: amount("maxSurge", &wire.max_surge, IntOrPercent::Percent(10))?,
-            max_unavailable: amount("maxUnavailable", &wire.max_unavailable, IntOrPercent::Int(0))?,
-            drain_minutes: wire.drain_timeout_in_minutes.unwrap_or(30),
-            soak_minutes: wire.node_soak_duration_in_minutes.unwrap_or(0),
+            max_surge: amount("maxSurge", &wire.max_surge, defaults.max_surge)?,
+            max_unavailable: amount("maxUnavailable", &wire.max_unavailable, defaults.max_unavailable)?,
+            drain_minutes: wire.drain_timeout_in_minutes.unwrap_or(defaults.drain_minutes),
+            soak_minutes: wire.node_soak_duration_in_minutes.unwrap_or(defaults.soak_minutes),
         };
         if !(5..=1440).contains(&settings.drain_minutes) {
             return Err(invalid("upgradeSettings.drainTimeoutInMinutes must be 5 to 1440"));

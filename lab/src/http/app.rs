@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub(super) azure_token: String,
     /// Turns true when the server stops; endless answers end then.
     pub(super) closing: watch::Receiver<bool>,
+    /// Requests to ARM, for their ids.
+    pub(super) requests: AtomicU64,
 }
 
 impl std::ops::Deref for App {
@@ -44,6 +47,11 @@ impl App {
     /// The server's own address, without a slash at its end.
     pub(super) fn base(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The number of this request to ARM.
+    pub(super) fn count(&self) -> u64 {
+        self.requests.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) fn router(self) -> Router {

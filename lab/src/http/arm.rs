@@ -35,7 +35,7 @@ pub(super) async fn answer(app: &App, call: &Call, body: Body) -> Response<Body>
         }
         response
     });
-    let id = app.lab.with(|world| OperationId::of_request(world.revision())).to_string();
+    let id = OperationId::of_request(app.count()).to_string();
     set_header(&mut response, "x-ms-request-id", &id);
     set_header(
         &mut response,

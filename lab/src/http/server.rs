@@ -4,7 +4,9 @@ use std::fs;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -34,6 +36,10 @@ pub struct Server {
     closing: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// How long a stopping server waits for requests that are still coming in. Every answer takes milliseconds; what lasts longer
+/// is a client that has stopped speaking.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The name of the lab's only Rancher token.
 const TOKEN_NAME: &str = "token-lab01";
@@ -114,14 +120,30 @@ async fn serve(
         }
     };
     let time = tokio::spawn(pace.run(lab.clone(), closing.clone()));
-    let app = App::new(Shared { lab, pace, address, azure_token, closing: closing.clone() });
+    let app = App::new(Shared {
+        lab,
+        pace,
+        address,
+        azure_token,
+        closing: closing.clone(),
+        requests: AtomicU64::new(0),
+    });
+    let mut stopping = closing.clone();
     let stopped = async move {
         // An error means that the server is gone, which is a reason to stop, too.
-        let _ = closing.wait_for(|closing| *closing).await;
+        let _ = stopping.wait_for(|closing| *closing).await;
     };
-    let served = axum::serve(listener, app.router()).with_graceful_shutdown(stopped).await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the lab's server ended");
+    let patience = async move {
+        let _ = closing.wait_for(|closing| *closing).await;
+        tokio::time::sleep(PATIENCE).await;
+    };
+    tokio::select! {
+        served = axum::serve(listener, app.router()).with_graceful_shutdown(stopped) => {
+            if let Err(error) = served {
+                tracing::error!(%error, "the lab's server ended");
+            }
+        }
+        () = patience => tracing::debug!("a client did not let go"),
     }
     time.abort();
 }

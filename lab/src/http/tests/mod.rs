@@ -6,6 +6,7 @@ mod rancher;
 mod server;
 mod watch;
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -64,6 +65,7 @@ impl Bench {
             address: "127.0.0.1:8900".parse().unwrap(),
             azure_token: AZURE.to_owned(),
             closing: closed,
+            requests: AtomicU64::new(0),
         });
         Self { app, lab, closing }
     }
