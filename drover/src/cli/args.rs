@@ -10,6 +10,7 @@ const EXAMPLES: &str = "\
 Examples:
   aks-drover demo                                      see an upgrade from end to end, on this machine alone
   aks-drover plan shop-acc --to 1.36 -o plan.json      decide what will be done, and read it
+  aks-drover rehearse plan.json                        do it in a simulated copy of the cluster
   aks-drover apply plan.json                           do it
   aks-drover resume shop-acc-20261124-200000-0a1f      go on with a run that was not done
 
@@ -84,6 +85,7 @@ pub(super) enum Command {
     Demo(Demo),
     Check(Check),
     Plan(Plan),
+    Rehearse(Rehearse),
     Apply(Apply),
     Resume(Resume),
     Status(Status),
@@ -130,7 +132,7 @@ pub(super) struct Target {
     pub(super) to: VersionRequest,
 }
 
-/// Findings and plan; reads, never writes
+/// Findings, plan and forecast; reads, never writes
 ///
 /// The same cluster, policy and version always give the same plan, byte for byte. Exits with 3 if a finding blocks the upgrade;
 /// then there is no plan, and no file is written.
@@ -144,6 +146,32 @@ pub(super) struct Plan {
     /// Write the plan file, for `apply` and `rehearse` [default: no file]
     #[arg(short, long = "out", value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
+    /// How many times the plan is rehearsed for the forecast; 0 makes none
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub(super) runs: u32,
+}
+
+/// Executes a plan in a simulated copy of the cluster, in virtual time; contacts nothing
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  aks-drover rehearse plan.json
+  aks-drover rehearse snapshot.json --to 1.36 --runs 50
+
+Exits with 1 if a rehearsal does not end well, and with 3 if findings leave no plan to rehearse.")]
+pub(super) struct Rehearse {
+    /// A plan file, or a snapshot file with --to
+    #[arg(value_name = "PLAN|SNAPSHOT")]
+    pub(super) file: PathBuf,
+    /// The version to plan for; only with a snapshot. The policy is the configuration's if --config is given, else the default
+    #[arg(long, value_name = "VERSION")]
+    pub(super) to: Option<VersionRequest>,
+    /// The first run's seed; the same seed tells the same story
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+    /// How many runs, each with the next seed
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) runs: u32,
 }
 
 /// Executes a plan
@@ -280,7 +308,7 @@ mod tests {
         let mut command = Arguments::command().term_width(100);
         command.build();
         assert_snapshot!("help", command.render_help());
-        for name in ["demo", "check", "plan", "apply", "resume", "status", "snapshot", "lab"] {
+        for name in ["demo", "check", "plan", "rehearse", "apply", "resume", "status", "snapshot", "lab"] {
             let sub = command.find_subcommand_mut(name).unwrap();
             assert_snapshot!(format!("help_{name}"), sub.render_long_help());
         }
@@ -302,6 +330,8 @@ mod tests {
                 "`latest` is not a Kubernetes version; write `1.35` or `1.35.2`",
             ),
             ("aks-drover check shop", "required arguments were not provided"),
+            ("aks-drover plan shop --to 1.35 --runs many", "invalid value 'many' for '--runs <N>'"),
+            ("aks-drover rehearse plan.json --runs 0", "0 is not in 1..=1000"),
             ("aks-drover lab --scenario mars", "invalid value 'mars' for '--scenario <NAME>'"),
             ("aks-drover lab --port 70000", "70000 is not in 0..=65535"),
             (

@@ -3,6 +3,7 @@
 //! The text is safe in a build log: what a build agent or a terminal would obey is written as an escape, which reads as the
 //! same data.
 
+use cluster_lab::Forecast;
 use serde::Serialize;
 use upgrade_core::event::{Event, Report};
 use upgrade_core::finding::Finding;
@@ -44,14 +45,23 @@ pub fn findings(identity: &ClusterIdentity, to: &str, findings: &[Finding]) -> S
     document(Checked { cluster: identity, to, blocked, findings })
 }
 
-/// A plan and its hash.
-pub fn plan(plan: &Plan) -> String {
+/// A plan, its hash, and what its rehearsals say if there were any.
+pub fn plan(plan: &Plan, forecast: Option<&Forecast>) -> String {
     #[derive(Serialize)]
     struct Planned<'a> {
         hash: String,
         plan: &'a Plan,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        forecast: Option<&'a Forecast>,
     }
-    document(Planned { hash: plan.hash(), plan })
+    document(Planned { hash: plan.hash(), plan, forecast })
+}
+
+/// What rehearsals say of a plan.
+pub fn forecast(forecast: &Forecast) -> String {
+    // It carries its own format.
+    let text = serde_json::to_string_pretty(forecast).expect("plain data with string keys");
+    clean_json(text + "\n")
 }
 
 /// The first line of an event stream.

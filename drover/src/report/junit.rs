@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use cluster_lab::Forecast;
 use quick_junit::{NonSuccessKind, Report as Document, TestCase, TestCaseStatus, TestSuite};
 use upgrade_core::event::{Report, RunOutcome, StageRecord};
 use upgrade_core::finding::{Finding, Severity};
 use upgrade_core::ledger::ServiceRecord;
+use upgrade_core::plan::Plan;
 
 use super::clean::clean;
 use super::status::{RunStatus, StageState};
-use super::{exact, proof};
+use super::{exact, outcome_words, proof};
 
 fn show(document: &Document) -> String {
     document.to_string().expect("writing XML to memory cannot fail")
@@ -124,6 +126,43 @@ fn service_case(record: &ServiceRecord) -> TestCase {
         record.start, record.fewest, record.now
     ));
     case
+}
+
+/// What rehearsals say of a plan: a case for all rehearsals that were done, one for each that was not, one for each Service.
+pub fn forecast(plan: &Plan, forecast: &Forecast) -> String {
+    let cluster = clean(&plan.cluster.name).into_owned();
+    let mut rehearsals = TestSuite::new(format!("rehearsal {cluster}"));
+    let mut done =
+        TestCase::new(format!("{} rehearsals done", forecast.completed), TestCaseStatus::success());
+    done.set_classname("rehearsal.run").set_time(Duration::from_millis(forecast.duration_ms.median));
+    rehearsals.add_test_case(done);
+    for failed in &forecast.failures {
+        let mut case =
+            TestCase::new(format!("seed {}", failed.seed), failure(&outcome_words(&failed.outcome)));
+        case.set_classname("rehearsal.run");
+        rehearsals.add_test_case(case);
+    }
+    let mut services = TestSuite::new(format!("rehearsed availability {cluster}"));
+    for service in &forecast.services {
+        let gap = format!(
+            "{} without a ready endpoint at most, in {} of {} rehearsals",
+            exact(service.longest_gap_ms),
+            service.runs_with_gap,
+            forecast.runs
+        );
+        let accepted = plan.accepted_gaps.contains(&service.service);
+        let status = match (service.runs_with_gap, accepted) {
+            (0, _) => TestCaseStatus::success(),
+            (_, true) => skipped(&format!("accepted: {gap}")),
+            (_, false) => failure(&gap),
+        };
+        let mut case = TestCase::new(service.service.to_string(), status);
+        case.set_classname("rehearsal.availability");
+        services.add_test_case(case);
+    }
+    let mut document = Document::new("aks-drover rehearse");
+    document.add_test_suites([rehearsals, services]);
+    show(&document)
 }
 
 /// Where a run stands: finished stages have passed, the others are skipped.

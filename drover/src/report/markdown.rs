@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
+use cluster_lab::Forecast;
 use upgrade_core::event::{Report, RunOutcome};
 use upgrade_core::finding::Finding;
 use upgrade_core::inventory::Inventory;
@@ -11,7 +12,7 @@ use upgrade_core::plan::Plan;
 use super::clean::clean;
 use super::page::Page;
 use super::status::{RunStatus, StageState};
-use super::{count, exact, proof, tally, text, took};
+use super::{count, exact, outcome_words, proof, tally, text, took};
 
 /// Text as part of a paragraph or of a table's cell: nothing in it is markup.
 fn plain(text: impl Display) -> String {
@@ -108,6 +109,41 @@ pub fn plan(plan: &Plan) -> String {
         .map(|stage| vec![stage.number.to_string(), plain(&stage.title), stage.steps().count().to_string()]);
     table(&mut out, &["", "stage", "steps"], rows);
     folded(&mut out, "The whole plan", &text::plan(plan));
+    out
+}
+
+/// What rehearsals say of a plan: verdict, stages, the Services that lost their endpoints.
+pub fn forecast(plan: &Plan, forecast: &Forecast) -> String {
+    let mut out = format!(
+        "# {}: {} to {}, {} of {} done\n\n",
+        code(&plan.cluster.name),
+        plan.from,
+        plan.target,
+        forecast.completed,
+        count(forecast.runs as usize, "rehearsal", "rehearsals")
+    );
+    let stages = forecast.stages.iter().map(|stage| {
+        let times = [stage.duration_ms.min, stage.duration_ms.median, stage.duration_ms.max].map(took);
+        [stage.number.to_string(), plain(&stage.title)].into_iter().chain(times).collect()
+    });
+    table(&mut out, &["", "stage", "shortest", "median", "longest"], stages);
+    let gaps: Vec<_> = forecast.services.iter().filter(|service| service.runs_with_gap > 0).collect();
+    if gaps.is_empty() {
+        let services = count(forecast.services.len(), "Service", "Services");
+        let _ = write!(out, "\n**0 s without ready endpoints in any rehearsal, over {services}.**\n");
+    } else {
+        out.push('\n');
+        let rows = gaps.iter().map(|service| {
+            vec![code(&service.service), service.runs_with_gap.to_string(), exact(service.longest_gap_ms)]
+        });
+        table(&mut out, &["service", "rehearsals with a gap", "longest"], rows);
+    }
+    if !forecast.failures.is_empty() {
+        out.push('\n');
+    }
+    for failure in &forecast.failures {
+        let _ = writeln!(out, "- seed {}: {}", failure.seed, plain(outcome_words(&failure.outcome)));
+    }
     out
 }
 

@@ -1,5 +1,6 @@
 //! Fixed data for the renderers' transcripts: one small cluster with every kind of move, and a run on it.
 
+use cluster_lab::{FailureForecast, Forecast, ServiceForecast, Spread, StageForecast};
 use upgrade_core::event::{Event, EventKind, Report, RunOutcome, StageRecord, StepOutcome};
 use upgrade_core::finding::{Finding, Severity};
 use upgrade_core::inventory::{
@@ -326,4 +327,39 @@ pub(crate) fn events() -> Vec<Event> {
         kind,
     };
     kinds.into_iter().enumerate().map(event).collect()
+}
+
+/// Three rehearsals: in the last one a Service lost its endpoints, and the run paused.
+pub(crate) fn forecast() -> Forecast {
+    let spread = |min, median, max| Spread { min, median, max };
+    let service = |name: &str, fewest, runs_with_gap, longest_gap_ms| ServiceForecast {
+        service: name.parse().unwrap(),
+        start: 3,
+        fewest,
+        runs_with_gap,
+        longest_gap_ms,
+    };
+    let stage = |number, title: &str, duration_ms| StageForecast { number, title: title.into(), duration_ms };
+    Forecast {
+        format: FormatVersion::CURRENT,
+        seed: 7,
+        runs: 3,
+        completed: 2,
+        duration_ms: spread(5_400_000, 5_700_000, 6_300_000),
+        stages: vec![
+            stage(1, "upgrade the control plane", spread(360_000, 372_000, 401_000)),
+            stage(2, "system: add buffer systembf", spread(181_000, 184_000, 190_000)),
+        ],
+        services: vec![service("shop/web", 2, 0, 0), service("pay/ledger", 0, 1, 12_400)],
+        failures: vec![FailureForecast { seed: 9, outcome: paused().outcome }],
+    }
+}
+
+/// Three rehearsals without a gap.
+pub(crate) fn good_forecast() -> Forecast {
+    let mut forecast = forecast();
+    forecast.completed = 3;
+    forecast.services.pop();
+    forecast.failures.clear();
+    forecast
 }

@@ -43,7 +43,7 @@ fn plans() {
     assert_snapshot!("plan.md", markdown::plan(&fixed::plan()));
     assert_snapshot!("plan_empty.txt", text::plan(&fixed::empty_plan()));
     assert_snapshot!("plan_empty.md", markdown::plan(&fixed::empty_plan()));
-    let json: serde_json::Value = serde_json::from_str(&json::plan(&fixed::plan())).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json::plan(&fixed::plan(), None)).unwrap();
     assert_eq!(
         (json["format"].as_str(), json["hash"].as_str()),
         (Some("1.0"), Some(fixed::plan().hash().as_str()))
@@ -52,6 +52,18 @@ fn plans() {
         serde_json::from_value::<upgrade_core::plan::Plan>(json["plan"].clone()).unwrap(),
         fixed::plan()
     );
+}
+
+#[test]
+fn forecasts() {
+    for (name, forecast) in [("bad", fixed::forecast()), ("good", fixed::good_forecast())] {
+        assert_snapshot!(format!("forecast_{name}.txt"), text::forecast(&forecast));
+        assert_snapshot!(format!("forecast_{name}.md"), markdown::forecast(&fixed::plan(), &forecast));
+        assert_eq!(
+            serde_json::from_str::<cluster_lab::Forecast>(&json::forecast(&forecast)).unwrap(),
+            forecast
+        );
+    }
 }
 
 #[test]
@@ -115,6 +127,7 @@ fn what_was_seen() {
 fn junit_for_the_tests_tab() {
     assert_snapshot!("findings.xml", junit::findings("shop-acc", &fixed::findings()));
     assert_snapshot!("findings_none.xml", junit::findings("shop-acc", &[]));
+    assert_snapshot!("forecast_bad.xml", junit::forecast(&fixed::plan(), &fixed::forecast()));
     assert_snapshot!("run_held.xml", junit::report(&fixed::held()));
     assert_snapshot!("run_paused.xml", junit::report(&fixed::paused()));
     assert_snapshot!("status.xml", junit::status(&killed()));

@@ -58,6 +58,7 @@ fn wrong_usage_is_refused() {
     for (arguments, wanted) in [
         (&["plan", "shop-acc"][..], &["--to"][..]),
         (&["plan", "shop-acc", "--to", "latest"], &["`latest` is not a Kubernetes version", "`1.35`"]),
+        (&["plan", "shop-acc", "--to", "1.35", "--runs", "-1"], &["-1"]),
         (&["apply", "plan.json", "--journal", "https://journal.example"], &["not supported by this version"]),
         (&["upgrade"], &["unrecognized subcommand 'upgrade'"]),
         (&["abort", "r-1"], &["error: `abort` is not built yet", "hint: press Ctrl-C"]),
@@ -127,6 +128,11 @@ fn a_file_that_is_not_what_it_should_be_is_refused() {
         (&["apply", "not-json.json"], &["plan not-json.json cannot be read", "not a plan"]),
         (&["apply", "other.json"], &["format 2.0 cannot be read, this version reads 1.x"]),
         (&["apply", "half.json"], &["plan half.json cannot be read", "at `plan"]),
+        (&["rehearse", "missing.json"], &["missing.json cannot be read"]),
+        (
+            &["rehearse", "half.json", "--to", "1.35"],
+            &["a plan has its version already", "hint: leave out --to"],
+        ),
         (&["resume", "no-such-run"], &["no-such-run", "there is no such run"]),
         (&["status", "no-such-run"], &["no-such-run", "there is no such run"]),
         (&["status", "./torn.jsonl"], &["torn.jsonl", "it holds no run"]),

@@ -40,12 +40,19 @@ fn the_demo_upgrades_a_cluster_from_end_to_end_and_proves_it() {
 }
 
 #[test]
-fn a_cluster_is_checked_planned_applied_and_then_there_is_nothing_to_do() {
+fn a_cluster_is_checked_planned_rehearsed_applied_and_then_there_is_nothing_to_do() {
     let lab = Lab::serve();
     let check = lab.run(&["check", &lab.cluster, "--to", "1.35", "--output", "json"]);
     assert_eq!((check.code, json(&check.stdout)["blocked"].as_bool()), (Some(0), Some(false)), "{check:?}");
 
     lab.plan();
+    let rehearsal = lab.run(&["rehearse", "plan.json", "--runs", "1", "--output", "json"]);
+    assert_eq!(
+        (rehearsal.code, json(&rehearsal.stdout)["completed"].as_u64()),
+        (Some(0), Some(1)),
+        "{rehearsal:?}"
+    );
+
     // Without a terminal it does not ask; stdout is the stream of events and nothing else.
     let apply = lab.run(&["apply", "plan.json", "--output", "json"]);
     assert_eq!(apply.code, Some(0), "{apply:?}");

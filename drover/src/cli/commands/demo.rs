@@ -7,7 +7,7 @@ use upgrade_core::event::Report;
 use upgrade_core::model::VersionRequest;
 use upgrade_core::span;
 
-use super::{Session, apply, plan};
+use super::{Session, apply, plan, rehearse};
 use crate::cli::args::{self, Demo, Output};
 use crate::cli::embedded::{Embedded, Wish};
 use crate::cli::failure::Failure;
@@ -17,6 +17,9 @@ use crate::report::Page;
 
 /// Where the demo's cluster goes: one minor release up from where its scenario begins.
 const TARGET: VersionRequest = VersionRequest::Minor { major: 1, minor: 35 };
+
+/// How many times the demo rehearses its plan: enough for a forecast with a spread, little enough not to wait for.
+const REHEARSALS: u32 = 2;
 
 pub(super) async fn demo(session: &mut Session, args: &Demo) -> Result<u8, Failure> {
     let begun = Instant::now();
@@ -37,8 +40,9 @@ pub(super) async fn demo(session: &mut Session, args: &Demo) -> Result<u8, Failu
     let cluster = session.read(format!("connecting to {}", lab.cluster), fleet.connect(&lab.cluster)).await?;
     let target = TARGET;
     let file = session.read(format!("reading {}", lab.cluster), cluster.plan(target)).await?;
+    let forecast = rehearse::forecast(session, &file, REHEARSALS, args.seed).await?;
     if session.console.output() == Output::Text {
-        plan::show(&session.console, &file);
+        plan::show(&session.console, &file, forecast.as_ref());
         session.console.data("\n");
     }
     let run = cluster.apply(file).journal(lab.dir.join("journal"));

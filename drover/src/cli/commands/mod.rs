@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod lab;
 mod plan;
+mod rehearse;
 mod snapshot;
 mod status;
 
@@ -32,6 +33,7 @@ pub(super) async fn perform(mut session: Session, command: Command) -> Result<u8
         Command::Demo(args) => demo::demo(&mut session, &args).await,
         Command::Check(args) => check::check(&mut session, &args).await,
         Command::Plan(args) => plan::plan(&mut session, &args).await,
+        Command::Rehearse(args) => rehearse::rehearse(&mut session, &args).await,
         Command::Apply(args) => apply::apply(&mut session, &args).await,
         Command::Resume(args) => apply::resume(&mut session, &args).await,
         Command::Status(args) => status::status(&session, &args),

@@ -1,6 +1,8 @@
 //! `plan`: findings, plan, forecast.
 
-use super::{Session, check, quoted};
+use cluster_lab::Forecast;
+
+use super::{Session, check, quoted, rehearse};
 use crate::cli::args::{Output, Plan};
 use crate::cli::console::Console;
 use crate::cli::failure::{Failure, exit};
@@ -22,7 +24,8 @@ pub(super) async fn plan(session: &mut Session, args: &Plan) -> Result<u8, Failu
             return Err(failure);
         }
     };
-    show(&session.console, &file);
+    let forecast = rehearse::forecast(session, &file, args.runs, 1).await?;
+    show(&session.console, &file, forecast.as_ref());
     if let Some(path) = &args.out {
         file.save(path)?;
         session.console.note(format!("wrote {}", quoted(path)));
@@ -30,13 +33,26 @@ pub(super) async fn plan(session: &mut Session, args: &Plan) -> Result<u8, Failu
     Ok(exit::DONE)
 }
 
-/// The plan in the form that was asked for.
-pub(super) fn show(console: &Console, file: &PlanFile) {
+/// Plan and forecast in the form that was asked for.
+pub(super) fn show(console: &Console, file: &PlanFile, forecast: Option<&Forecast>) {
     let plan = &file.plan;
     match console.output() {
-        Output::Text => console.page(&text::plan(plan)),
-        Output::Json => console.data(&json::plan(plan)),
-        Output::Markdown => console.data(&markdown::plan(plan)),
+        Output::Text => {
+            let mut page = text::plan(plan);
+            if let Some(forecast) = forecast {
+                page.blank();
+                page.append(text::forecast(forecast));
+            }
+            console.page(&page);
+        }
+        Output::Json => console.data(&json::plan(plan, forecast)),
+        Output::Markdown => {
+            console.data(&markdown::plan(plan));
+            if let Some(forecast) = forecast {
+                console.data("\n");
+                console.data(&markdown::forecast(plan, forecast));
+            }
+        }
         Output::Junit => console.data(&junit::findings(&plan.cluster.name, &plan.findings)),
     }
 }

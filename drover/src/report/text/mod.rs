@@ -2,6 +2,7 @@
 
 mod event;
 mod findings;
+mod forecast;
 mod plan;
 mod run;
 mod snapshot;
@@ -9,6 +10,7 @@ mod status;
 
 pub use event::event;
 pub use findings::{findings, identity};
+pub use forecast::forecast;
 pub use plan::plan;
 pub use run::{ledger, report};
 pub use snapshot::inventory;

@@ -1,0 +1,97 @@
+//! `rehearse`: a plan in a simulated copy of its cluster, in virtual time. Contacts nothing.
+
+use std::fs;
+use std::path::Path;
+
+use cluster_lab::{Forecast, RehearseOptions};
+use upgrade_core::Policy;
+use upgrade_core::inventory::Inventory;
+use upgrade_core::model::VersionRequest;
+use upgrade_core::plan::PlanError;
+
+use super::{Session, check};
+use crate::cli::args::{Output, Rehearse};
+use crate::cli::console::Console;
+use crate::cli::failure::{Failure, exit};
+use crate::error::Error;
+use crate::files::{PlanFile, SnapshotFile};
+use crate::fleet::Fleet;
+use crate::report::{json, junit, markdown, text};
+
+pub(super) async fn rehearse(session: &mut Session, args: &Rehearse) -> Result<u8, Failure> {
+    let file = match (is_snapshot(&args.file), args.to) {
+        (true, Some(to)) => planned(session, SnapshotFile::load(&args.file)?.inventory, to)?,
+        (true, None) => {
+            return Err(Failure::usage(
+                format!("{} is a snapshot: it says nothing of a version", args.file.display()),
+                "say which version to plan for, as in `--to 1.36`",
+            ));
+        }
+        (false, None) => PlanFile::load(&args.file)?,
+        (false, Some(_)) => {
+            return Err(Failure::usage(
+                format!("{} is not a snapshot, and a plan has its version already", args.file.display()),
+                "leave out --to, or give a snapshot file",
+            ));
+        }
+    };
+    let Some(forecast) = forecast(session, &file, args.runs, args.seed).await? else { return Ok(exit::DONE) };
+    show(&session.console, &file, &forecast);
+    Ok(if forecast.completed == forecast.runs { exit::DONE } else { exit::FAILED })
+}
+
+/// Does the file hold an inventory and no plan? Whatever is wrong with it is said by whoever reads it next.
+fn is_snapshot(path: &Path) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    json.get("inventory").is_some() && json.get("plan").is_none()
+}
+
+/// Plans from a snapshot, with the policy of a configuration that was named, else with the default one.
+fn planned(session: &Session, inventory: Inventory, to: VersionRequest) -> Result<PlanFile, Failure> {
+    let policy = match &session.common.config {
+        Some(config) => Fleet::from_file(config)?.policy(&inventory.identity.name)?,
+        None => Policy::default(),
+    };
+    match upgrade_core::plan(&inventory, &policy, to) {
+        Ok(plan) => Ok(PlanFile::new(plan, inventory)),
+        Err(PlanError::Blocked(findings)) => {
+            check::show(&session.console, &inventory.identity, to, &findings);
+            Err(Error::Blocked { findings }.into())
+        }
+        Err(error) => Err(Error::NoPlan(error).into()),
+    }
+}
+
+/// Rehearses a plan on a thread of its own, so that Ctrl-C is heard. `None` if there is nothing to rehearse.
+pub(super) async fn forecast(
+    session: &mut Session,
+    file: &PlanFile,
+    runs: u32,
+    seed: u64,
+) -> Result<Option<Forecast>, Failure> {
+    if runs == 0 || file.plan.is_empty() {
+        return Ok(None);
+    }
+    session.console.note(format!("rehearsing {runs} times"));
+    let (plan, inventory) = (file.plan.clone(), file.inventory.clone());
+    let work = tokio::task::spawn_blocking(move || {
+        cluster_lab::rehearse(&inventory, &plan, &RehearseOptions { runs, seed })
+    });
+    tokio::select! {
+        forecast = work => forecast.map(Some).map_err(|error| Failure::Ground {
+            message: "the rehearsal ended unexpectedly".to_owned(),
+            source: std::io::Error::other(error),
+        }),
+        () = session.signals.next() => Err(Failure::Interrupted),
+    }
+}
+
+fn show(console: &Console, file: &PlanFile, forecast: &Forecast) {
+    match console.output() {
+        Output::Text => console.page(&text::forecast(forecast)),
+        Output::Json => console.data(&json::forecast(forecast)),
+        Output::Markdown => console.data(&markdown::forecast(&file.plan, forecast)),
+        Output::Junit => console.data(&junit::forecast(&file.plan, forecast)),
+    }
+}
