@@ -47,6 +47,19 @@ pub(crate) struct Operation {
     pub(crate) in_cluster: bool,
 }
 
+impl Operation {
+    /// The error of an answer to this that cannot be read.
+    pub(crate) fn unexpected(&self, source: DecodeError) -> Error {
+        Error::UnexpectedBody { operation: self.text.clone(), source }
+    }
+}
+
+/// The server's own clock when it answered. It is what times of the same server are held against, so that this
+/// machine's clock does not matter.
+pub(crate) fn server_time(headers: &HeaderMap) -> Option<Timestamp> {
+    http_date(headers.get(DATE)?.to_str().ok()?)
+}
+
 /// The whole body of a success, or an error if it is larger than `limit`.
 pub(crate) async fn read_body(
     mut response: reqwest::Response,
@@ -54,10 +67,14 @@ pub(crate) async fn read_body(
     operation: &str,
 ) -> Result<Vec<u8>, Error> {
     let host = response.url().authority().to_owned();
+    let too_large = || Error::BodyTooLarge { operation: operation.to_owned(), limit };
+    if response.content_length().is_some_and(|length| usize::try_from(length).is_ok_and(|n| n > limit)) {
+        return Err(too_large());
+    }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|e| transport(e, &host, operation))? {
         if body.len() + chunk.len() > limit {
-            return Err(Error::BodyTooLarge { operation: operation.to_owned(), limit });
+            return Err(too_large());
         }
         body.extend_from_slice(&chunk);
     }
@@ -81,8 +98,19 @@ pub(crate) async fn read_error_body(mut response: reqwest::Response, token: Opti
     }
 }
 
-/// Decodes JSON; an error names the place.
+/// Decodes JSON; an error names the place. The content type is not looked at: Rancher and the proxies before it set
+/// it wrongly in both directions.
 pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
+    let start = body.trim_ascii_start();
+    if start.is_empty() {
+        return Err(DecodeError::new(".", "JSON expected, and the body is empty"));
+    }
+    if start.starts_with(b"<") {
+        return Err(DecodeError::new(
+            ".",
+            "JSON expected, and a page (HTML) came: is this the address of Rancher?",
+        ));
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|e| DecodeError::from_serde(&e))?;
     json.end().map_err(|e| DecodeError::new(".", &e.to_string()))?;
@@ -101,11 +129,18 @@ impl NormanError {
     /// it is not looked at.
     pub(crate) fn read(body: &[u8]) -> Option<Self> {
         let value: Value = serde_json::from_slice(body).ok()?;
-        if value.get("type")?.as_str()? != "error" {
-            return None;
-        }
+        (value.get("type")?.as_str()? == "error").then(|| Self::with_code(&value, "code"))
+    }
+
+    /// Reads the `Status` with which Rancher's extension API says no.
+    fn read_status(body: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(body).ok()?;
+        (value.get("kind")?.as_str()? == "Status").then(|| Self::with_code(&value, "reason"))
+    }
+
+    fn with_code(value: &Value, code: &str) -> Self {
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(clean);
-        Some(Self { code: text("code"), message: text("message").unwrap_or_default() })
+        Self { code: text(code), message: text("message").unwrap_or_default() }
     }
 }
 
@@ -117,7 +152,7 @@ pub(crate) fn api_error(
     body: &[u8],
     token: Option<&str>,
 ) -> Error {
-    let norman = NormanError::read(body);
+    let norman = NormanError::read(body).or_else(|| NormanError::read_status(body));
     let message = || norman.as_ref().map_or_else(|| clean_bytes(body), |e| e.message.clone());
     let text = operation.text.clone();
     if let (StatusCode::UNAUTHORIZED, Some(token)) = (status, token) {
@@ -170,7 +205,7 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let until = http_date(value)?;
-    let sent = http_date(headers.get(DATE)?.to_str().ok()?)?;
+    let sent = server_time(headers)?;
     Some(Duration::try_from(until.duration_since(sent)).unwrap_or(Duration::ZERO))
 }
 

@@ -89,8 +89,9 @@ pub async fn fetch_ca_by_checksum(
         subject: "setting cacerts".into(),
         in_cluster: false,
     };
-    let body =
-        get_anonymous(insecure_http, url, "v3/settings/cacerts", &operation).await.map_err(CaError::Fetch)?;
+    let body = get_anonymous(insecure_http, url, "v3/settings/cacerts", &operation, None)
+        .await
+        .map_err(CaError::Fetch)?;
     let setting: CaCerts = answer::decode(&body).map_err(|e| fetch(&operation, e))?;
     let not_empty = |text: &String| !text.is_empty();
     let pem = setting.value.filter(not_empty).or(setting.default.filter(not_empty));

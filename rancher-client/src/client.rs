@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, LOCATION, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use url::Url;
 
@@ -99,18 +100,49 @@ impl RancherClient {
         path: &str,
         operation: &Operation,
     ) -> Result<T, Error> {
+        self.get_dated(path, operation).await.map(|(value, _)| value)
+    }
+
+    /// GETs JSON, and the server's own clock when it answered.
+    pub(crate) async fn get_dated<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        operation: &Operation,
+    ) -> Result<(T, Option<Timestamp>), Error> {
         let url = self.url().join(path).map_err(Error::BadPath)?;
-        let (response, token) = self.send(Outgoing::get(url), &operation.text).await?;
+        self.request_json(Outgoing::get(url), operation).await
+    }
+
+    /// POSTs JSON and reads the JSON that comes back.
+    pub(crate) async fn post_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &'static str,
+        operation: &Operation,
+    ) -> Result<T, Error> {
+        let mut outgoing = Outgoing::get(self.url().join(path).map_err(Error::BadPath)?);
+        outgoing.method = Method::POST;
+        outgoing.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        outgoing.body = Bytes::from_static(body.as_bytes());
+        self.request_json(outgoing, operation).await.map(|(value, _)| value)
+    }
+
+    async fn request_json<T: DeserializeOwned>(
+        &self,
+        outgoing: Outgoing,
+        operation: &Operation,
+    ) -> Result<(T, Option<Timestamp>), Error> {
+        let (response, token) = self.send(outgoing, &operation.text).await?;
         let status = response.status();
+        let headers = response.headers().clone();
         if !status.is_success() {
-            let headers = response.headers().clone();
             let body = answer::read_error_body(response, Some(&token)).await;
             return Err(answer::api_error(operation, status, &headers, &body, Some(token.name())));
         }
         let body = answer::read_body(response, MAX_BODY, &operation.text).await?;
         // A server that repeats its request would otherwise put the token into the error that quotes its answer.
-        answer::decode(&token.redact(body))
-            .map_err(|source| Error::UnexpectedBody { operation: operation.text.clone(), source })
+        let value = answer::decode(&token.redact(body)).map_err(|e| operation.unexpected(e))?;
+        Ok((value, answer::server_time(&headers)))
     }
 
     /// Sends with the token, and once more after a 401 if the source has another token. Gives the token that was
@@ -121,8 +153,7 @@ impl RancherClient {
         operation: &str,
     ) -> Result<(reqwest::Response, BearerToken), Error> {
         let token = self.current_token().await?;
-        let response =
-            exchange(&self.inner.http, outgoing.clone(), Some(token.authorization()), operation).await?;
+        let response = self.exchange_with(&token, outgoing.clone(), operation).await?;
         // With an accepted token a 401 is about permission or scope, which a fresh token of the same user shares.
         let refused = response.status() == StatusCode::UNAUTHORIZED
             && answer::token_verdict(response.headers()) != TokenVerdict::Accepted;
@@ -131,8 +162,20 @@ impl RancherClient {
         }
         let Some(fresh) = self.replace_token(&token).await else { return Ok((response, token)) };
         tracing::info!(token = fresh.name(), "Rancher refused the token; trying the one the source has now");
-        let response = exchange(&self.inner.http, outgoing, Some(fresh.authorization()), operation).await?;
+        let response = self.exchange_with(&fresh, outgoing, operation).await?;
         Ok((response, fresh))
+    }
+
+    async fn exchange_with(
+        &self,
+        token: &BearerToken,
+        outgoing: Outgoing,
+        operation: &str,
+    ) -> Result<reqwest::Response, Error> {
+        let authorization = Some(token.authorization());
+        exchange(&self.inner.http, outgoing, authorization, operation)
+            .await
+            .map_err(|error| without_token(error, Some(token)))
     }
 
     /// The token in use, read from the source the first time.
@@ -171,26 +214,34 @@ impl RancherClient {
 
     /// GETs without the token, for the few paths that need none.
     pub(crate) async fn get_anonymous(&self, path: &str, operation: &Operation) -> Result<Vec<u8>, Error> {
-        get_anonymous(&self.inner.http, self.url(), path, operation).await
+        let token = self.lock().clone();
+        get_anonymous(&self.inner.http, self.url(), path, operation, token.as_ref()).await
     }
 }
 
-/// GETs a path without any token, and reads the body of a success.
+/// GETs a path without any token, and reads the body of a success. `known` is a token that the server was sent before
+/// and may repeat.
 pub(crate) async fn get_anonymous(
     http: &reqwest::Client,
     base: &RancherUrl,
     path: &str,
     operation: &Operation,
+    known: Option<&BearerToken>,
 ) -> Result<Vec<u8>, Error> {
     let url = base.join(path).map_err(Error::BadPath)?;
-    let response = exchange(http, Outgoing::get(url), None, &operation.text).await?;
+    let response = exchange(http, Outgoing::get(url), None, &operation.text).await;
+    let response = response.map_err(|error| without_token(error, known))?;
     let status = response.status();
     if !status.is_success() {
         let headers = response.headers().clone();
-        let body = answer::read_error_body(response, None).await;
+        let body = answer::read_error_body(response, known).await;
         return Err(answer::api_error(operation, status, &headers, &body, None));
     }
-    answer::read_body(response, MAX_BODY, &operation.text).await
+    let body = answer::read_body(response, MAX_BODY, &operation.text).await?;
+    Ok(match known {
+        Some(token) => token.redact(body),
+        None => body,
+    })
 }
 
 /// One request and the head of its answer; a redirect is an error.
@@ -221,6 +272,17 @@ async fn exchange(
         return Err(Error::Redirected { operation: operation.to_owned(), host, followed: false });
     }
     Ok(response)
+}
+
+/// A hostile server may redirect to a host that is named after what it was sent.
+fn without_token(error: Error, token: Option<&BearerToken>) -> Error {
+    match (error, token) {
+        (Error::Redirected { operation, host: Some(host), followed }, Some(token)) => {
+            let host = String::from_utf8_lossy(&token.redact(host.into_bytes())).into_owned();
+            Error::Redirected { operation, host: Some(host), followed }
+        }
+        (error, _) => error,
+    }
 }
 
 /// Without the credentials that a hostile `Location` may hold.

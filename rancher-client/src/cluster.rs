@@ -35,6 +35,18 @@ pub struct Cluster {
     transitioning: Transitioning,
     conditions: Vec<Condition>,
     annotations: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+    server_time: Option<Timestamp>,
+}
+
+/// How Rancher reaches a cluster's API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// Rancher dials the API server. Draining nodes does not touch the connection.
+    Direct,
+    /// Through the tunnel of `cattle-cluster-agent`, a pod of the cluster itself: a drain that moves this pod breaks
+    /// the connections that are open, its own among them.
+    Tunnel,
 }
 
 /// Whether Rancher is working on a cluster.
@@ -99,6 +111,7 @@ struct Wire {
     transitioning: Option<String>,
     conditions: Option<Vec<WireCondition>>,
     annotations: Option<BTreeMap<String, Option<String>>>,
+    labels: Option<BTreeMap<String, Option<String>>>,
     // Only the form of these is checked here; the accessors read them from the JSON that is kept.
     #[serde(rename = "name")]
     _name: Option<String>,
@@ -144,14 +157,30 @@ impl Cluster {
     pub fn from_json(raw: Value) -> Result<Self, DecodeError> {
         let wire: Wire = serde_path_to_error::deserialize(&raw).map_err(|e| DecodeError::from_serde(&e))?;
         let id = RancherClusterId::parse(&wire.id).map_err(|e| DecodeError::new("id", &e.to_string()))?;
-        let annotations = wire.annotations.unwrap_or_default();
+        let texts = |map: Option<BTreeMap<String, Option<String>>>| {
+            map.unwrap_or_default().into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+        };
         Ok(Self {
             id,
             transitioning: Transitioning::read(wire.transitioning.as_deref()),
             conditions: wire.conditions.unwrap_or_default().into_iter().map(Condition::from).collect(),
-            annotations: annotations.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
+            annotations: texts(wire.annotations),
+            labels: texts(wire.labels),
+            server_time: None,
             raw,
         })
+    }
+
+    /// The same cluster, with the server's clock when it answered.
+    pub(crate) fn read_at(self, server_time: Option<Timestamp>) -> Self {
+        Self { server_time, ..self }
+    }
+
+    /// Rancher's own clock when it gave this answer, to the second. `None` where the answer carried none, and for
+    /// [`from_json`](Self::from_json). Times in the cluster are Rancher's too, so compare them with this one rather
+    /// than with this machine's clock.
+    pub fn server_time(&self) -> Option<Timestamp> {
+        self.server_time
     }
 
     /// The JSON as it came, with every field this client does not know.
@@ -246,6 +275,43 @@ impl Cluster {
     /// clusters of every kind.
     pub fn upstream_spec(&self) -> Option<&Value> {
         self.at("/aksStatus/upstreamSpec")
+    }
+
+    /// The name of the AKS cluster in Azure (`aksConfig.clusterName`). Together with the resource group it proves
+    /// nothing: Rancher's configuration has no subscription.
+    pub fn azure_name(&self) -> Option<&str> {
+        self.at("/aksConfig/clusterName").and_then(Value::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// The resource group of the AKS cluster (`aksConfig.resourceGroup`).
+    pub fn azure_resource_group(&self) -> Option<&str> {
+        self.at("/aksConfig/resourceGroup").and_then(Value::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// The cloud credential with which Rancher reads and writes Azure, such as `cattle-global-data:cc-abcde`.
+    pub fn azure_credential(&self) -> Option<&str> {
+        self.at("/aksConfig/azureCredentialSecret").and_then(Value::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// How Rancher reaches the API server, by driver and `aksStatus.privateRequiresTunnel`. `None` for drivers other
+    /// than `AKS` and `imported`.
+    pub fn connection(&self) -> Option<Connection> {
+        let tunnel = self.at("/aksStatus/privateRequiresTunnel").and_then(Value::as_bool).unwrap_or(false);
+        match self.driver()? {
+            "AKS" if !tunnel => Some(Connection::Direct),
+            "AKS" | "imported" => Some(Connection::Tunnel),
+            _ => None,
+        }
+    }
+
+    /// The number of nodes that Rancher's cache knows. It lags behind the cluster.
+    pub fn node_count(&self) -> Option<u64> {
+        self.at("/nodeCount").and_then(Value::as_u64)
+    }
+
+    /// The labels.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
     }
 
     /// The annotations.

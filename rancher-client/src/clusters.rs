@@ -1,9 +1,7 @@
 //! Finding clusters: by id, by name, all of them.
 
-use std::collections::HashSet;
-
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::answer::Operation;
 use crate::client::RancherClient;
@@ -11,17 +9,14 @@ use crate::cluster::Cluster;
 use crate::error::{DecodeError, Error};
 use crate::id::RancherClusterId;
 
-/// One page of a norman collection.
-#[derive(Deserialize)]
-struct Page {
-    data: Vec<Value>,
-    pagination: Option<Pagination>,
-    filters: Option<Map<String, Value>>,
-}
-
-#[derive(Deserialize)]
-struct Pagination {
-    next: Option<String>,
+/// How far a token reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenReach {
+    /// The token is not limited to a cluster: it may list, and search by name.
+    Unlimited,
+    /// The token is limited to this one cluster: reads by the cluster's id and its Kubernetes API work, and nothing
+    /// else does.
+    OneCluster,
 }
 
 impl RancherClient {
@@ -29,13 +24,13 @@ impl RancherClient {
     pub async fn cluster(&self, id: &RancherClusterId) -> Result<Cluster, Error> {
         let subject = format!("cluster {id}");
         let operation = Operation { text: format!("read {subject}"), subject, in_cluster: true };
-        let raw: Value = self.get_json(&format!("v3/clusters/{id}"), &operation).await?;
-        let cluster = Cluster::from_json(raw).map_err(|e| unexpected(&operation, e))?;
+        let (raw, server_time): (Value, _) = self.get_dated(&format!("v3/clusters/{id}"), &operation).await?;
+        let cluster = Cluster::from_json(raw).map_err(|e| operation.unexpected(e))?;
         if cluster.id() != id {
             let reason = format!("cluster {id} expected, found {}", cluster.id());
-            return Err(unexpected(&operation, DecodeError::new("id", &reason)));
+            return Err(operation.unexpected(DecodeError::new("id", &reason)));
         }
-        Ok(cluster)
+        Ok(cluster.read_at(server_time))
     }
 
     /// Finds the one cluster with this display name, upper and lower case told apart.
@@ -48,7 +43,7 @@ impl RancherClient {
         let operation = Operation { text: format!("find {subject}"), subject, in_cluster: false };
         let filter: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
         // Rancher ignores filters that it does not know without a word, so the names are compared here in any case.
-        let mut found = self.all_pages(&format!("name={filter}"), Some("name"), &operation).await?;
+        let mut found = self.all_clusters(&format!("name={filter}"), Some("name"), &operation).await?;
         found.retain(|cluster| cluster.name() == name);
         if found.len() > 1 {
             let ids = found.iter().map(|cluster| cluster.id().clone()).collect();
@@ -65,69 +60,45 @@ impl RancherClient {
             subject: "the list of clusters".into(),
             in_cluster: false,
         };
-        self.all_pages("", None, &operation).await
+        self.all_clusters("", None, &operation).await
     }
 
-    /// Walks the pages. Only the query of a `next` link is used: behind some proxies it names another host, or http,
-    /// and the token must not go there.
-    async fn all_pages(
+    /// Whether the token in use may list clusters, or is limited to `cluster`.
+    ///
+    /// Rancher answers a scoped token outside its cluster exactly like one that is no good. So a refused list is
+    /// followed by a read of the cluster, which a scoped token may. Where that is refused too, the error is that of
+    /// the cluster: the token is no good, or limited to another cluster.
+    pub async fn token_reach(&self, cluster: &RancherClusterId) -> Result<TokenReach, Error> {
+        #[derive(Deserialize)]
+        struct Page {
+            #[serde(rename = "data")]
+            _data: Vec<Value>,
+        }
+        let operation = Operation {
+            text: "list clusters".into(),
+            subject: "the list of clusters".into(),
+            in_cluster: false,
+        };
+        match self.get_json("v3/clusters?limit=1", &operation).await {
+            Ok(Page { .. }) => Ok(TokenReach::Unlimited),
+            Err(Error::TokenRejected { .. } | Error::ScopedToken { .. }) => {
+                self.cluster(cluster).await.map(|_| TokenReach::OneCluster)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn all_clusters(
         &self,
         query: &str,
         filter: Option<&str>,
         operation: &Operation,
     ) -> Result<Vec<Cluster>, Error> {
-        let mut clusters = Vec::new();
-        let mut seen = HashSet::new();
-        let mut markers = HashSet::new();
-        let mut query = query.to_owned();
-        loop {
-            let separator = if query.is_empty() { "" } else { "?" };
-            let page: Page = self.get_json(&format!("v3/clusters{separator}{query}"), operation).await?;
-            if let Some(field) = filter.filter(|field| !echoes_filter(&page, field)) {
-                tracing::debug!(field, "Rancher did not apply the filter; every cluster is looked at");
-            }
-            for (index, raw) in page.data.into_iter().enumerate() {
-                let cluster = Cluster::from_json(raw)
-                    .map_err(|e| unexpected(operation, e.below(&format!("data[{index}]"))))?;
-                if seen.insert(cluster.id().clone()) {
-                    clusters.push(cluster);
-                }
-            }
-            let next = page.pagination.and_then(|pagination| pagination.next).unwrap_or_default();
-            if next.is_empty() {
-                return Ok(clusters);
-            }
-            query = self.query_of(&next).ok_or_else(|| {
-                unexpected(operation, DecodeError::new("pagination.next", "not a link to a page"))
-            })?;
-            // When the object that a marker names has vanished, Rancher starts again at the first page. What was
-            // seen is skipped then, and a marker that comes back means that there is nothing new behind it.
-            if !markers.insert(marker(&query)) {
-                return Ok(clusters);
-            }
-        }
+        let found = self.collect("v3/clusters", query, filter, operation).await?;
+        let server_time = found.server_time;
+        let clusters = found.items.into_iter();
+        clusters.map(|item| Ok(item.read(operation, Cluster::from_json)?.read_at(server_time))).collect()
     }
-
-    fn query_of(&self, link: &str) -> Option<String> {
-        let base = self.url().join("v3/clusters").ok()?;
-        base.join(link).ok()?.query().map(str::to_owned)
-    }
-}
-
-/// Whether the reply says that it filtered by `field`. Only a list counts: an unknown field is echoed as `null`.
-fn echoes_filter(page: &Page, field: &str) -> bool {
-    page.filters.as_ref().and_then(|filters| filters.get(field)).is_some_and(Value::is_array)
-}
-
-/// The marker in a query, or the whole query where it has none.
-fn marker(query: &str) -> String {
-    let pairs = url::form_urlencoded::parse(query.as_bytes());
-    let marker = pairs.into_iter().find(|(key, _)| key == "marker");
-    marker.map_or_else(|| query.to_owned(), |(_, value)| value.into_owned())
-}
-
-fn unexpected(operation: &Operation, source: DecodeError) -> Error {
-    Error::UnexpectedBody { operation: operation.text.clone(), source }
 }
 
 #[cfg(test)]

@@ -27,8 +27,8 @@ pub enum Error {
         token: String,
         /// What was tried.
         operation: String,
-        /// Whether a token limited to one cluster would get this answer too, because what was tried lies outside
-        /// any cluster.
+        /// Whether a token limited to any cluster would get this answer too, because what was tried lies outside
+        /// all of them. If false, one that is limited to another cluster would.
         perhaps_scoped: bool,
     },
     /// 401 outside any cluster although Rancher accepts the token: it is limited to one cluster. Give the cluster's
@@ -186,7 +186,11 @@ impl DecodeError {
 }
 
 fn scope_remark(perhaps_scoped: bool) -> &'static str {
-    if perhaps_scoped { ", or limited to one cluster (then give the cluster's id, not its name)" } else { "" }
+    if perhaps_scoped {
+        ", or limited to one cluster (then give the cluster's id, not its name)"
+    } else {
+        ", or limited to another cluster"
+    }
 }
 
 impl Error {
@@ -208,6 +212,14 @@ impl Error {
             | Self::UntrustedCertificate { .. }
             | Self::RequestTooLarge { .. }
             | Self::BadPath(_) => true,
+        }
+    }
+
+    /// The pause that the answer asks for.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 

@@ -35,6 +35,11 @@ impl RancherClusterId {
         if label { Ok(Self(text.to_owned())) } else { Err(ClusterIdError { text: crate::text::clean(text) }) }
     }
 
+    /// The cluster that Rancher itself runs on.
+    pub fn local() -> Self {
+        Self("local".to_owned())
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

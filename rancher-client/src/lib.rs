@@ -42,18 +42,46 @@
 //! same succeed later; and `outcome_known()`, is it certain what the server did. A request that changes something is
 //! repeated only where both hold; else look first.
 //!
+//! # Tokens
+//!
+//! [`BearerToken`] checks a token's shape before anything is sent, [`TokenSource`] says where tokens come from, and
+//! [`RancherClient::token_info`] how long the one in use still works ([`TokenInfo::remaining`]). A token that is limited
+//! to one cluster gets 401 on every list; [`RancherClient::token_reach`] tells it from one that is no good.
+//!
+//! # The way to the Kubernetes API
+//!
+//! [`RancherClient::proxy`] sends requests of any kind. [`KubernetesProxy::warm_up`] comes first, [`idle_deadline`]
+//! notices a watch whose connection died.
+//!
 //! # Who writes to Azure
 //!
-//! [`ownership`] says whether Rancher itself changes the AKS cluster, and whether it is at rest.
+//! [`ownership`] says whether Rancher itself changes the AKS cluster, and whether it is at rest; [`lock_step`] waits
+//! after a change in Azure until Rancher has adopted it.
+//!
+//! # Certificates
+//!
+//! The HTTP client that is handed in decides whom to trust. [`ca`] fetches a private certificate authority that was
+//! pinned by its checksum.
+//!
+//! # Namespaces
+//!
+//! [`projects`] says which namespaces Rancher takes for the system's.
 
 mod answer;
+mod azure;
 pub mod ca;
 mod client;
 mod cluster;
 mod clusters;
+mod collection;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
+pub mod lock_step;
 pub mod ownership;
+mod pause;
+pub mod projects;
 mod proxy;
 mod settings;
 #[cfg(test)]
@@ -62,15 +90,23 @@ mod text;
 mod token;
 mod token_info;
 mod url;
+mod user;
 
+pub use crate::azure::{CachedNode, OperatorState};
 pub use crate::client::{RancherClient, USER_AGENT_TEXT};
-pub use crate::cluster::{CaCertError, Cluster, Condition, ConditionStatus, Transitioning};
+pub use crate::cluster::{CaCertError, Cluster, Condition, ConditionStatus, Connection, Transitioning};
+pub use crate::clusters::TokenReach;
 pub use crate::error::{DecodeError, Error};
 pub use crate::id::{ClusterIdError, RancherClusterId};
-pub use crate::proxy::{KubeStatus, KubernetesProxy, ProxyFailure, RancherTrouble, StatusCause};
+pub use crate::pause::{Pause, TokioPause};
+pub use crate::proxy::{
+    BodyError, KubeStatus, KubernetesProxy, KubernetesVersion, ProxyError, ProxyFailure, RancherTrouble,
+    StatusCause, WarmUp, idle_deadline,
+};
 pub use crate::settings::{ServerVersion, Setting};
 pub use crate::token::{
     BearerToken, StaticToken, TokenFormatError, TokenKind, TokenSource, TokenSourceError,
 };
-pub use crate::token_info::{TokenInfo, TokenReading, Unreadable};
+pub use crate::token_info::{Remaining, TokenInfo, TokenReading, Unreadable};
 pub use crate::url::{RancherUrl, UrlError};
+pub use crate::user::User;

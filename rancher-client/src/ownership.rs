@@ -161,6 +161,11 @@ pub enum OutOfSync {
         /// The other side.
         other: Side,
     },
+    /// Rancher has not read Azure anew since it last did so before the change.
+    NotRefreshed {
+        /// When it last did, by its own clock.
+        last: Option<Timestamp>,
+    },
     /// Rancher has not read Azure lately, or never (`age` is `None`).
     Stale {
         /// How long ago, in seconds; negative if it lies in the future.
@@ -175,6 +180,61 @@ pub enum Side {
     Upstream,
     /// Azure as it answers now.
     Azure,
+}
+
+/// Azure's side of a cluster, as ARM answers now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AzureState {
+    /// The version of the control plane; `None` where ARM gives none.
+    pub version: Option<String>,
+    /// All node pools.
+    pub pools: Vec<PoolView>,
+}
+
+/// Whether a write to Azure may begin now: who owns the cluster, or every reason against it.
+///
+/// Ask before the first write, before each later one, and after each (see [`lock_step`](crate::lock_step)). For
+/// [`Ownership::Managed`] it holds that Rancher is at rest and wants exactly what Azure has. That somebody has to agree
+/// to writing behind Rancher's back is the caller's matter.
+///
+/// ```
+/// use std::time::Duration;
+/// use rancher_client::Cluster;
+/// use rancher_client::ownership::{AzureState, OutOfSync, PoolView, Side, guard};
+///
+/// let config = serde_json::json!({"kubernetesVersion": "1.34.2", "nodePools": [
+///     {"name": "user", "mode": "User", "count": 3, "orchestratorVersion": "1.34.2"}]});
+/// let cluster = Cluster::from_json(serde_json::json!({
+///     "id": "c-x7k2p", "driver": "AKS", "provider": "aks", "state": "active", "transitioning": "no",
+///     "conditions": [{"type": "Provisioned", "status": "True"}, {"type": "Updated", "status": "True"}],
+///     "aksConfig": config, "appliedSpec": {"aksConfig": config}, "aksStatus": {"upstreamSpec": config},
+///     "annotations": {"clusters.management.cattle.io/ke-last-refresh": "1795500000"},
+/// }))?;
+/// let user = PoolView {
+///     name: "user".into(), version: Some("1.34.2".into()), count: Some(3), autoscaling: None, mode: "User".into(),
+/// };
+/// let buffer = PoolView { name: "buffer".into(), ..user.clone() };
+/// let azure = AzureState { version: Some("1.34.2".into()), pools: vec![user, buffer] };
+///
+/// let now = jiff::Timestamp::from_second(1_795_500_060)?;
+/// let reasons = guard(&cluster, &azure, now, Duration::from_secs(300)).unwrap_err();
+/// assert_eq!(reasons, [OutOfSync::PoolUnknown { name: "buffer".into(), other: Side::Azure }]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn guard(
+    cluster: &Cluster,
+    azure: &AzureState,
+    now: Timestamp,
+    refresh: Duration,
+) -> Result<Ownership, Vec<OutOfSync>> {
+    let ownership = classify(cluster);
+    if let Ownership::Refused(refusal) = ownership {
+        return Err(vec![OutOfSync::Refused(refusal)]);
+    }
+    let mut reasons = in_sync(cluster, now, refresh).err().unwrap_or_default();
+    let azure = agrees_with_azure(cluster, azure.version.as_deref(), &azure.pools);
+    reasons.extend(azure.err().unwrap_or_default());
+    if reasons.is_empty() { Ok(ownership) } else { Err(reasons) }
 }
 
 /// Says who decides about versions and node pools.
@@ -221,6 +281,9 @@ fn read(cluster: &Cluster) -> Result<Option<AksConfig>, Refusal> {
 ///
 /// Generic and unmanaged clusters are always in sync: there is nothing that Rancher would repair. `refresh` is the
 /// setting `aks-refresh` ([`DEFAULT_AKS_REFRESH`]). Whether Azure is *still* as wanted is [`agrees_with_azure`].
+///
+/// The age of the last refresh is measured by Rancher's own clock where the cluster carries it
+/// ([`Cluster::server_time`]), so that it does not matter how wrong this machine's is; else by `now`.
 pub fn in_sync(cluster: &Cluster, now: Timestamp, refresh: Duration) -> Result<(), Vec<OutOfSync>> {
     let config = match read(cluster) {
         Err(refusal) => return Err(vec![OutOfSync::Refused(refusal)]),
@@ -287,6 +350,7 @@ fn at_rest(cluster: &Cluster) -> Vec<OutOfSync> {
 /// A refresh in the future is as little proof as an old one; clocks that differ by less than the limit do no harm.
 fn stale(cluster: &Cluster, now: Timestamp, refresh: Duration) -> Option<OutOfSync> {
     let limit = refresh.saturating_mul(2).as_secs();
+    let now = cluster.server_time().unwrap_or(now);
     let age_seconds = cluster.last_refresh().map(|last| now.as_second() - last.as_second());
     match age_seconds {
         Some(age) if age.unsigned_abs() <= limit => None,
@@ -386,6 +450,7 @@ impl fmt::Display for OutOfSync {
             Self::PoolDiffers { name, field, other } => {
                 write!(f, "Rancher wants another {field} of pool `{}` than {other} has", clean(name))
             }
+            Self::NotRefreshed { .. } => f.write_str("Rancher has not read Azure since the change"),
             Self::Stale { age_seconds: None } => f.write_str("Rancher does not say when it last read Azure"),
             Self::Stale { age_seconds: Some(age) } => write!(f, "Rancher last read Azure {age} s ago"),
         }

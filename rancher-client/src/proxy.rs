@@ -1,14 +1,21 @@
 //! The Kubernetes API of a cluster, through Rancher.
 
 mod failure;
+mod idle;
+mod warm_up;
+
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
+use serde::de::DeserializeOwned;
 use url::Url;
 
 pub use failure::{KubeStatus, ProxyFailure, RancherTrouble, StatusCause};
+pub use idle::{BodyError, idle_deadline};
+pub use warm_up::{KubernetesVersion, WarmUp};
 
-use crate::answer;
+use crate::answer::{self, MAX_BODY};
 use crate::client::{Outgoing, RancherClient};
 use crate::error::Error;
 use crate::id::RancherClusterId;
@@ -16,6 +23,48 @@ use crate::url::UrlError;
 
 /// Largest body that Rancher 2.13 and later let through (setting `public-api-body-limit`, 1 MiB).
 const MAX_REQUEST_BODY: usize = 1024 * 1024;
+
+/// Longest wait for the answer to a short read of this crate's own. Rancher waits up to 40 s for a cluster agent that
+/// has lost its tunnel, and a silent agent is noticed after 60 s.
+const READ_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// A read through the proxy that gave no success.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProxyError {
+    /// There is no answer, or one that cannot be read.
+    #[error(transparent)]
+    Request(#[from] Error),
+    /// The answer is a failure.
+    #[error(transparent)]
+    Failure(#[from] ProxyFailure),
+}
+
+impl ProxyError {
+    /// See [`Error::outcome_known`].
+    pub fn outcome_known(&self) -> bool {
+        match self {
+            Self::Request(error) => error.outcome_known(),
+            Self::Failure(failure) => failure.outcome_known(),
+        }
+    }
+
+    /// See [`Error::is_retryable`].
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Request(error) => error.is_retryable(),
+            Self::Failure(failure) => failure.is_retryable(),
+        }
+    }
+
+    /// The pause that the answer asks for.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Request(error) => error.retry_after(),
+            Self::Failure(failure) => failure.retry_after(),
+        }
+    }
+}
 
 /// The Kubernetes API of one cluster, below `/k8s/clusters/<id>` of a Rancher server.
 ///
@@ -72,6 +121,25 @@ impl KubernetesProxy {
         let body = Bytes::from(body);
         let outgoing = Outgoing { method: head.method, url, headers, body, timeout: None };
         self.client.send(outgoing, &operation).await.map(|(response, _)| response)
+    }
+
+    /// GETs JSON, with a time limit. `text` completes "failed to ...".
+    pub(crate) async fn get_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        text: &str,
+    ) -> Result<T, ProxyError> {
+        let url = self.url(path).map_err(Error::BadPath)?;
+        let timeout = Some(READ_TIMEOUT);
+        let (method, headers, body) = (Method::GET, HeaderMap::new(), Bytes::new());
+        let outgoing = Outgoing { method, url, headers, body, timeout };
+        let (response, token) = self.client.send(outgoing, text).await?;
+        if !response.status().is_success() {
+            return Err(self.failure(response).await.into());
+        }
+        let body = answer::read_body(response, MAX_BODY, text).await?;
+        let value = answer::decode(&token.redact(body));
+        Ok(value.map_err(|source| Error::UnexpectedBody { operation: text.to_owned(), source })?)
     }
 
     /// Reads the body of an answer without success, at most 256 KiB of it, and says what kind of failure it is. The

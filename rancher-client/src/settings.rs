@@ -1,6 +1,7 @@
 //! Settings, version and health of a Rancher server.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -94,6 +95,29 @@ impl RancherClient {
         Err(Error::UnexpectedBody { operation: operation.text, source: DecodeError::new("name", &reason) })
     }
 
+    /// [`setting`](Self::setting), or `None` where this token may not read settings or the server has no such one.
+    pub(crate) async fn setting_if_allowed(&self, name: &str) -> Result<Option<Setting>, Error> {
+        match self.setting(name).await {
+            Ok(setting) => Ok(Some(setting)),
+            Err(error) if is_refusal(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How often Rancher reads Azure (setting `aks-refresh`); [`DEFAULT_AKS_REFRESH`](crate::ownership::DEFAULT_AKS_REFRESH)
+    /// where this token may not read settings. If an administrator has made it longer, the default only makes the
+    /// judgement of [`ownership`](crate::ownership) stricter.
+    pub async fn aks_refresh(&self) -> Result<Duration, Error> {
+        let Some(setting) = self.setting_if_allowed("aks-refresh").await? else {
+            return Ok(crate::ownership::DEFAULT_AKS_REFRESH);
+        };
+        let seconds = setting.effective().trim().parse().map_err(|_| {
+            let operation = operation("read setting aks-refresh", "setting aks-refresh");
+            operation.unexpected(DecodeError::new("value", "a number of seconds expected"))
+        })?;
+        Ok(Duration::from_secs(seconds))
+    }
+
     /// The server's version: from its settings or, where the token may not read those, from the page that is open to
     /// everyone (2.7 and later). When both fail, the error is that of the settings.
     pub async fn server_version(&self) -> Result<ServerVersion, Error> {
@@ -121,13 +145,22 @@ impl RancherClient {
     /// Asks whether a Rancher answers, without sending the token. Any other answer than Rancher's `pong` is
     /// [`Error::UnexpectedBody`]: some other server stands at this address.
     pub async fn ping(&self) -> Result<(), Error> {
-        let operation = operation("ping the server", "/ping");
-        let body = self.get_anonymous("ping", &operation).await?;
-        if body.trim_ascii() == b"pong" {
+        self.expect_word("ping", "pong").await
+    }
+
+    /// Asks whether Rancher takes itself for healthy, without sending the token.
+    pub async fn healthz(&self) -> Result<(), Error> {
+        self.expect_word("healthz", "ok").await
+    }
+
+    async fn expect_word(&self, path: &str, word: &str) -> Result<(), Error> {
+        let operation = operation(&format!("read /{path} of the server"), &format!("/{path}"));
+        let body = self.get_anonymous(path, &operation).await?;
+        if body.trim_ascii() == word.as_bytes() {
             return Ok(());
         }
-        let source = DecodeError::new(".", &format!("`pong` expected, found `{}`", clean_bytes(&body)));
-        Err(Error::UnexpectedBody { operation: operation.text, source })
+        let reason = format!("`{word}` expected, found `{}`", clean_bytes(&body));
+        Err(operation.unexpected(DecodeError::new(".", &reason)))
     }
 }
 

@@ -1,9 +1,11 @@
 //! What Rancher says about the token that is in use.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::answer::Operation;
+use crate::answer::{self, Operation};
 use crate::client::RancherClient;
 use crate::error::{DecodeError, Error};
 use crate::id::RancherClusterId;
@@ -11,9 +13,12 @@ use crate::token::TokenKind;
 
 /// What Rancher says about a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TokenInfo {
     /// The token's name, the part before its `:`.
     pub name: String,
+    /// The id of the user it belongs to, such as `u-abcde`.
+    pub user_id: Option<String>,
     /// When it stops working. `None` means never, or not known yet: Rancher fills this in shortly after a token was
     /// made.
     pub expires_at: Option<Timestamp>,
@@ -24,6 +29,71 @@ pub struct TokenInfo {
     pub enabled: bool,
     /// Whether Rancher takes it for expired.
     pub expired: bool,
+    /// Rancher's own clock when it answered, where the answer carried it.
+    pub server_time: Option<Timestamp>,
+}
+
+/// How long a token still works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remaining {
+    /// No end is known.
+    Unlimited,
+    /// This long.
+    For(Duration),
+    /// It has expired, or it was switched off.
+    Over,
+}
+
+impl Remaining {
+    /// Whether the token outlives something that takes `needed`, such as a plan.
+    pub fn covers(self, needed: Duration) -> bool {
+        match self {
+            Self::Unlimited => true,
+            Self::For(left) => left > needed,
+            Self::Over => false,
+        }
+    }
+}
+
+impl TokenInfo {
+    /// How long the token still works at `now`.
+    ///
+    /// A clock that runs behind Rancher's does not make the token live longer: the later of `now` and
+    /// [`server_time`](Self::server_time) counts.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rancher_client::{Remaining, TokenReading};
+    /// # use rancher_client::{BearerToken, RancherClient, RancherUrl, StaticToken};
+    /// # use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let _ = rustls::crypto::ring::default_provider().install_default();
+    /// # let server = MockServer::start().await;
+    /// # let body = r#"{"name":"token-7x2kp","expiresAt":"2026-12-01T10:00:00Z"}"#;
+    /// # Mock::given(path("/v3/tokens/token-7x2kp")).respond_with(ResponseTemplate::new(200).set_body_string(body)
+    /// #     .insert_header("date", "Tue, 01 Dec 2026 08:00:00 GMT")).mount(&server).await;
+    /// # let token = StaticToken::new(BearerToken::parse("token-7x2kp:hunter2")?);
+    /// # let url = RancherUrl::parse(&server.uri())?;
+    /// # let rancher = RancherClient::new(reqwest::Client::new(), url, std::sync::Arc::new(token));
+    /// let TokenReading::Known(token) = rancher.token_info().await? else { return Err("not described".into()) };
+    /// let life = token.remaining("2026-12-01T08:30:00Z".parse()?);
+    /// assert_eq!(life, Remaining::For(Duration::from_secs(90 * 60)));
+    /// assert!(!life.covers(Duration::from_secs(2 * 60 * 60)), "a run of two hours would lose its token");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn remaining(&self, now: Timestamp) -> Remaining {
+        if self.expired || !self.enabled {
+            return Remaining::Over;
+        }
+        let Some(end) = self.expires_at else { return Remaining::Unlimited };
+        let now = self.server_time.map_or(now, |server| server.max(now));
+        match Duration::try_from(end.duration_since(now)) {
+            Ok(left) if !left.is_zero() => Remaining::For(left),
+            _ => Remaining::Over,
+        }
+    }
 }
 
 /// The answer to "what do you know about this token?".
@@ -53,6 +123,9 @@ pub enum Unreadable {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Legacy {
+    id: Option<String>,
+    name: Option<String>,
+    user_id: Option<String>,
     enabled: Option<bool>,
     expired: Option<bool>,
     expires_at: Option<String>,
@@ -62,13 +135,21 @@ struct Legacy {
 /// `GET /v1/ext.cattle.io.tokens/<name>`.
 #[derive(Deserialize)]
 struct Ext {
+    metadata: ExtMetadata,
     spec: ExtSpec,
     status: Option<ExtStatus>,
 }
 
 #[derive(Deserialize)]
+struct ExtMetadata {
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ExtSpec {
+    #[serde(rename = "userID")]
+    user_id: Option<String>,
     enabled: Option<bool>,
     cluster_name: Option<String>,
 }
@@ -92,16 +173,11 @@ impl RancherClient {
         let operation = Operation { text: format!("read {subject}"), subject, in_cluster: false };
         let found = match (token.kind(), name.strip_prefix("ext/")) {
             (TokenKind::Jwt, _) => return Ok(TokenReading::Unreadable(Unreadable::Jwt)),
-            (_, Some(object)) => {
-                let path = format!("v1/ext.cattle.io.tokens/{object}");
-                self.get_json(&path, &operation).await.and_then(|ext: Ext| ext.info(name, &operation))
-            }
-            (_, None) => {
-                let path = format!("v3/tokens/{name}");
-                self.get_json(&path, &operation)
-                    .await
-                    .and_then(|legacy: Legacy| legacy.info(name, &operation))
-            }
+            (_, Some(object)) => self.ext_token(name, object, &operation).await,
+            (_, None) => match self.get_dated(&format!("v3/tokens/{name}"), &operation).await {
+                Ok((legacy, server_time)) => Legacy::info(legacy, name, server_time, &operation),
+                Err(error) => Err(error),
+            },
         };
         match found {
             Ok(info) => Ok(TokenReading::Known(info)),
@@ -115,29 +191,80 @@ impl RancherClient {
     }
 }
 
+impl RancherClient {
+    /// Through Steve, and where that does not know extension tokens, through the extension API itself.
+    async fn ext_token(&self, name: &str, object: &str, operation: &Operation) -> Result<TokenInfo, Error> {
+        let steve = self.get_dated(&format!("v1/ext.cattle.io.tokens/{object}"), operation).await;
+        let (ext, server_time): (Ext, _) = match steve {
+            Err(Error::NotFound { .. }) => {
+                self.get_dated(&format!("apis/ext.cattle.io/v1/tokens/{object}"), operation).await?
+            }
+            other => other?,
+        };
+        ext.info(name, object, server_time, operation)
+    }
+}
+
 impl Legacy {
-    fn info(self, name: &str, operation: &Operation) -> Result<TokenInfo, Error> {
+    fn info(
+        self,
+        name: &str,
+        server_time: Option<Timestamp>,
+        operation: &Operation,
+    ) -> Result<TokenInfo, Error> {
+        is_about(name, self.name.or(self.id).as_deref(), "name", operation)?;
         Ok(TokenInfo {
             name: name.to_owned(),
+            user_id: self.user_id.filter(|id| !id.is_empty()),
             expires_at: timestamp(self.expires_at, "expiresAt", operation)?,
             scope: cluster(self.cluster_id, "clusterId", operation)?,
             enabled: self.enabled.unwrap_or(true),
             expired: self.expired.unwrap_or(false),
+            server_time,
         })
     }
 }
 
 impl Ext {
-    fn info(self, name: &str, operation: &Operation) -> Result<TokenInfo, Error> {
+    fn info(
+        self,
+        name: &str,
+        object: &str,
+        server_time: Option<Timestamp>,
+        operation: &Operation,
+    ) -> Result<TokenInfo, Error> {
+        is_about(object, self.metadata.name.as_deref(), "metadata.name", operation)?;
         let status = self.status.unwrap_or_default();
         Ok(TokenInfo {
             name: name.to_owned(),
+            user_id: self.spec.user_id.filter(|id| !id.is_empty()),
             expires_at: timestamp(status.expires_at, "status.expiresAt", operation)?,
             scope: cluster(self.spec.cluster_name, "spec.clusterName", operation)?,
             enabled: self.spec.enabled.unwrap_or(true),
             expired: status.expired.unwrap_or(false),
+            server_time,
         })
     }
+}
+
+/// For the fuzz targets: reads a token of either sort, whatever its name.
+pub(crate) fn read_any(body: &[u8], operation: &Operation) -> Option<TokenInfo> {
+    if let Ok(ext) = answer::decode::<Ext>(body) {
+        let object = ext.metadata.name.clone()?;
+        return ext.info(&format!("ext/{object}"), &object, None, operation).ok();
+    }
+    let legacy = answer::decode::<Legacy>(body).ok()?;
+    let name = legacy.name.clone().or_else(|| legacy.id.clone())?;
+    legacy.info(&name, None, operation).ok()
+}
+
+/// Every field of a token may be missing, so any JSON object would pass for a token that never expires.
+fn is_about(wanted: &str, found: Option<&str>, place: &str, operation: &Operation) -> Result<(), Error> {
+    if found == Some(wanted) {
+        return Ok(());
+    }
+    let reason = format!("`{wanted}` expected, found `{}`", found.unwrap_or_default());
+    Err(unexpected(place, &reason, operation))
 }
 
 /// An empty text means "never". One that cannot be read must not come to mean the same.
@@ -156,7 +283,7 @@ fn cluster(
 }
 
 fn unexpected(place: &str, reason: &str, operation: &Operation) -> Error {
-    Error::UnexpectedBody { operation: operation.text.clone(), source: DecodeError::new(place, reason) }
+    operation.unexpected(DecodeError::new(place, reason))
 }
 
 #[cfg(test)]
@@ -183,7 +310,7 @@ mod tests {
             assert_eq!(info.scope.unwrap().as_str(), "c-x7k2p");
             assert_eq!((info.name.as_str(), info.enabled, info.expired), ("token-7x2kp", true, false));
         }
-        let body = r#"{"enabled":false,"expired":true,"expiresAt":"","clusterId":null}"#;
+        let body = r#"{"name":"token-7x2kp","enabled":false,"expired":true,"expiresAt":"","clusterId":null}"#;
         let info = read(&Rancher::with(LEGACY, json(200, body)).await).await;
         assert_eq!((info.expires_at, info.scope, info.enabled, info.expired), (None, None, false, true));
     }
@@ -220,14 +347,49 @@ mod tests {
     #[tokio::test]
     async fn an_end_that_cannot_be_read_is_an_error_and_not_never() {
         for (body, place) in [
-            (r#"{"expiresAt":"tomorrow"}"#, "expiresAt"),
-            (r#"{"expiresAt":17}"#, "expiresAt"),
-            (r#"{"clusterId":"C/x"}"#, "clusterId"),
+            (r#"{"name":"token-7x2kp","expiresAt":"tomorrow"}"#, "expiresAt"),
+            (r#"{"name":"token-7x2kp","expiresAt":17}"#, "expiresAt"),
+            (r#"{"name":"token-7x2kp","clusterId":"C/x"}"#, "clusterId"),
+            (r#"{"name":"token-other"}"#, "name"),
+            ("{}", "name"),
         ] {
             let rancher = Rancher::with(LEGACY, json(200, body)).await;
             let error = rancher.client().token_info().await.unwrap_err();
             let Error::UnexpectedBody { source, .. } = &error else { panic!("{error:?}") };
             assert_eq!(source.path(), place);
         }
+    }
+
+    #[test]
+    fn a_clock_that_runs_behind_does_not_make_a_token_live_longer() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let info = |expires: Option<&str>, server: Option<&str>| TokenInfo {
+            name: "token-7x2kp".into(),
+            user_id: None,
+            expires_at: expires.map(at),
+            scope: None,
+            enabled: true,
+            expired: false,
+            server_time: server.map(at),
+        };
+        let end = Some("2026-12-01T10:00:00Z");
+        let minutes = |n: u64| Remaining::For(Duration::from_secs(n * 60));
+        let cases = [
+            (info(None, None), "2026-12-01T09:00:00Z", Remaining::Unlimited),
+            (info(end, None), "2026-12-01T09:00:00Z", minutes(60)),
+            // Five minutes off, in both directions.
+            (info(end, Some("2026-12-01T09:05:00Z")), "2026-12-01T09:00:00Z", minutes(55)),
+            (info(end, Some("2026-12-01T08:55:00Z")), "2026-12-01T09:00:00Z", minutes(60)),
+            (info(end, None), "2026-12-01T10:00:00Z", Remaining::Over),
+            (info(end, None), "2026-12-02T10:00:00Z", Remaining::Over),
+            (TokenInfo { enabled: false, ..info(None, None) }, "2026-12-01T09:00:00Z", Remaining::Over),
+            (TokenInfo { expired: true, ..info(end, None) }, "2026-12-01T09:00:00Z", Remaining::Over),
+        ];
+        for (info, now, expected) in cases {
+            assert_eq!(info.remaining(at(now)), expected, "{info:?} at {now}");
+        }
+        let hour = Duration::from_secs(3600);
+        assert!(Remaining::Unlimited.covers(hour) && minutes(61).covers(hour));
+        assert!(!minutes(60).covers(hour) && !Remaining::Over.covers(Duration::ZERO));
     }
 }

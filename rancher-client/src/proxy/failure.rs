@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::answer::{self, NormanError, TokenVerdict, is_text, retry_after};
@@ -47,6 +46,21 @@ impl KubeStatus {
     /// somebody changes them. The API server gives no reason, only this text (Kubernetes: `eviction.go`).
     pub fn is_several_budgets(&self) -> bool {
         self.code == 500 && self.message.contains("more than one PodDisruptionBudget")
+    }
+
+    /// Whether the place that a list or a watch was to go on from is gone (410). List anew.
+    pub fn is_expired(&self) -> bool {
+        self.code == 410 || (self.code >= 400 && self.reason == "Expired")
+    }
+
+    /// Whether the API server is behind the version that was asked for (504): the same again in a second succeeds.
+    pub fn is_version_ahead(&self) -> bool {
+        self.code == 504 && self.causes.iter().any(|cause| cause.reason == "ResourceVersionTooLarge")
+    }
+
+    /// Whether it was refused because the namespace is being deleted.
+    pub fn is_namespace_terminating(&self) -> bool {
+        self.code == 403 && self.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
     }
 
     fn outcome_known(&self) -> bool {
@@ -223,6 +237,8 @@ impl ProxyFailure {
             StatusCode::INTERNAL_SERVER_ERROR if message.contains("request body too large") => {
                 Self::RequestTooLarge
             }
+            // Half of somebody's JSON is not Rancher's plain text, whatever words are in it.
+            _ if body.trim_ascii_start().starts_with(b"{") => Self::Unrecognised { status, excerpt: message },
             StatusCode::INTERNAL_SERVER_ERROR => {
                 Self::Rancher { status, trouble: RancherTrouble::read(&message), message }
             }
@@ -238,11 +254,11 @@ impl ProxyFailure {
             Self::Kubernetes(status) => status.outcome_known(),
             Self::Rancher { trouble, .. } => *trouble == RancherTrouble::Impersonation,
             Self::Gateway { status, .. } | Self::Unrecognised { status, .. } => status.is_client_error(),
-            Self::TokenRejected
-            | Self::Denied { .. }
-            | Self::Router { .. }
-            | Self::RequestTooLarge
-            | Self::RateLimited { .. } => true,
+            // An error inside Rancher says nothing about what was passed on before it.
+            Self::Router { status, .. } => *status != StatusCode::INTERNAL_SERVER_ERROR,
+            Self::TokenRejected | Self::Denied { .. } | Self::RequestTooLarge | Self::RateLimited { .. } => {
+                true
+            }
         }
     }
 
@@ -271,45 +287,29 @@ impl ProxyFailure {
     }
 }
 
-/// The API server's `Status`, cut down to what a caller decides by.
+/// The API server's `Status`, cut down to what a caller decides by. Admission webhooks fill it in as they like, so only
+/// its kind has to be right.
 fn read_status(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<KubeStatus> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Wire {
-        kind: String,
-        reason: Option<String>,
-        message: Option<String>,
-        details: Option<Details>,
-    }
-    #[derive(Deserialize, Default)]
-    #[serde(rename_all = "camelCase")]
-    struct Details {
-        causes: Option<Vec<Cause>>,
-        retry_after_seconds: Option<u64>,
-    }
-    #[derive(Deserialize)]
-    struct Cause {
-        reason: Option<String>,
-        message: Option<String>,
-        field: Option<String>,
-    }
-    let wire: Wire = serde_json::from_slice(body).ok()?;
-    if wire.kind != "Status" {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    if value.get("kind")?.as_str()? != "Status" {
         return None;
     }
-    let text = |text: Option<String>| clean(&text.unwrap_or_default());
-    let details = wire.details.unwrap_or_default();
-    let causes = details.causes.unwrap_or_default().into_iter();
-    let causes = causes
-        .map(|c| StatusCause { reason: text(c.reason), message: text(c.message), field: text(c.field) })
-        .collect();
-    let pause = details.retry_after_seconds.filter(|seconds| *seconds > 0);
+    let text = |value: &Value, key: &str| clean(value.get(key).and_then(Value::as_str).unwrap_or_default());
+    let causes = value.pointer("/details/causes").and_then(Value::as_array);
+    let cause = |cause: &Value| StatusCause {
+        reason: text(cause, "reason"),
+        message: text(cause, "message"),
+        field: text(cause, "field"),
+    };
+    let pause = value.pointer("/details/retryAfterSeconds").and_then(Value::as_u64);
     Some(KubeStatus {
         code: status.as_u16(),
-        reason: text(wire.reason),
-        message: text(wire.message),
-        causes,
-        retry_after_seconds: pause.or_else(|| retry_after(headers).map(|pause| pause.as_secs())),
+        reason: text(&value, "reason"),
+        message: text(&value, "message"),
+        causes: causes.into_iter().flatten().map(cause).collect(),
+        retry_after_seconds: pause
+            .filter(|seconds| *seconds > 0)
+            .or_else(|| retry_after(headers).map(|pause| pause.as_secs())),
     })
 }
 
