@@ -99,7 +99,7 @@ pub fn ownership(data: &[u8]) {
         Ok(ownership::Ownership::Generic | ownership::Ownership::Unmanaged) => {}
         Err(reasons) => {
             assert!(!reasons.is_empty());
-            reasons.iter().for_each(|reason| assert!(!reason.to_string().is_empty()));
+            assert!(reasons.iter().all(|reason| !reason.to_string().is_empty()));
         }
     }
 }

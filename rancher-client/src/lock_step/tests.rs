@@ -23,10 +23,12 @@ impl Pause for Leaps {
 }
 
 /// Gives its answers one after the other, and the last one for ever.
-struct Script(Mutex<VecDeque<fn() -> Result<Cluster, Error>>>);
+struct Script(Mutex<VecDeque<Answer>>);
+
+type Answer = fn() -> Result<Cluster, Error>;
 
 impl Script {
-    fn new(answers: &[fn() -> Result<Cluster, Error>]) -> Self {
+    fn new(answers: &[Answer]) -> Self {
         Self(Mutex::new(answers.iter().copied().collect()))
     }
 }
@@ -48,7 +50,7 @@ impl ClusterReader for Silent {
     }
 }
 
-fn managed(pools: &[&str], refreshed: i64) -> Result<Cluster, Error> {
+fn managed(pools: &[&str], refreshed: i64) -> Cluster {
     let pools: Vec<_> = pools
         .iter()
         .map(|name| json!({"name": name, "mode": "User", "count": 3, "orchestratorVersion": "1.34.2"}))
@@ -60,11 +62,11 @@ fn managed(pools: &[&str], refreshed: i64) -> Result<Cluster, Error> {
         "aksConfig": config, "appliedSpec": {"aksConfig": config}, "aksStatus": {"upstreamSpec": config},
         "annotations": {"clusters.management.cattle.io/ke-last-refresh": refreshed.to_string()},
     });
-    Ok(Cluster::from_json(raw).unwrap())
+    Cluster::from_json(raw).unwrap()
 }
 
-fn of_driver(driver: &str) -> Result<Cluster, Error> {
-    Ok(Cluster::from_json(json!({"id": "c-x7k2p", "driver": driver})).unwrap())
+fn of_driver(driver: &str) -> Cluster {
+    Cluster::from_json(json!({"id": "c-x7k2p", "driver": driver})).unwrap()
 }
 
 fn throttled() -> Error {
@@ -100,9 +102,9 @@ async fn wait(
 #[tokio::test]
 async fn rancher_is_read_until_it_shows_the_new_pool() {
     let script = Script::new(&[
-        || managed(&["user"], NOW),
+        || Ok(managed(&["user"], NOW)),
         || Err(throttled()),
-        || managed(&["user", "buffer"], NOW + 20),
+        || Ok(managed(&["user", "buffer"], NOW + 20)),
     ]);
     let (result, seen, passed) = wait(&with_buffer(), &script).await;
     let adopted = result.unwrap();
@@ -120,7 +122,7 @@ async fn rancher_is_read_until_it_shows_the_new_pool() {
 
 #[tokio::test]
 async fn it_gives_up_after_two_refreshes_and_the_slack_and_says_what_was_missing() {
-    let script = Script::new(&[|| managed(&["user"], NOW)]);
+    let script = Script::new(&[|| Ok(managed(&["user"], NOW))]);
     for (step, limit) in [
         (with_buffer(), 720),
         (with_buffer().limit(Duration::from_secs(10)), 720),
@@ -147,7 +149,7 @@ async fn a_server_that_never_answers_does_not_hold_the_wait_for_ever() {
 
 #[tokio::test]
 async fn what_time_does_not_heal_ends_the_wait_at_once() {
-    let refused = Script::new(&[|| managed(&["user"], NOW), || of_driver("rke2")]);
+    let refused = Script::new(&[|| Ok(managed(&["user"], NOW)), || Ok(of_driver("rke2"))]);
     let (result, _, passed) = wait(&with_buffer(), &refused).await;
     assert!(matches!(result, Err(LockStepError::Refused(Refusal::Driver { .. }))), "{result:?}");
     assert_eq!(passed, INTERVAL);
@@ -159,7 +161,7 @@ async fn what_time_does_not_heal_ends_the_wait_at_once() {
 
 #[tokio::test]
 async fn a_cluster_that_nobody_manages_has_nothing_to_adopt() {
-    let script = Script::new(&[|| of_driver("imported")]);
+    let script = Script::new(&[|| Ok(of_driver("imported"))]);
     let step = with_buffer().newer_than(Timestamp::from_second(NOW).ok());
     let (result, seen, passed) = wait(&step, &script).await;
     assert_eq!(result.unwrap().ownership, Ownership::Generic);
@@ -168,8 +170,10 @@ async fn a_cluster_that_nobody_manages_has_nothing_to_adopt() {
 
 #[tokio::test]
 async fn one_more_refresh_can_be_asked_for_although_nothing_differs() {
-    let script =
-        Script::new(&[|| managed(&["user", "buffer"], NOW - 200), || managed(&["user", "buffer"], NOW + 10)]);
+    let script = Script::new(&[
+        || Ok(managed(&["user", "buffer"], NOW - 200)),
+        || Ok(managed(&["user", "buffer"], NOW + 10)),
+    ]);
     let step = with_buffer().newer_than(Timestamp::from_second(NOW - 200).ok());
     let (result, seen, _) = wait(&step, &script).await;
     assert_eq!(result.unwrap().waited, INTERVAL);

@@ -5,7 +5,9 @@ use rancher_client::fuzzing;
 
 const CLUSTER: &str = r#"{"id":"c-x7k2p","name":"x","driver":"AKS","provider":"aks","state":"active","transitioning":"no","conditions":[{"type":"Provisioned","status":"True"},{"type":"Updated","status":"True","message":"[Syncing error"}],"aksConfig":{"kubernetesVersion":"1.34.2","nodePools":[{"name":"a","count":3,"mode":"User","enableAutoScaling":true,"minCount":1,"maxCount":4294967295}]},"appliedSpec":{"aksConfig":{"type":"/v3/schemas/x"}},"aksStatus":{"upstreamSpec":{"nodePools":null},"privateRequiresTunnel":true},"caCert":"LS0tLS1CRUdJTg==","nodeCount":18446744073709551615,"annotations":{"clusters.management.cattle.io/ke-last-refresh":"-9223372036854775808","a":null}}"#;
 
-const CORPUS: &[(fn(&[u8]), &[&str])] = &[
+type Decoder = fn(&[u8]);
+
+const CORPUS: &[(Decoder, &[&str])] = &[
     (
         fuzzing::token,
         &[

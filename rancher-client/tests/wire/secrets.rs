@@ -201,7 +201,11 @@ async fn the_token_is_shown_nowhere() {
         let url = server.uri().parse().unwrap();
         drive(&shown, &RancherClient::new(http_client(), url, Arc::new(static_token(TOKEN)))).await;
     }
-    let plain = server(|_| ResponseTemplate::new(500).set_body_string(format!("EOF {TOKEN}"))).await;
+    let plain = server(|request| match request.headers.get("authorization") {
+        Some(sent) => ResponseTemplate::new(500).set_body_string(format!("EOF {}", sent.to_str().unwrap())),
+        None => ResponseTemplate::new(500).set_body_string("EOF"),
+    })
+    .await;
     let url = plain.uri().parse().unwrap();
     drive(&shown, &RancherClient::new(http_client(), url, Arc::new(static_token(TOKEN)))).await;
     // Nobody listens.

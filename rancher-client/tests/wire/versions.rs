@@ -34,7 +34,7 @@ fn imported_2_6() -> Value {
 }
 
 /// A cluster with an AKS configuration, in sync but for its last refresh.
-fn managed(pools: Value) -> Value {
+fn managed(pools: &Value) -> Value {
     let config = value!({
         "type": "/v3/schemas/aksClusterConfigSpec", "imported": true, "clusterName": "shop-acc",
         "resourceGroup": "rg-shop", "resourceLocation": "westeurope", "kubernetesVersion": "1.29.7",
@@ -153,7 +153,7 @@ pub(crate) fn cases() -> Vec<Case> {
             Remaining::For(Duration::from_secs(30 * 24 * 3600)),
         )),
         case("§9 2.9", "an AKS cluster managed and at rest", async {
-            let cluster = read(&managed(one_pool())).await;
+            let cluster = read(&managed(&one_pool())).await;
             assert!(matches!(classify(&cluster), Ownership::Managed(_)));
             assert_eq!(sync(&cluster), Ok(()));
             assert_eq!((cluster.azure_name(), cluster.azure_resource_group()), (Some("shop-acc"), Some("rg-shop")));
@@ -161,7 +161,7 @@ pub(crate) fn cases() -> Vec<Case> {
             assert_eq!(cluster.connection(), Some(Connection::Direct));
         }),
         case("§3.2", "a private AKS cluster is reached through its agent", async {
-            let mut raw = managed(one_pool());
+            let mut raw = managed(&one_pool());
             raw["aksStatus"]["privateRequiresTunnel"] = value!(true);
             assert_eq!(read(&raw).await.connection(), Some(Connection::Tunnel));
         }),
@@ -205,7 +205,7 @@ pub(crate) fn cases() -> Vec<Case> {
             assert_eq!(rancher.client().server_version().await.unwrap().major_minor(), Some((2, 16)));
         }),
         case("§2.3 A", "the certificate authority, with a line break in its base64, and a text that is none", async {
-            let mut raw = managed(one_pool());
+            let mut raw = managed(&one_pool());
             raw["caCert"] = value!("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCkFBQUEKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQ\no=");
             let pem = read(&raw).await.ca_cert().unwrap().unwrap();
             assert_eq!(pem, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
@@ -213,7 +213,7 @@ pub(crate) fn cases() -> Vec<Case> {
             assert!(read(&raw).await.ca_cert().is_err());
         }),
         case("§7.2", "a pool that Rancher saw in Azure and does not want", async {
-            let mut raw = managed(one_pool());
+            let mut raw = managed(&one_pool());
             let mut seen = one_pool();
             seen.as_array_mut().unwrap().push(value!({"name": "gpu", "count": 1, "mode": "User", "orchestratorVersion": "1.29.7"}));
             raw["aksStatus"]["upstreamSpec"]["nodePools"] = seen;
@@ -221,7 +221,7 @@ pub(crate) fn cases() -> Vec<Case> {
             assert!(matches!(&reasons[..], [OutOfSync::PoolUnknown { name, .. }] if name == "gpu"), "{reasons:?}");
         }),
         case("§7.2", "an upgrade outside Rancher that it answers with a downgrade", async {
-            let mut raw = managed(one_pool());
+            let mut raw = managed(&one_pool());
             raw["aksStatus"]["upstreamSpec"]["kubernetesVersion"] = value!("1.30.1");
             raw["state"] = value!("updating");
             raw["transitioning"] = value!("error");
@@ -231,20 +231,20 @@ pub(crate) fn cases() -> Vec<Case> {
             assert_eq!(reasons.len(), 4, "{reasons:?}");
         }),
         case("§7.3", "wanted and not applied", async {
-            let mut raw = managed(one_pool());
+            let mut raw = managed(&one_pool());
             raw["appliedSpec"]["aksConfig"]["nodePools"][0]["count"] = value!(5);
             let reasons = sync(&read(&raw).await).unwrap_err();
             assert_eq!(reasons, [OutOfSync::NotApplied { fields: vec!["nodePools[0].count".into()] }]);
         }),
         case("§7.4", "Rancher cannot read Azure, and last did long ago", async {
-            let mut raw = managed(one_pool());
+            let mut raw = managed(&one_pool());
             raw["conditions"][1]["message"] = value!("[Syncing error: 403] x");
             raw["annotations"]["clusters.management.cattle.io/ke-last-refresh"] = value!("1699990000");
             let reasons = sync(&read(&raw).await).unwrap_err();
             assert!(matches!(&reasons[..], [OutOfSync::SyncError { .. }, OutOfSync::Stale { age_seconds: Some(10_100) }]), "{reasons:?}");
         }),
         case("§7.4", "a cluster whose owner cannot be told is never in sync", async {
-            let mut raw = managed(one_pool());
+            let mut raw = managed(&one_pool());
             raw["driver"] = value!("rke2");
             let reasons = sync(&read(&raw).await).unwrap_err();
             assert!(matches!(&reasons[..], [OutOfSync::Refused(Refusal::Driver { .. })]), "{reasons:?}");
