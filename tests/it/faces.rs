@@ -1,13 +1,16 @@
 //! Runs every case of the conformance suite on every face of the ports.
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 
+use aks_drover::{Cluster, Fleet, Services};
 use async_trait::async_trait;
-use cluster_lab::{Lab, Scenario};
+use cluster_lab::{Lab, Scenario, Server, ServerOptions};
 use upgrade_core::event::Event;
 use upgrade_core::journal::Record;
 use upgrade_core::ports::{Answer, EventSink, Gate, Journal, PortError, Ports, Question};
+use upgrade_core::{Inventory, Policy};
 
 use crate::conformance;
 
@@ -47,6 +50,32 @@ fn on_the_ports_face<F: Future<Output = ()>>(case: impl FnOnce(Ports) -> F) {
     lab.block_on(case(ports)).expect("no case waits for what never comes");
 }
 
+/// Virtual seconds in a real one: Azure's minutes become a fraction of a second.
+const FAST: f64 = 600.0;
+
+/// So slow that nothing happens while somebody looks.
+const STANDING: f64 = 1e-9;
+
+/// A lab on loopback, and its cluster through the real adapters.
+async fn over_http(lab: Lab, folder: &Path, time_scale: f64) -> (Server, Cluster) {
+    let options = ServerOptions { port: 0, time_scale, token_dir: folder.to_owned() };
+    let server = Server::start(lab, &options).unwrap();
+    let config = folder.join("drover.toml");
+    std::fs::write(&config, server.drover_toml()).unwrap();
+    let fleet = Fleet::from_file(config).unwrap();
+    let name = fleet.clusters().next().unwrap().to_owned();
+    let cluster = fleet.connect(&name).await.unwrap();
+    (server, cluster)
+}
+
+/// The adapters over HTTP, in scaled real time.
+async fn on_the_http_face<F: Future<Output = ()>>(case: impl FnOnce(Ports) -> F) {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, cluster) = over_http(Lab::new(&Scenario::demo(), 1), folder.path(), FAST).await;
+    case(cluster.ports(Arc::new(Nobody), Arc::new(Nobody), Arc::new(Nobody))).await;
+    server.shutdown();
+}
+
 /// One test for each case on each face. A further face is one more module here.
 macro_rules! every_case {
     ($($case:ident)*) => {
@@ -54,6 +83,13 @@ macro_rules! every_case {
             $(#[test]
             fn $case() {
                 super::on_the_ports_face(super::conformance::$case);
+            })*
+        }
+
+        mod http_face {
+            $(#[tokio::test]
+            async fn $case() {
+                super::on_the_http_face(super::conformance::$case).await;
             })*
         }
     };
@@ -68,4 +104,43 @@ every_case! {
     versions_move_one_after_the_other
     the_identity_is_proven_twice_the_same
     a_deletion_is_told
+}
+
+/// The same world, seen directly and over HTTP, is the same inventory, field by field.
+#[tokio::test]
+async fn both_faces_show_the_same_inventory() {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::new(&Scenario::demo(), 1);
+    let (server, far) = over_http(lab.clone(), folder.path(), STANDING).await;
+    let services = Services {
+        kubernetes: lab.kubernetes(),
+        azure: lab.azure(),
+        rancher: lab.rancher(),
+        clock: lab.clock(),
+    };
+    let near = Cluster::prove(Policy::default(), services).await.unwrap().inventory().await.unwrap();
+    let far = far.inventory().await.unwrap();
+    server.shutdown();
+    let values = |mut inventory: Inventory| {
+        // Each face has its own clock and its own words for the evidence.
+        inventory.taken_at = None;
+        for evidence in &mut inventory.identity.evidence {
+            evidence.detail.clear();
+        }
+        serde_json::to_value(inventory).unwrap()
+    };
+    let (near, far) = (values(near), values(far));
+    let fields = near.as_object().unwrap();
+    assert_eq!(fields.keys().collect::<Vec<_>>(), far.as_object().unwrap().keys().collect::<Vec<_>>());
+    for (field, value) in fields {
+        let (Some(here), Some(there)) = (value.as_array(), far[field].as_array()) else {
+            assert_eq!(*value, far[field], "{field}");
+            continue;
+        };
+        assert_eq!(here.len(), there.len(), "{field}");
+        for (index, (here, there)) in here.iter().zip(there).enumerate() {
+            assert_eq!(here, there, "{field}[{index}]");
+        }
+    }
+    assert!(near["pods"].as_array().unwrap().len() >= 30);
 }

@@ -3,3 +3,6 @@
 
 mod architecture;
 mod cli;
+mod conformance;
+mod faces;
+mod readme;
