@@ -105,30 +105,29 @@ impl FileJournal {
         let path = file_of(dir, run);
         let file =
             private().append(true).create_new(true).open(&path).map_err(|error| cannot_open(&path, error))?;
-        lock(&path, &file)?;
+        let open = Open::locked(&path, file)?;
         sync_folder(dir).map_err(|error| unusable(dir, "the directory cannot be flushed", error))?;
-        Ok(Self::over(path, file))
+        Ok(Self::over(path, open))
     }
 
     /// The journal of a run that is taken up again, and the state it tells. A torn last line is cut off.
     pub fn resume(path: &Path) -> Result<(Self, RunState), Error> {
         let opened = OpenOptions::new().read(true).append(true).open(path);
-        let mut file = opened.map_err(|error| cannot_open(path, error))?;
-        lock(path, &file)?;
+        let mut open = Open::locked(path, opened.map_err(|error| cannot_open(path, error))?)?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(|error| cannot_open(path, error))?;
+        open.file.read_to_end(&mut bytes).map_err(|error| cannot_open(path, error))?;
         let whole = whole_lines(&bytes);
         let state = replay(path, whole)?;
         if whole.len() < bytes.len() {
             let length = u64::try_from(whole.len()).unwrap_or(u64::MAX);
-            let cut = file.set_len(length).and_then(|()| file.sync_all());
+            let cut = open.file.set_len(length).and_then(|()| open.file.sync_all());
             cut.map_err(|error| unusable(path, "its torn last line cannot be cut off", error))?;
         }
-        Ok((Self::over(path.to_owned(), file), state))
+        Ok((Self::over(path.to_owned(), open), state))
     }
 
-    fn over(path: PathBuf, file: File) -> Self {
-        Self { path, file: Arc::new(Mutex::new(Open { file, torn: false })) }
+    fn over(path: PathBuf, open: Open) -> Self {
+        Self { path, file: Arc::new(Mutex::new(open)) }
     }
 
     /// The file.
@@ -145,18 +144,19 @@ fn private() -> OpenOptions {
     options
 }
 
-fn lock(path: &Path, file: &File) -> Result<(), Error> {
-    let problem = match file.try_lock() {
-        Ok(()) => return Ok(()),
-        Err(TryLockError::WouldBlock) => "another process is working on this run",
-        Err(TryLockError::Error(error)) => {
-            return Err(unusable(path, "the file cannot be locked", error));
-        }
-    };
-    Err(Error::Journal { path: path.to_owned(), line: None, problem: problem.to_owned(), source: None })
-}
-
 impl Open {
+    /// Takes the file for this process alone.
+    fn locked(path: &Path, file: File) -> Result<Self, Error> {
+        match file.try_lock() {
+            Ok(()) => Ok(Self { file, torn: false }),
+            Err(TryLockError::WouldBlock) => {
+                let problem = "another process is working on this run".to_owned();
+                Err(Error::Journal { path: path.to_owned(), line: None, problem, source: None })
+            }
+            Err(TryLockError::Error(error)) => Err(unusable(path, "the file cannot be locked", error)),
+        }
+    }
+
     fn append(&mut self, line: &[u8]) -> io::Result<()> {
         if self.torn {
             return Err(io::Error::other("an earlier record could not be written"));
@@ -166,6 +166,14 @@ impl Open {
         self.file.sync_data()?;
         self.torn = false;
         Ok(())
+    }
+}
+
+impl Drop for Open {
+    /// Closing is not enough: a program that is being started at this moment holds the file open until it runs.
+    fn drop(&mut self) {
+        // Nothing can be done about a failure, and the end of the process unlocks, too.
+        let _ = self.file.unlock();
     }
 }
 

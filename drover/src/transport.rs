@@ -122,3 +122,54 @@ fn is_loopback(url: &Url) -> bool {
         None => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    const FILE: &str = r#"
+[environments.e]
+rancher = { url = "https://rancher.invalid", token = { env = "X" }, ca_file = "ca.pem" }
+[environments.e.azure]
+subscription = "00000000-0000-0000-0000-000000000001"
+credential = { kind = "token", env = "X" }
+"#;
+
+    #[tokio::test]
+    async fn certificates_that_cannot_be_used_are_told_with_where_they_are_configured() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::parse(&folder.path().join("drover.toml"), FILE).unwrap();
+        let file = folder.path().join("ca.pem");
+        for (content, problem) in [
+            (None, "cannot be read: "),
+            (Some(""), "holds no certificate"),
+            (
+                Some("-----BEGIN CERTIFICATE-----\n%%%\n-----END CERTIFICATE-----\n"),
+                "holds no readable certificate",
+            ),
+        ] {
+            if let Some(content) = content {
+                std::fs::write(&file, content).unwrap();
+            }
+            let error = rancher("shop", &config.environments["e"].rancher).await.unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("drover.toml:3: environments.e.rancher.ca_file: "), "{text}");
+            assert!(text.contains(problem), "{text}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn a_machine_is_its_own_neighbour_only_on_loopback() {
+        for (url, own) in [
+            ("http://127.0.0.1:1", true),
+            ("http://[::1]", true),
+            ("http://LOCALHOST", true),
+            ("https://127.0.0.1.example.com", false),
+            ("https://rancher.example.com", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(url).unwrap()), own, "{url}");
+        }
+    }
+}

@@ -281,3 +281,33 @@ async fn repeat<T, F: Future<Output = Result<T, Failure>>>(
 pub(super) fn object_path(group: &str, plural: &str, name: &ObjectName) -> String {
     format!("{group}/namespaces/{}/{plural}/{}", name.namespace(), name.name())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    fn broken() -> Failure {
+        Failure::Broken("connection reset".into())
+    }
+
+    async fn tried(answer: impl Fn(u32) -> Result<u32, Failure>) -> (Result<u32, Failure>, u32) {
+        let tries = AtomicU32::new(0);
+        let read = || std::future::ready(answer(tries.fetch_add(1, Ordering::Relaxed) + 1));
+        (repeat(read).await, tries.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_is_repeated_for_a_while_and_only_where_that_can_help() {
+        assert!(matches!(tried(|n| if n < 4 { Err(broken()) } else { Ok(n) }).await, (Ok(4), 4)));
+        assert!(matches!(tried(|_| Err(broken())).await, (Err(Failure::Broken(_)), ATTEMPTS)));
+        assert!(matches!(tried(|_| Err(Failure::Expired)).await, (Err(Failure::Expired), 1)));
+        let wait = |seconds| {
+            let retry_after = Some(Duration::from_secs(seconds));
+            Failure::Answer(rancher_client::ProxyFailure::RateLimited { retry_after })
+        };
+        assert_eq!(tried(|_| Err(wait(31))).await.1, 1, "a long pause is the caller's to wait");
+        assert_eq!(tried(|n| if n == 1 { Err(wait(30)) } else { Ok(n) }).await.1, 2);
+    }
+}

@@ -240,8 +240,8 @@ fn budget(budget: wire::Budget) -> Result<Budget, DecodeError> {
     let limit = match (spec.min_available, spec.max_unavailable) {
         (_, Some(value)) => BudgetLimit::MaxUnavailable(int_or_percent(&meta, value)?),
         (Some(value), None) => BudgetLimit::MinAvailable(int_or_percent(&meta, value)?),
-        // A budget that says nothing allows nothing (its controller expects no pod, and so spares none).
-        (None, None) => BudgetLimit::MinAvailable(IntOrPercent::Int(1)),
+        // The disruption controller then asks for no healthy pod.
+        (None, None) => BudgetLimit::MinAvailable(IntOrPercent::Int(0)),
     };
     let allowed = condition(status.conditions.as_ref(), "DisruptionAllowed");
     let failed = allowed.filter(|condition| condition.reason.as_deref() == Some("SyncFailed"));

@@ -140,14 +140,16 @@ fn requests(meta: &wire::Meta, spec: &wire::PodSpec) -> Result<Resources, Decode
 /// Steps of an ordinary start, which are no trouble.
 const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
-/// Why a pod is not running, in the kubelet's or the scheduler's word.
+/// Why a pod is not running, in the scheduler's or the kubelet's word.
 fn trouble(status: &wire::PodStatus) -> Option<String> {
-    let containers =
-        status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    let scheduled = condition(status.conditions.as_ref(), "PodScheduled");
+    if let Some(reason) = scheduled.filter(|c| c.status == "False").and_then(|c| c.reason.clone()) {
+        return Some(reason);
+    }
+    let init = status.init_container_statuses.iter().flatten();
+    let containers = init.chain(status.container_statuses.iter().flatten());
     let mut reasons = containers.filter_map(|c| c.state.as_ref()?.waiting.as_ref()?.reason.as_ref());
-    let waiting = reasons.find(|reason| !STARTING.contains(&reason.as_str())).cloned();
-    let scheduled = || condition(status.conditions.as_ref(), "PodScheduled").filter(|c| c.status == "False");
-    waiting.or_else(|| scheduled()?.reason.clone())
+    reasons.find(|reason| !STARTING.contains(&reason.as_str())).cloned()
 }
 
 fn rules(spec: wire::PodSpec) -> SchedulingRules {

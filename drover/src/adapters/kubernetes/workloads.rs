@@ -31,7 +31,7 @@ pub(super) fn workload(kind: WorkloadKind, workload: wire::Workload) -> Result<W
         paused: spec.paused.unwrap_or(false),
         min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
         template: pods::template(&meta, spec.template, claim_templates)?,
-        status: self::status(&kind, meta.generation.unwrap_or(0), &status),
+        status: self::status(&kind, &status),
         reference: WorkloadRef { kind, name: object_name(&meta)? },
     })
 }
@@ -64,13 +64,10 @@ fn strategy(
     })
 }
 
-fn status(kind: &WorkloadKind, generation: i64, status: &wire::WorkloadStatus) -> WorkloadStatus {
+fn status(kind: &WorkloadKind, status: &wire::WorkloadStatus) -> WorkloadStatus {
     let count = |value: Option<u32>| value.unwrap_or(0);
-    let observed_generation = match kind {
-        // The controller of Jobs does not say.
-        WorkloadKind::Job => generation,
-        _ => status.observed_generation.unwrap_or(0),
-    };
+    // The controller of Jobs does not say.
+    let observed_generation = status.observed_generation.unwrap_or(0);
     let (replicas, updated, ready, available) = match kind {
         WorkloadKind::DaemonSet => (
             status.current_number_scheduled,
@@ -79,9 +76,6 @@ fn status(kind: &WorkloadKind, generation: i64, status: &wire::WorkloadStatus) -
             status.number_available,
         ),
         WorkloadKind::Job => (status.active, status.active, status.ready, status.ready),
-        WorkloadKind::ReplicaSet => {
-            (status.replicas, status.replicas, status.ready_replicas, status.available_replicas)
-        }
         _ => (status.replicas, status.updated_replicas, status.ready_replicas, status.available_replicas),
     };
     WorkloadStatus {

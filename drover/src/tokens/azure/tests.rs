@@ -67,3 +67,72 @@ fn the_end_of_a_json_web_token_is_read_and_of_nothing_else() {
         assert_eq!(end_of(&other.into()), None);
     }
 }
+
+fn config(credential: &str) -> crate::config::Config {
+    let text = format!(
+        "[environments.e]\nrancher = {{ url = \"https://r.invalid\", token = {{ env = \"X\" }} }}\n\
+         [environments.e.azure]\nsubscription = \"00000000-0000-0000-0000-000000000001\"\n\
+         credential = {credential}\n"
+    );
+    crate::config::Config::parse(std::path::Path::new("drover.toml"), &text).unwrap()
+}
+
+async fn made(credential: &str) -> Result<AzureTokens, String> {
+    let config = config(credential);
+    let azure = &config.environments["e"].azure;
+    let http = crate::transport::azure("shop", azure.endpoint.as_url(), None).unwrap();
+    let clock = Arc::new(crate::clock::SystemClock);
+    AzureTokens::new(azure, http, clock).await.map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn a_ready_token_is_read_anew_from_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "first\n").unwrap();
+    let tokens =
+        made(&format!("{{ kind = \"token\", file = {:?} }}", path.display().to_string())).await.unwrap();
+    let get = async || tokens.token("s").await.unwrap().secret.expose_secret().to_owned();
+    assert_eq!((get().await.as_str(), tokens.kind()), ("first", "token"));
+    std::fs::write(&path, "second").unwrap();
+    assert_eq!(get().await, "first", "good until it is refused");
+    tokens.invalidate();
+    assert_eq!(get().await, "second");
+}
+
+#[cfg(feature = "azure-identity")]
+#[tokio::test]
+async fn what_a_credential_needs_from_this_machine_is_told_before_anything_is_contacted() {
+    const SECRET: &str = "env = \"AKS_DROVER_TEST_NOT_SET\"";
+    let place = "drover.toml:5: environments.e.azure.credential";
+    for (credential, problem) in [
+        (format!("{{ kind = \"token\", {SECRET} }}"), "the variable `AKS_DROVER_TEST_NOT_SET` is not set"),
+        (
+            format!("{{ kind = \"client-secret\", tenant_id = \"t\", client_id = \"c\", client_secret = {{ {SECRET} }} }}"),
+            "the variable `AKS_DROVER_TEST_NOT_SET` is not set",
+        ),
+        (
+            "{ kind = \"azure-pipelines\", tenant_id = \"t\", client_id = \"c\", service_connection_id = \"s\", \
+             access_token = { command = [\"echo\", \"x\"] } }"
+                .to_owned(),
+            "SYSTEM_OIDCREQUESTURI",
+        ),
+        (
+            "{ kind = \"workload-identity\", tenant_id = \"t\", client_id = \"c\", token_file = \"/nowhere/token\" }".to_owned(),
+            "/nowhere/token",
+        ),
+    ] {
+        let Err(error) = made(&credential).await else { panic!("{credential}") };
+        assert!(error.starts_with(place) && error.contains(problem), "{error}");
+    }
+    for credential in ["{ kind = \"managed-identity\" }", "{ kind = \"azure-cli\" }"] {
+        assert!(made(credential).await.is_ok(), "{credential}");
+    }
+}
+
+#[cfg(not(feature = "azure-identity"))]
+#[tokio::test]
+async fn kinds_that_this_build_lacks_are_refused_by_name() {
+    let Err(error) = made("{ kind = \"managed-identity\" }").await else { panic!("made of nothing") };
+    assert!(error.ends_with("credential kind `managed-identity` is not part of this build"), "{error}");
+}
