@@ -116,7 +116,7 @@ impl AksClient {
         operation: &Operation,
         mut on_progress: impl FnMut(&OperationStatus) + Send,
     ) -> Result<Outcome, Error> {
-        let mut progress = std::pin::pin!(self.follow(operation));
+        let mut progress = self.follow(operation);
         loop {
             match progress.next().await.expect("an end comes before the end of the stream") {
                 OperationProgress::Status(status) => {
@@ -135,17 +135,20 @@ impl AksClient {
 
     /// [`wait`](Self::wait) as a stream: every poll's finding, at the same pace. Exactly one item is an end
     /// ([`OperationProgress::is_last`]), and it is the last. Nothing is asked before the stream is.
-    pub fn follow(&self, operation: &Operation) -> impl Stream<Item = OperationProgress> + Send + use<> {
+    pub fn follow(
+        &self,
+        operation: &Operation,
+    ) -> impl Stream<Item = OperationProgress> + Send + Unpin + use<> {
         let following = Following {
             client: self.clone(),
             operation: operation.clone(),
             failures: 0,
             next_in: Some(Duration::ZERO),
         };
-        futures::stream::unfold(following, |mut following| async {
+        Box::pin(futures::stream::unfold(following, |mut following| async {
             let progress = following.next().await?;
             Some((progress, following))
-        })
+        }))
     }
 
     /// What the resource alone shows of the operation, whatever its own status said.

@@ -16,10 +16,9 @@ pub struct AccessToken {
 }
 
 impl AccessToken {
-    /// The token, if it can travel in a header: not empty, visible ASCII only.
-    pub(crate) fn bearer(&self) -> Result<&str, TokenError> {
-        check(self.secret.expose_secret())?;
-        Ok(self.secret.expose_secret())
+    /// Whether it can travel in a header: not empty, visible ASCII only.
+    pub(crate) fn check(&self) -> Result<(), TokenError> {
+        check(self.secret.expose_secret())
     }
 }
 

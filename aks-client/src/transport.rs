@@ -1,11 +1,13 @@
 //! One request: token, ids, conditions, bounded retries of reads, a bounded body, and a classified answer.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH, LOCATION, USER_AGENT,
 };
 use reqwest::{Method, Response};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 use uuid::Uuid;
@@ -163,7 +165,8 @@ impl AksClient {
     async fn send_once(&self, request: &Request) -> Result<Reply, Error> {
         let mut trace = request.trace(Uuid::new_v4());
         self.keep_pace(request).await;
-        let headers = self.headers(request, &trace).await?;
+        let token = self.token(&trace).await?;
+        let headers = headers(request, &trace, &token)?;
         let mut builder = self
             .http
             .request(request.method.clone(), request.url.clone())
@@ -196,40 +199,62 @@ impl AksClient {
         if status == 429 && request.is_read {
             self.pacer.refused(&request.lane, asked);
         }
-        let answer = Answer { status, error: ServiceError::from_body(&body), trace };
+        let answer = Answer { status, error: ServiceError::from_body(&without(&body, &token)), trace };
         let create_only = matches!(request.condition, Condition::Absent);
         Err(classify(answer, create_only, asked))
     }
 
-    async fn headers(&self, request: &Request, trace: &Trace) -> Result<HeaderMap, Error> {
+    /// The token of this request, fit for a header.
+    async fn token(&self, trace: &Trace) -> Result<SecretString, Error> {
         let no_token = |source| Error::Token { request: trace.request.clone(), source };
         let token = self.tokens.token(&self.endpoint.scope()).await.map_err(no_token)?;
-        let bearer = format!("Bearer {}", token.bearer().map_err(no_token)?);
-        let mut bearer = HeaderValue::from_str(&bearer).expect("a checked token is visible ASCII");
-        bearer.set_sensitive(true);
-
-        let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, bearer);
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        headers.insert("x-ms-return-client-request-id", HeaderValue::from_static("true"));
-        let id =
-            HeaderValue::from_str(&trace.client_request_id.to_string()).expect("a GUID is visible ASCII");
-        headers.insert("x-ms-client-request-id", id);
-        match &request.condition {
-            Condition::None => {}
-            Condition::Absent => {
-                headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
-            }
-            Condition::Unchanged(etag) => {
-                let etag = HeaderValue::from_str(etag).map_err(|_| Error::InvalidArgument {
-                    reason: "the eTag is not a header value".to_owned(),
-                })?;
-                headers.insert(IF_MATCH, etag);
-            }
-        }
-        Ok(headers)
+        token.check().map_err(no_token)?;
+        Ok(token.secret)
     }
+}
+
+fn headers(request: &Request, trace: &Trace, token: &SecretString) -> Result<HeaderMap, Error> {
+    let bearer = format!("Bearer {}", token.expose_secret());
+    let mut bearer = HeaderValue::from_str(&bearer).expect("a checked token is visible ASCII");
+    bearer.set_sensitive(true);
+
+    let mut headers = HeaderMap::new();
+    headers.insert(AUTHORIZATION, bearer);
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    headers.insert("x-ms-return-client-request-id", HeaderValue::from_static("true"));
+    let id = HeaderValue::from_str(&trace.client_request_id.to_string()).expect("a GUID is visible ASCII");
+    headers.insert("x-ms-client-request-id", id);
+    match &request.condition {
+        Condition::None => {}
+        Condition::Absent => {
+            headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+        }
+        Condition::Unchanged(etag) => {
+            let etag = HeaderValue::from_str(etag).map_err(|_| Error::InvalidArgument {
+                reason: "the eTag is not a header value".to_owned(),
+            })?;
+            headers.insert(IF_MATCH, etag);
+        }
+    }
+    Ok(headers)
+}
+
+/// An error body without the token: some proxies' error pages repeat the request's headers.
+fn without<'b>(body: &'b [u8], token: &SecretString) -> Cow<'b, [u8]> {
+    let token = token.expose_secret().as_bytes();
+    if !body.windows(token.len()).any(|window| window == token) {
+        return Cow::Borrowed(body);
+    }
+    let mut clean = Vec::with_capacity(body.len());
+    let mut rest = body;
+    while let Some(at) = rest.windows(token.len()).position(|window| window == token) {
+        clean.extend_from_slice(&rest[..at]);
+        clean.extend_from_slice(b"[token]");
+        rest = &rest[at + token.len()..];
+    }
+    clean.extend_from_slice(rest);
+    Cow::Owned(clean)
 }
 
 /// A redirect, whether the handed-in HTTP client stopped at it or followed it.

@@ -46,7 +46,7 @@ async fn an_operation_is_followed_item_by_item_to_its_one_end() {
 #[tokio::test]
 async fn nothing_is_asked_before_the_stream_is_and_nothing_after_it_is_dropped() {
     let arm = Arm::start().await;
-    let mut stream = Box::pin(arm.client.follow(&upgrading(&arm)));
+    let mut stream = arm.client.follow(&upgrading(&arm));
     assert!(arm.requests().await.is_empty());
     arm.status("/op/1", ok(&json!({"status": "InProgress"}))).await;
     assert_eq!(told(&stream.next().await.unwrap()), "running");
