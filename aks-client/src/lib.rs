@@ -3,22 +3,37 @@
 //! The calls an upgrade of an AKS cluster needs, and nothing else of Azure. An HTTP client and a [`TokenSource`] are
 //! handed in; nothing is read from the environment.
 //!
-//! - **Read**: [`AksClient::cluster`], [`pools`](AksClient::pools), [`pool`](AksClient::pool), the four lists of
-//!   versions, [`cluster_ca`](AksClient::cluster_ca). Clusters and pools keep their JSON; typed accessors look into it.
+//! - **Read**: [`AksClient::cluster`], [`pools`](AksClient::pools), [`pool`](AksClient::pool),
+//!   [`machines`](AksClient::machines), the four lists of versions,
+//!   [`maintenance_configurations`](AksClient::maintenance_configurations), [`cluster_ca`](AksClient::cluster_ca).
+//!   Resources keep their JSON; typed accessors look into it. An answer that shows another resource than the one asked
+//!   for is an error.
 //! - **Write**: [`begin_control_plane_upgrade`](AksClient::begin_control_plane_upgrade),
 //!   [`begin_create_pool`](AksClient::begin_create_pool), [`begin_upgrade_pool`](AksClient::begin_upgrade_pool),
+//!   [`begin_node_image_upgrade`](AksClient::begin_node_image_upgrade),
 //!   [`begin_delete_pool`](AksClient::begin_delete_pool), the aborts. Bodies come from pure functions
 //!   ([`control_plane_body`], [`mirror_body`], [`upgrade_pool_body`]) that edit what was read, so a property unknown to
 //!   this crate survives. Writes are fenced by eTags and sent once.
-//! - **Wait**: an [`Operation`] is a value that can be stored; [`poll`](AksClient::poll) or [`wait`](AksClient::wait) on
-//!   it, in this process or a later one.
+//! - **Wait**: an [`Operation`] is a value that can be stored; [`poll`](AksClient::poll), [`wait`](AksClient::wait) or
+//!   [`follow`](AksClient::follow) it, in this process or a later one, and [`recheck`](AksClient::recheck) it after a
+//!   failure.
+//! - **Fit**: [`compute_usages`](AksClient::compute_usages), [`vm_sizes`](AksClient::vm_sizes),
+//!   [`subnet`](AksClient::subnet) and [`subnet_usages`](AksClient::subnet_usages) are read; [`quota_shortages`],
+//!   [`VmSize::restriction`], [`NetworkMode`] and [`Subnet::free`] say whether more nodes would fit.
+//! - **Leave**: [`permissions`](AksClient::permissions) and [`locks`](AksClient::locks) say before a write what would
+//!   refuse it.
 //! - **Errors**: [`Error`] tells a passing conflict from a final no, says whether the outcome is known and whether
-//!   trying again makes sense, and carries the ids for a support case.
+//!   trying again makes sense, and carries the ids for a support case and the missing action and scope.
+//! - **Pace**: reads keep to what the AKS provider allows a subscription and slow down where ARM says that few are left;
+//!   clones of a client do so together. See [`AksClient::remaining_requests`].
 //!
 //! What it does not promise: that nodes run the version their pool shows. AKS reports success and failure of operations,
-//! not of nodes; look at the kubelets.
+//! not of nodes; look at the kubelets. Nor that Azure has machines left: quota is not capacity.
 //!
-//! # Example
+//! Secrets: the token and the signatures in operations' URLs are in no `Debug`, `Display` or trace, nor in an error, even
+//! where the service repeats the token. A stored [`Operation`] holds its URL in full.
+//!
+//! # Reading a cluster
 //!
 //! Against any server that speaks ARM; here one that knows a single cluster.
 //!
@@ -29,7 +44,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # rustls::crypto::ring::default_provider().install_default().expect("first in this process");
+//! # let _ = rustls::crypto::ring::default_provider().install_default();
 //! let id: ClusterId = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-demo\
 //!     /providers/Microsoft.ContainerService/managedClusters/shop".parse()?;
 //! # let server = MockServer::start().await;
@@ -47,6 +62,83 @@
 //! assert!(cluster.provisioning_state().is_terminal());
 //! # Ok(())
 //! # }
+//! ```
+//!
+//! # Upgrading a pool and following it
+//!
+//! What was begun is stored before it is waited for, so that a later process can go on with it.
+//!
+//! ```
+//! use aks_client::{Error, Operation, OperationProgress, OperationStatus};
+//! use futures::StreamExt;
+//! # use std::sync::Arc;
+//! # use aks_client::{AksClient, ApiVersion, ClusterId, StaticToken};
+//! # use wiremock::{Mock, MockServer, ResponseTemplate, matchers::{method, path}};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let _ = rustls::crypto::ring::default_provider().install_default();
+//! # let id = ClusterId::new("00000000-0000-0000-0000-000000000001".parse()?, "rg-demo", "shop")?;
+//! # let server = MockServer::start().await;
+//! # let at = format!("{}/agentPools/user1", id.resource_id());
+//! # let shown = |version: &str| serde_json::json!({"name": "user1", "properties": {"eTag": "1",
+//! #     "provisioningState": "Succeeded", "currentOrchestratorVersion": version}});
+//! # Mock::given(method("GET")).and(path(&at)).respond_with(ResponseTemplate::new(200).set_body_json(shown("1.34.6")))
+//! #     .up_to_n_times(1).mount(&server).await;
+//! # Mock::given(method("GET")).and(path(&at))
+//! #     .respond_with(ResponseTemplate::new(200).set_body_json(shown("1.35.2"))).mount(&server).await;
+//! # Mock::given(method("PUT")).and(path(&at)).respond_with(ResponseTemplate::new(200).set_body_json(shown("1.34.6"))
+//! #     .insert_header("Azure-AsyncOperation", format!("{}/operations/1", server.uri()))).mount(&server).await;
+//! # Mock::given(method("GET")).and(path("/operations/1")).respond_with(ResponseTemplate::new(200)
+//! #     .set_body_json(serde_json::json!({"status": "Succeeded"}))).mount(&server).await;
+//! # let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
+//! # let token = Arc::new(StaticToken::new("a-ready-bearer-token".into())?);
+//! # let client = AksClient::new(http, server.uri().parse()?, ApiVersion::default(), token);
+//! let begun = match client.begin_upgrade_pool(&id, "user1", "1.35.2").await {
+//!     Ok(operation) => operation,
+//!     Err(error) if !error.outcome_known() => return Err(format!("look at the pool first: {error}").into()),
+//!     Err(error @ Error::Conflict { .. }) => return Err(format!("try again later: {error}").into()),
+//!     Err(error) => return Err(error.into()),
+//! };
+//! let stored = serde_json::to_string(&begun)?;
+//!
+//! let operation: Operation = serde_json::from_str(&stored)?;
+//! let mut progress = client.follow(&operation);
+//! let mut last = None;
+//! while let Some(item) = progress.next().await {
+//!     match item {
+//!         OperationProgress::Status(status) => last = Some(status),
+//!         OperationProgress::Interrupted { error, failures } => println!("not readable, {failures} times: {error}"),
+//!         OperationProgress::Lost { error } => return Err(error.into()),
+//!         other => println!("{other:?}"),
+//!     }
+//! }
+//! assert_eq!(last, Some(OperationStatus::Succeeded));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Whether four more nodes would fit
+//!
+//! All of it over what was read: the same functions serve a rehearsal.
+//!
+//! ```
+//! use aks_client::{AgentPool, ManagedCluster, NetworkMode, Subnet};
+//! use serde_json::json;
+//!
+//! let scope = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-demo/providers";
+//! let cluster = ManagedCluster::from_value(json!({
+//!     "id": format!("{scope}/Microsoft.ContainerService/managedClusters/shop"),
+//!     "properties": {"networkProfile": {"networkPlugin": "azure"}}}))?;
+//! let pool = AgentPool::from_value(json!({"name": "user1", "properties": {"maxPods": 30}}))?;
+//! let subnet = Subnet::from_value(json!({
+//!     "id": format!("{scope}/Microsoft.Network/virtualNetworks/hub/subnets/nodes"),
+//!     "properties": {"addressPrefix": "10.0.0.0/25"}}))?;
+//!
+//! let mode = NetworkMode::of(&cluster, &pool).expect("Azure CNI, pods in the nodes' subnet");
+//! let need = mode.addresses_needed(4);
+//! assert_eq!((need.node_subnet, subnet.free(None)), (124, Some(123)));
+//! assert!(Some(need.node_subnet) > subnet.free(None), "one address short");
+//! # Ok::<(), aks_client::ShapeError>(())
 //! ```
 
 // A whole cluster in one `json!` literal.

@@ -21,6 +21,19 @@ pub enum MaintenancePurpose {
 
 /// A maintenance configuration: the JSON of the GET, with typed views. It limits what the service does by itself; it neither
 /// stops nor delays what a caller begins.
+///
+/// ```
+/// use aks_client::{MaintenanceConfiguration, MaintenancePurpose, MaintenanceSchedule};
+/// use serde_json::json;
+///
+/// let found = MaintenanceConfiguration::from_value(json!({"name": "aksManagedNodeOSUpgradeSchedule",
+///     "properties": {"maintenanceWindow": {"durationHours": 4, "startTime": "22:00", "utcOffset": "+01:00",
+///         "schedule": {"weekly": {"intervalWeeks": 1, "dayOfWeek": "Sunday"}}}}}))?;
+/// assert_eq!(found.purpose(), MaintenancePurpose::NodeOs);
+/// let window = found.window().expect("a schedule has one");
+/// assert!(matches!(window.schedule, MaintenanceSchedule::Weekly { interval_weeks: 1, .. }));
+/// # Ok::<(), aks_client::ShapeError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct MaintenanceConfiguration {
     raw: Value,
@@ -196,4 +209,60 @@ fn known_schedule(value: &Value) -> Option<MaintenanceSchedule> {
         week_index: text("relativeMonthly", "weekIndex")?,
         day_of_week: text("relativeMonthly", "dayOfWeek")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_schedule_is_read_and_a_new_one_is_kept() {
+        let table = [
+            (json!({"daily": {"intervalDays": 3}}), MaintenanceSchedule::Daily { interval_days: 3 }),
+            (
+                json!({"weekly": {"intervalWeeks": 2, "dayOfWeek": "Friday"}}),
+                MaintenanceSchedule::Weekly { interval_weeks: 2, day_of_week: "Friday".to_owned() },
+            ),
+            (
+                json!({"daily": null, "absoluteMonthly": {"intervalMonths": 1, "dayOfMonth": 15}}),
+                MaintenanceSchedule::AbsoluteMonthly { interval_months: 1, day_of_month: 15 },
+            ),
+            (
+                json!({"relativeMonthly": {"intervalMonths": 1, "weekIndex": "Last", "dayOfWeek": "Monday"}}),
+                MaintenanceSchedule::RelativeMonthly {
+                    interval_months: 1,
+                    week_index: "Last".to_owned(),
+                    day_of_week: "Monday".to_owned(),
+                },
+            ),
+            (json!({"lunar": {"x": 1}}), MaintenanceSchedule::Unknown(json!({"lunar": {"x": 1}}))),
+            (
+                json!({"weekly": {"dayOfWeek": "Friday"}}),
+                MaintenanceSchedule::Unknown(json!({"weekly": {"dayOfWeek": "Friday"}})),
+            ),
+        ];
+        for (given, expected) in table {
+            let raw = json!({"name": "aksManagedAutoUpgradeSchedule", "properties": {"maintenanceWindow":
+                {"schedule": given, "startDate": "2026-11-24", "startTime": "22:30", "durationHours": 8,
+                 "utcOffset": "+05:30", "notAllowedDates": [{"start": "2026-12-24", "end": "2026-12-26"}]}}});
+            let window = MaintenanceConfiguration::from_value(raw).unwrap().window().unwrap();
+            assert_eq!(window.schedule, expected);
+            assert_eq!((window.duration_hours, window.utc_offset.as_deref()), (Some(8), Some("+05:30")));
+            assert_eq!(window.start_date, Some("2026-11-24".parse().unwrap()));
+            assert_eq!(window.start_time, Some("22:30".parse().unwrap()));
+            assert_eq!(window.not_allowed[0].end, "2026-12-26");
+        }
+    }
+
+    #[test]
+    fn the_name_decides_what_it_is_for() {
+        let purpose =
+            |name: &str| MaintenanceConfiguration::from_value(json!({"name": name})).unwrap().purpose();
+        assert_eq!(purpose("Default"), MaintenancePurpose::Default);
+        assert_eq!(purpose("aksManagedAutoUpgradeSchedule"), MaintenancePurpose::AutoUpgrade);
+        assert_eq!(purpose("ours"), MaintenancePurpose::Other("ours".to_owned()));
+        assert!(MaintenanceConfiguration::from_value(json!({"name": ""})).is_err());
+    }
 }

@@ -321,6 +321,9 @@ async fn every_refusal_of_a_write_is_told_for_what_it_is_and_sent_once() {
             assert!(error.answer().unwrap().error.mentions(code), "{}", case.pins);
             assert!(error.to_string().contains(code), "{}: {error}", case.pins);
         }
+        if let Some(subcode) = case.body["subcode"].as_str().filter(|subcode| !subcode.is_empty()) {
+            assert!(error.answer().unwrap().error.mentions(subcode), "{}", case.pins);
+        }
         assert!(arm.waited().is_empty(), "{}: a write waits for nobody", case.pins);
     }
 }
