@@ -3,6 +3,27 @@
 //! Rancher's own agents trust a server this way: they fetch `cacerts` without checking the server's certificate and
 //! compare the checksum with the one they were given. What was pinned is then the only root for every further
 //! connection. The token is never sent over the unchecked connection.
+//!
+//! ```
+//! use reqwest::redirect::Policy;
+//! use rancher_client::RancherUrl;
+//! use rancher_client::ca::{CaError, fetch_ca_by_checksum};
+//!
+//! # let _ = rustls::crypto::ring::default_provider().install_default();
+//! /// The HTTP client for a server whose private certificate authority has this checksum.
+//! async fn pinned(url: &RancherUrl, checksum: &str) -> Result<reqwest::Client, Box<dyn std::error::Error>> {
+//!     let unchecked = reqwest::Client::builder().redirect(Policy::none()).tls_danger_accept_invalid_certs(true).build()?;
+//!     let pem = fetch_ca_by_checksum(&unchecked, url, checksum).await?;
+//!     let roots = reqwest::Certificate::from_pem_bundle(pem.as_bytes())?;
+//!     Ok(reqwest::Client::builder().redirect(Policy::none()).http1_only().tls_certs_only(roots).build()?)
+//! }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let url = RancherUrl::parse("https://rancher.example.com").expect("a good address");
+//! let error = pinned(&url, "not a checksum").await.expect_err("nothing is sent");
+//! assert!(matches!(error.downcast_ref(), Some(CaError::BadChecksum)));
+//! # }
+//! ```
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};

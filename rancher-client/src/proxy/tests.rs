@@ -366,3 +366,22 @@ fn which_answers_of_kubernetes_may_be_repeated() {
         assert_eq!((failure.outcome_known(), failure.is_retryable()), (known, retryable), "{failure:?}");
     }
 }
+
+/// What a caller goes by, and what looks like it (Kubernetes: `eviction.go`, apimachinery's `errors.go`).
+#[test]
+fn what_a_status_means_is_told_by_its_cause_and_not_by_its_number() {
+    let status = |code: u16, reason: &str, cause: &str| {
+        let body = serde_json::json!({"kind": "Status", "reason": reason, "details": {"causes": [{"reason": cause}]}});
+        match classify(code, &[], &body.to_string()) {
+            ProxyFailure::Kubernetes(status) => status,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(status(410, "Gone", "").is_expired() && status(410, "Expired", "").is_expired());
+    assert!(!status(404, "NotFound", "").is_expired());
+    assert!(status(504, "Timeout", "ResourceVersionTooLarge").is_version_ahead());
+    assert!(!status(504, "Timeout", "").is_version_ahead());
+    assert!(status(403, "Forbidden", "NamespaceTerminating").is_namespace_terminating());
+    assert!(!status(403, "Forbidden", "").is_namespace_terminating());
+    assert!(!status(429, "TooManyRequests", "").is_disruption_budget(), "a busy server is no budget");
+}

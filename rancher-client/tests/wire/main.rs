@@ -6,10 +6,12 @@
 mod corpus;
 mod errors;
 mod faults;
+mod kubernetes;
 mod operations;
 mod secrets;
 mod support;
 mod tls;
+mod tokens;
 mod versions;
 
 use std::collections::BTreeSet;
@@ -26,6 +28,8 @@ const SECTIONS: &[&str] = &[
 fn all() -> Vec<support::Case> {
     let mut cases = errors::cases();
     cases.extend(operations::cases());
+    cases.extend(tokens::cases());
+    cases.extend(kubernetes::cases());
     cases.extend(versions::cases());
     cases.extend(faults::cases());
     cases.extend(tls::cases());
@@ -40,6 +44,16 @@ async fn each_error_is_read_as_what_it_is() {
 #[tokio::test]
 async fn each_operation_asks_and_understands() {
     support::run(operations::cases()).await;
+}
+
+#[tokio::test]
+async fn each_token_is_told_for_what_it_is() {
+    support::run(tokens::cases()).await;
+}
+
+#[tokio::test]
+async fn the_way_to_kubernetes_is_told_from_its_failures() {
+    support::run(kubernetes::cases()).await;
 }
 
 #[tokio::test]
@@ -64,6 +78,7 @@ fn every_section_is_pinned_and_every_case_has_a_name_of_its_own() {
     assert_eq!(pinned, SECTIONS.iter().copied().collect());
     let names: BTreeSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
     assert_eq!(names.len(), cases.len());
+    println!("{} cases in {} sections", cases.len(), pinned.len());
     assert!(cases.len() >= 150, "{}", cases.len());
 }
 

@@ -20,6 +20,11 @@ pub(crate) const CLUSTER: &str = "/v3/clusters/c-x7k2p";
 pub(crate) const LIST: &str = "/v3/clusters";
 pub(crate) const VERSION: &str = "/k8s/clusters/c-x7k2p/version";
 
+pub(crate) const MUST: &str =
+    r#"{"type":"error","status":"401","message":"Unauthorized 401: must authenticate"}"#;
+pub(crate) const MISSING: &str = r#"{"type":"error","status":404,"code":"NotFound","message":"x"}"#;
+pub(crate) const DATE: &str = "Tue, 01 Dec 2026 08:00:00 GMT";
+
 /// One thing that is said over the wire, and the section of the fact sheet on Rancher that says so.
 pub(crate) struct Case {
     pub(crate) section: &'static str,
@@ -113,6 +118,22 @@ pub(crate) fn http_client() -> reqwest::Client {
 
 pub(crate) fn id() -> RancherClusterId {
     RancherClusterId::parse("c-x7k2p").unwrap()
+}
+
+/// One page of a norman collection.
+pub(crate) fn collection(
+    data: &serde_json::Value,
+    filters: &serde_json::Value,
+    next: Option<&str>,
+) -> ResponseTemplate {
+    let body = serde_json::json!({"type": "collection", "data": data, "filters": filters, "sort": {}, "createTypes": {},
+        "pagination": {"limit": 1000, "total": 9, "next": next}});
+    json(200, &body.to_string())
+}
+
+/// How norman echoes a filter that it applied.
+pub(crate) fn equals(wanted: &str) -> serde_json::Value {
+    serde_json::json!([{"modifier": "eq", "value": wanted}])
 }
 
 pub(crate) fn static_token(text: &str) -> StaticToken {

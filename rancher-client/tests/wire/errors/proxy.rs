@@ -1,0 +1,400 @@
+//! The Kubernetes proxy: who said no.
+
+use http::StatusCode;
+use rancher_client::ProxyFailure;
+
+use crate::errors::{BAD, GOOD, HTML, Header, JSON, MUST_NUMBER, TEXT, answer};
+use crate::support::{Case, MUST, Rancher, VERSION, case, id};
+
+fn router(status: u16, code: &str, message: &str) -> String {
+    serde_json::json!({"Code": {"Code": code, "Status": status}, "Message": message, "Cause": null, "FieldName": ""})
+        .to_string()
+}
+
+fn kube(code: u16, reason: &str, message: &str, details: &serde_json::Value) -> String {
+    serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
+        "reason": reason, "message": message, "details": details})
+    .to_string()
+}
+
+/// Section, what it is, status, headers, body, how it is read, whether the outcome is known, whether the same may
+/// succeed later.
+type ProxyRow = (&'static str, &'static str, u16, Vec<Header>, String, &'static str, bool, bool);
+
+fn proxy_rows() -> Vec<ProxyRow> {
+    let reach = |what: &str| format!("error trying to reach service: {what}");
+    let none = serde_json::Value::Null;
+    let causes = |reason: &str| serde_json::json!({"causes": [{"reason": reason, "message": "x"}]});
+    vec![
+        (
+            "§3.5 a",
+            "Kubernetes: not found",
+            404,
+            vec![JSON],
+            kube(404, "NotFound", "pods \"x\" not found", &none),
+            "Kubernetes(KubeStatus { code: 404, reason: \"NotFound\"",
+            true,
+            false,
+        ),
+        (
+            "§3.5 a",
+            "Kubernetes: forbidden",
+            403,
+            vec![JSON],
+            kube(403, "Forbidden", "x", &none),
+            "Kubernetes",
+            true,
+            false,
+        ),
+        (
+            "§3.5 a",
+            "Kubernetes: conflict",
+            409,
+            vec![JSON],
+            kube(409, "Conflict", "uid", &none),
+            "Kubernetes",
+            true,
+            false,
+        ),
+        (
+            "§3.5 a",
+            "Kubernetes: a disruption budget",
+            429,
+            vec![JSON],
+            kube(429, "TooManyRequests", "Cannot evict", &causes("DisruptionBudget")),
+            "Kubernetes",
+            true,
+            true,
+        ),
+        (
+            "§3.5 a",
+            "Kubernetes: too busy",
+            429,
+            vec![JSON, ("retry-after", "1")],
+            kube(429, "TooManyRequests", "x", &none),
+            "Kubernetes",
+            true,
+            true,
+        ),
+        (
+            "§3.5 a",
+            "Kubernetes: expired",
+            410,
+            vec![JSON],
+            kube(410, "Expired", "too old resource version", &none),
+            "Kubernetes",
+            true,
+            false,
+        ),
+        (
+            "§3.5 a",
+            "Kubernetes: internal",
+            500,
+            vec![JSON],
+            kube(500, "InternalError", "x", &none),
+            "Kubernetes",
+            false,
+            true,
+        ),
+        (
+            "§3.5 a",
+            "Kubernetes: etcd",
+            500,
+            vec![JSON],
+            kube(500, "", "etcdserver: request timed out", &none),
+            "Kubernetes",
+            false,
+            true,
+        ),
+        (
+            "§3.5 a",
+            "Kubernetes: several budgets",
+            500,
+            vec![JSON],
+            kube(500, "", "This pod has more than one PodDisruptionBudget", &none),
+            "Kubernetes",
+            true,
+            false,
+        ),
+        (
+            "§3.5 a",
+            "Kubernetes: a webhook's odd details",
+            400,
+            vec![JSON],
+            kube(400, "Invalid", "no", &serde_json::json!({"causes": "x", "retryAfterSeconds": "soon"})),
+            "Kubernetes(KubeStatus { code: 400",
+            true,
+            false,
+        ),
+        (
+            "§3.5 a",
+            "Kubernetes: timeout",
+            504,
+            vec![JSON],
+            kube(504, "Timeout", "x", &causes("ResourceVersionTooLarge")),
+            "Kubernetes",
+            false,
+            true,
+        ),
+        ("§3.5 b", "a bad token", 401, vec![JSON, BAD], MUST.into(), "TokenRejected", true, false),
+        (
+            "§3.5 b",
+            "a bad token, status as a number",
+            401,
+            vec![JSON, BAD],
+            MUST_NUMBER.into(),
+            "TokenRejected",
+            true,
+            false,
+        ),
+        ("§3.5 b", "a good token", 401, vec![JSON, GOOD], MUST.into(), "Denied", true, false),
+        (
+            "§3.5 c",
+            "no such cluster",
+            404,
+            vec![TEXT],
+            router(404, "NotFound", "No cluster available"),
+            "Router { status: 404, code: \"NotFound\", message: \"No cluster available\" }",
+            true,
+            false,
+        ),
+        (
+            "§3.5 c",
+            "not provisioned",
+            503,
+            vec![TEXT],
+            router(503, "ClusterUnavailable", "cluster not provisioned"),
+            "Router { status: 503",
+            true,
+            true,
+        ),
+        (
+            "§3.5 c",
+            "no access",
+            403,
+            vec![TEXT],
+            router(403, "Forbidden", "clusters is forbidden"),
+            "Denied",
+            true,
+            false,
+        ),
+        (
+            "§3.5 c",
+            "the router broke",
+            500,
+            vec![TEXT],
+            router(500, "ServerError", "x"),
+            "Router { status: 500",
+            false,
+            false,
+        ),
+        (
+            "§3.5 d",
+            "the agent is gone",
+            500,
+            vec![TEXT],
+            reach("cluster agent disconnected"),
+            "Rancher { status: 500, trouble: AgentDisconnected",
+            false,
+            true,
+        ),
+        (
+            "§3.4",
+            "no session",
+            500,
+            vec![TEXT],
+            "lost connection to cluster: failed to find Session for client stv-cluster-c-x7k2p".into(),
+            "Rancher { status: 500, trouble: AgentDisconnected",
+            false,
+            true,
+        ),
+        (
+            "§3.5 d",
+            "a timeout",
+            500,
+            vec![TEXT],
+            reach("dial tcp 10.0.0.1:443: i/o timeout"),
+            "Rancher { status: 500, trouble: Timeout",
+            false,
+            true,
+        ),
+        (
+            "§3.5 d",
+            "a TLS handshake",
+            500,
+            vec![],
+            reach("net/http: TLS handshake timeout"),
+            "Rancher { status: 500, trouble: Timeout",
+            false,
+            true,
+        ),
+        (
+            "§3.5 d",
+            "an end",
+            500,
+            vec![],
+            reach("EOF"),
+            "Rancher { status: 500, trouble: ConnectionBroken",
+            false,
+            true,
+        ),
+        (
+            "§3.5 d",
+            "a reset",
+            500,
+            vec![TEXT],
+            reach("read tcp: connection reset by peer"),
+            "Rancher { status: 500, trouble: ConnectionBroken",
+            false,
+            true,
+        ),
+        (
+            "§3.1",
+            "no impersonator yet",
+            500,
+            vec![TEXT],
+            "unable to create impersonator account: ClusterUnavailable 503: EOF".into(),
+            "Rancher { status: 500, trouble: Impersonation",
+            true,
+            true,
+        ),
+        (
+            "§3.5 d",
+            "words nobody has heard of",
+            500,
+            vec![TEXT],
+            "something new".into(),
+            "Rancher { status: 500, trouble: Other",
+            false,
+            false,
+        ),
+        (
+            "§3.5 e",
+            "the body is too large",
+            500,
+            vec![TEXT],
+            reach("http: request body too large"),
+            "RequestTooLarge",
+            true,
+            false,
+        ),
+        ("§3.5 f", "Steve hides the cluster", 401, vec![], String::new(), "Denied", true, false),
+        (
+            "§3.5 f",
+            "Steve hides the cluster, a good token",
+            401,
+            vec![GOOD],
+            String::new(),
+            "Denied",
+            true,
+            false,
+        ),
+        (
+            "§3.1",
+            "impersonation refused",
+            403,
+            vec![TEXT],
+            "not allowed to impersonate user".into(),
+            "Denied",
+            true,
+            false,
+        ),
+        ("§3.3", "exec switched off", 403, vec![TEXT], "pod-shell is disabled".into(), "Denied", true, false),
+        (
+            "§3.5 g",
+            "a bad gateway",
+            502,
+            vec![HTML],
+            "<h1>Bad Gateway</h1>".into(),
+            "Gateway { status: 502",
+            false,
+            true,
+        ),
+        (
+            "§3.5 g",
+            "not available, with a pause",
+            503,
+            vec![HTML, ("retry-after", "3")],
+            "<h1>x</h1>".into(),
+            "Gateway { status: 503, retry_after: Some(3s) }",
+            false,
+            true,
+        ),
+        ("§3.5 g", "a gateway's timeout", 504, vec![], String::new(), "Gateway { status: 504", false, true),
+        (
+            "§3.5 g",
+            "a page about 404 is not a pod that is gone",
+            404,
+            vec![HTML],
+            "<h1>404</h1>".into(),
+            "Gateway { status: 404",
+            true,
+            false,
+        ),
+        (
+            "§3.5 g",
+            "a page about 500",
+            500,
+            vec![HTML],
+            "<h1>500</h1>".into(),
+            "Gateway { status: 500",
+            false,
+            false,
+        ),
+        (
+            "§3.6",
+            "a pause before Kubernetes",
+            429,
+            vec![TEXT, ("retry-after", "7")],
+            "slow down".into(),
+            "RateLimited { retry_after: Some(7s) }",
+            true,
+            true,
+        ),
+        (
+            "§3.5 a",
+            "half of a Status",
+            404,
+            vec![JSON],
+            r#"{"kind":"Status","code":404,"reason":"NotF"#.into(),
+            "Unrecognised { status: 404",
+            true,
+            false,
+        ),
+        (
+            "§3.5 d",
+            "half of a JSON with EOF in it",
+            500,
+            vec![JSON],
+            r#"{"message":"EOF"#.into(),
+            "Unrecognised { status: 500",
+            false,
+            false,
+        ),
+        (
+            "§3.5 a",
+            "a Status that contradicts its own status",
+            500,
+            vec![JSON],
+            kube(404, "NotFound", "x", &none),
+            "Kubernetes(KubeStatus { code: 500",
+            false,
+            false,
+        ),
+    ]
+}
+
+async fn proxy(row: ProxyRow) {
+    let (_, _, status, headers, body, reading, known, retryable) = row;
+    let rancher = Rancher::with(VERSION, answer(status, &headers, &body)).await;
+    let proxy = rancher.client().proxy(&id());
+    let response = proxy.send(http::Request::get("/version").body(Vec::new()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::from_u16(status).unwrap());
+    let failure: ProxyFailure = proxy.failure(response).await;
+    assert!(format!("{failure:?}").starts_with(reading), "{failure:?}");
+    assert_eq!((failure.outcome_known(), failure.is_retryable()), (known, retryable), "{failure:?}");
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    proxy_rows().into_iter().map(|row| case(row.0, format!("proxy: {}", row.1), proxy(row))).collect()
+}
