@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{DATE, RETRY_AFTER};
+use http::header::{AGE, DATE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -55,8 +55,11 @@ impl Operation {
 }
 
 /// The server's own clock when it answered. It is what times of the same server are held against, so that this
-/// machine's clock does not matter.
+/// machine's clock does not matter. The date of an answer that a cache kept (`Age`) is not that clock.
 pub(crate) fn server_time(headers: &HeaderMap) -> Option<Timestamp> {
+    if headers.get(AGE).is_some_and(|age| age != "0") {
+        return None;
+    }
     http_date(headers.get(DATE)?.to_str().ok()?)
 }
 
@@ -234,6 +237,7 @@ mod tests {
             (vec![("retry-after", later), ("date", date)], Some(90)),
             (vec![("retry-after", date), ("date", later)], Some(0)),
             (vec![("retry-after", later)], None),
+            (vec![("retry-after", later), ("date", date), ("age", "60")], None),
             (vec![("retry-after", "soon"), ("date", date)], None),
             (vec![], None),
         ];

@@ -9,7 +9,8 @@ use rancher_client::{
     BearerToken, BodyError, Cluster, Error, ProxyFailure, RancherClient, TokenFormatError, TokenSource,
     TokenSourceError, idle_deadline,
 };
-use wiremock::ResponseTemplate;
+use wiremock::matchers::{header, path};
+use wiremock::{Mock, ResponseTemplate};
 
 use crate::support::{
     CLUSTER, Case, LIST, Leaps, Rancher, SECRET, TOKEN, VERSION, case, client_of, html, id, json, place,
@@ -246,6 +247,15 @@ pub(crate) fn cases() -> Vec<Case> {
             assert_eq!(in_sync(&undated, "2026-12-01T08:04:00Z".parse().unwrap(), DEFAULT_AKS_REFRESH), Ok(()));
             assert!(in_sync(&undated, "2026-12-01T08:10:00Z".parse().unwrap(), DEFAULT_AKS_REFRESH).is_err());
         }),
+        case("§7.4", "an answer that a cache kept is not asked for, and its date is not Rancher's clock", async {
+            let rancher = Rancher::start().await;
+            let kept = json(200, r#"{"id":"c-x7k2p"}"#)
+                .insert_header("date", "Tue, 01 Dec 2026 08:00:00 GMT")
+                .insert_header("age", "3600");
+            let mock = Mock::given(path(CLUSTER)).and(header("cache-control", "no-cache"));
+            rancher.mount(mock.respond_with(kept)).await;
+            assert_eq!(rancher.client().cluster(&id()).await.unwrap().server_time(), None);
+        }),
         case("§1.5", "a server that repeats the token in whatever it says", async {
             for status in [200, 400, 401, 403, 404, 409, 422, 429, 500, 502, 503] {
                 let echo = serde_json::json!({"type": "error", "code": TOKEN, "message": TOKEN, "id": TOKEN, "data": TOKEN});
@@ -266,7 +276,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("§2.1", "a server that makes up links without end", async {
             let rancher = Rancher::start().await;
             let pages = std::sync::atomic::AtomicUsize::new(0);
-            let mock = wiremock::Mock::given(wiremock::matchers::path(LIST)).respond_with(move |_: &wiremock::Request| {
+            let mock = Mock::given(path(LIST)).respond_with(move |_: &wiremock::Request| {
                 let page = pages.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 json(200, &format!(r#"{{"data":[],"pagination":{{"next":"/v3/clusters?marker=m-{page}"}}}}"#))
             });
