@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Method, Response};
+use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::{Value, json};
 use upgrade_core::model::PoolName;
 
@@ -35,6 +36,10 @@ pub(super) async fn answer(app: &App, call: &Call, body: Body) -> Response<Body>
         }
         response
     });
+    // A server's date is its own clock's: clients that pace themselves measure by it.
+    if let Ok(date) = DateTimePrinter::new().timestamp_to_rfc9110_string(&app.lab.now()) {
+        set_header(&mut response, "date", &date);
+    }
     let id = OperationId::of_request(app.count()).to_string();
     set_header(&mut response, "x-ms-request-id", &id);
     set_header(

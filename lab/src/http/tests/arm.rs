@@ -71,7 +71,13 @@ async fn an_operation_is_followed_from_its_headers_to_its_end() {
     let busy = bench.arm("PUT", "/agentPools/user", &[], &json!({ "properties": { "tags": {} } })).await;
     assert_eq!((busy.status, busy.json()["code"].as_str()), (409, Some("OperationNotAllowed")));
     bench.pass(600);
-    assert_eq!(bench.follow(&address).await.json()["status"], "Succeeded");
+    let done = bench.follow(&address).await;
+    assert_eq!(done.json()["status"], "Succeeded");
+    let date = |answer: &super::Answer| {
+        let parser = jiff::fmt::rfc2822::DateTimeParser::new();
+        parser.parse_timestamp(answer.header("date").unwrap()).unwrap()
+    };
+    assert_eq!(date(&done).duration_since(date(&running)).as_secs(), 600, "the date is the lab's own");
     assert_eq!(
         bench.arm("GET", "", &[], &Value::Null).await.json()["properties"]["currentKubernetesVersion"],
         "1.35.1"
