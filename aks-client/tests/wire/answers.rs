@@ -191,6 +191,32 @@ async fn an_answer_torn_in_its_middle_is_no_answer() {
 }
 
 #[tokio::test]
+async fn a_door_that_does_not_prove_itself_is_not_spoken_through() {
+    // Something that answers a TLS greeting with plain HTTP: a proxy, or somebody in between.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint: Endpoint = format!("https://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let listening = heard.clone();
+    let serving = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut bytes = vec![0; 8_192];
+            let read = stream.read(&mut bytes).await.unwrap_or(0);
+            listening.lock().unwrap().extend_from_slice(&bytes[..read]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await;
+        }
+    });
+    let arm = Arm::start().await;
+    let http = http(reqwest::redirect::Policy::none());
+    let client = AksClient::new(http, endpoint, ApiVersion::default(), arm.tokens.clone());
+    let written = client.begin_create_pool(&id(), "p", &json!({})).await;
+    assert_eq!(told(&written), "unreachable, retry, known", "§1.2 nothing was sent");
+    let heard = heard.lock().unwrap().clone();
+    assert!(!heard.is_empty() && !heard.windows(3).any(|bytes| bytes == b"tok"), "§8.2 the token was sent");
+    serving.abort();
+}
+
+#[tokio::test]
 async fn reads_keep_the_pace_of_the_service_and_clones_keep_it_together() {
     let arm = Arm::start().await;
     // A server whose time stands still: nothing flows back into the bucket but what this client waits.

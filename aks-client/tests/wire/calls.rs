@@ -294,6 +294,35 @@ async fn lists_of_other_providers_are_read_over_all_pages() {
 }
 
 #[tokio::test]
+async fn a_list_whose_next_page_is_gone_or_no_page_is_no_list() {
+    let list = format!("{}/agentPools", cluster_path());
+    let table = [
+        ("§1.2 a marker that vanished", answer(404, &json!({"code": "NotFound"})), "not found, final, known"),
+        (
+            "§1.2 a marker that is refused",
+            answer(400, &json!({"code": "InvalidSkipToken"})),
+            "api, final, known",
+        ),
+        ("§1.2 a page without a list", ok(&json!({})), "unexpected, final, known"),
+        ("§1.2 a pool without a name", ok(&json!({"value": [{}]})), "unexpected, final, known"),
+        (
+            "§1.2 a link that is none",
+            ok(&json!({"value": [], "nextLink": "https://[x"})),
+            "unexpected, final, known",
+        ),
+    ];
+    for (pins, second, expected) in table {
+        let arm = Arm::start().await;
+        let next = format!("{list}?api-version=2026-08-01&page=2");
+        let first = json!({"value": [pool("user1", "Succeeded", "1.34.6")], "nextLink": next});
+        arm.once("GET", &list, ok(&first)).await;
+        arm.once("GET", &list, second).await;
+        let found = shown(arm.client.pools(&id()).await, |pools| format!("{} pools", pools.len()));
+        assert_eq!(found, expected, "{pins}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_a_name_or_a_place_is_never_sent() {
     let arm = Arm::start().await;
     let subnet = scope(&format!("{}/subnets/nodes", network()));
