@@ -23,6 +23,8 @@ pub struct Lab(Arc<Mutex<Shared>>);
 struct Shared {
     world: World,
     watchers: Vec<Waker>,
+    /// Whoever paces the world in real time, waiting for the next thing that is due.
+    pacers: Vec<Waker>,
     sleepers: BTreeMap<(Timestamp, u64), Waker>,
     slept: u64,
 }
@@ -52,7 +54,8 @@ impl Lab {
     }
 
     pub(crate) fn of_world(world: World) -> Self {
-        let shared = Shared { world, watchers: Vec::new(), sleepers: BTreeMap::new(), slept: 0 };
+        let (watchers, pacers, sleepers) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let shared = Shared { world, watchers, pacers, sleepers, slept: 0 };
         Self(Arc::new(Mutex::new(shared)))
     }
 
@@ -75,14 +78,14 @@ impl Lab {
             let (revision, due) = (world.revision(), world.next_due());
             let result = f(world);
             world.dispatch();
-            if world.revision() == revision && world.next_due() == due {
-                return (result, Vec::new());
+            let mut wakers = Vec::new();
+            if world.revision() != revision {
+                wakers.append(&mut shared.watchers);
             }
-            if world.revision() == revision {
-                // Whoever paces the world in real time must learn that it has something to do earlier.
-                world.touch();
+            if world.next_due() != due {
+                wakers.append(&mut shared.pacers);
             }
-            (result, std::mem::take(&mut shared.watchers))
+            (result, wakers)
         });
         wakers.into_iter().for_each(Waker::wake);
         result
@@ -147,6 +150,27 @@ impl Lab {
         })
     }
 
+    /// Resolves as soon as something is due before `planned`: a thing that the world does, or the end of somebody's sleep.
+    pub(crate) fn due_before(&self, planned: Option<Timestamp>) -> impl Future<Output = ()> + Send + use<> {
+        let lab = self.clone();
+        poll_fn(move |context| {
+            lab.shared(|shared| {
+                let earlier = match (shared.next_due(), planned) {
+                    (Some(due), Some(planned)) => due < planned,
+                    (due, None) => due.is_some(),
+                    (None, Some(_)) => false,
+                };
+                if earlier {
+                    return Poll::Ready(());
+                }
+                if !shared.pacers.iter().any(|waker| waker.will_wake(context.waker())) {
+                    shared.pacers.push(context.waker().clone());
+                }
+                Poll::Pending
+            })
+        })
+    }
+
     /// Resolves at `until`, in virtual time.
     pub(crate) fn sleep_until(&self, until: Timestamp) -> impl Future<Output = ()> + Send + use<> {
         Sleep { lab: self.clone(), until, place: None }
@@ -184,18 +208,22 @@ impl Future for Sleep {
     fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let (until, place) = (self.until, self.place);
         let lab = self.lab.clone();
-        lab.shared(|shared| {
+        let (poll, pacers) = lab.shared(|shared| {
             if shared.world.now() >= until {
-                return Poll::Ready(());
+                return (Poll::Ready(()), Vec::new());
             }
             let place = place.unwrap_or_else(|| {
                 shared.slept += 1;
                 shared.slept
             });
             self.place = Some(place);
+            let due = shared.next_due();
             shared.sleepers.insert((until, place), context.waker().clone());
-            Poll::Pending
-        })
+            let first = due.is_none_or(|due| until < due);
+            (Poll::Pending, if first { std::mem::take(&mut shared.pacers) } else { Vec::new() })
+        });
+        pacers.into_iter().for_each(Waker::wake);
+        poll
     }
 }
 

@@ -43,14 +43,11 @@ impl Pace {
         self.real(at.duration_since(self.now()).try_into().unwrap_or(Duration::ZERO))
     }
 
-    /// Lets the lab's time pass until `closing` says so: sleeps until the next thing is due, or until somebody's request has
-    /// made something due earlier.
+    /// Lets the lab's time pass until `closing` says so: sleeps until the next thing is due, or until something has become
+    /// due earlier.
     pub(super) async fn run(self, lab: Lab, mut closing: watch::Receiver<bool>) {
         loop {
-            lab.advance_to(self.now());
-            // Read together: whatever comes after this moment wakes us.
-            let (seen, next) = lab.with(|world| (world.revision(), world.next_due()));
-            let changed = lab.changed_since(seen);
+            let next = lab.advance_to(self.now());
             let due = async {
                 match next {
                     Some(at) => tokio::time::sleep(self.until(at)).await,
@@ -59,9 +56,36 @@ impl Pace {
             };
             tokio::select! {
                 () = due => {}
-                _ = changed => {}
+                () = lab.due_before(next) => {}
                 _ = closing.wait_for(|closing| *closing) => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use upgrade_core::ports::Clock;
+
+    use super::*;
+    use crate::Scenario;
+
+    /// A run whose clock is the lab's waits for Azure in a world where nothing else happens.
+    #[tokio::test(start_paused = true)]
+    async fn a_sleep_ends_though_the_world_does_nothing_by_itself() {
+        let lab = Lab::new(&Scenario::demo(), 1);
+        let begun = lab.now();
+        let pace = Pace::new(begun, 60.0);
+        let (close, closing) = watch::channel(false);
+        let pacing = tokio::spawn(pace.run(lab.clone(), closing));
+        let clock = lab.clock();
+        let (short, long) = (begun + Duration::from_secs(1), begun + Duration::from_secs(400 * 24 * 3600));
+        tokio::select! {
+            () = clock.sleep_until(long) => panic!("the long sleep ended first"),
+            () = clock.sleep_until(short) => {}
+        }
+        assert!(lab.now() >= short && lab.now() < begun + Duration::from_secs(60), "{}", lab.now());
+        close.send(true).unwrap();
+        pacing.await.unwrap();
     }
 }

@@ -12,7 +12,10 @@ use crate::finding::{Finding, Severity};
 use crate::inventory::Inventory;
 use crate::model::{KubeVersion, VersionRequest};
 use crate::policy::Policy;
-use crate::view::View;
+use crate::view::{ResourceKind, View};
+
+/// The one finding that nobody can accept.
+const UNWATCHABLE: &str = "INV-001";
 
 /// Runs every check. Findings come sorted: blocking first, then by code and object.
 pub fn check(inventory: &Inventory, policy: &Policy, request: VersionRequest) -> Vec<Finding> {
@@ -77,13 +80,19 @@ fn finding(
     }
 }
 
-/// What could not be seen is said, once for each.
+/// What could not be seen is said, once for each. A run watches every kind that it reads, so one that may not be read stops
+/// every run; the rest can be done without by somebody who says so.
 fn unseen(case: &Case<'_>) -> Vec<Finding> {
     let unseen = case.inventory.unseen.iter();
     unseen
         .map(|u| {
-            let remedy = "let the token's user read it, or accept this finding by code and object";
-            finding(Severity::Unknown, "INV-001", &u.what, format!("could not be seen: {}", u.why), remedy)
+            let watched = ResourceKind::ALL.iter().any(|kind| kind.plural() == u.what);
+            let (code, remedy) = if watched {
+                (UNWATCHABLE, "let the token's user list and watch it; a run cannot do without")
+            } else {
+                ("INV-002", "let the token's user read it, or accept this finding by code and object")
+            };
+            finding(Severity::Unknown, code, &u.what, format!("could not be seen: {}", u.why), remedy)
         })
         .collect()
 }
@@ -100,6 +109,9 @@ fn prewarm(case: &Case<'_>) -> Option<Finding> {
 /// Marks a finding that the policy accepts; an acceptance ends after its last day.
 fn accept(finding: &mut Finding, case: &Case<'_>) {
     let today = case.inventory.taken_at.map(|at| at.to_zoned(jiff::tz::TimeZone::UTC).date());
+    if finding.code == UNWATCHABLE {
+        return;
+    }
     let valid = |until: Option<jiff::civil::Date>| match (until, today) {
         (None, _) => true,
         (Some(until), Some(today)) => today <= until,

@@ -270,11 +270,22 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_seen_is_never_a_pass() {
-        let mut case = inventory();
-        case.unseen
-            .push(crate::inventory::Unseen { what: "poddisruptionbudgets".into(), why: "forbidden".into() });
-        assert_eq!(blocking(&case, &Policy::default(), "1.35"), ["INV-001 poddisruptionbudgets"]);
+    fn what_was_not_seen_is_never_a_pass_and_what_a_run_watches_cannot_be_done_without() {
+        for (what, code, can_be_accepted) in
+            [("poddisruptionbudgets", "INV-001", false), ("persistentvolumes", "INV-002", true)]
+        {
+            let mut case = inventory();
+            case.unseen.push(crate::inventory::Unseen { what: what.into(), why: "forbidden".into() });
+            assert_eq!(blocking(&case, &Policy::default(), "1.35"), [format!("{code} {what}")]);
+            let acceptance = crate::policy::Acceptance {
+                code: code.into(),
+                object: what.into(),
+                reason: "agreed".into(),
+                until: None,
+            };
+            let accepting = Policy { accept: vec![acceptance], ..Policy::default() };
+            assert_eq!(plan(&case, &accepting, request("1.35")).is_ok(), can_be_accepted, "{what}");
+        }
     }
 
     #[test]
