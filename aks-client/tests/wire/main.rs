@@ -13,6 +13,5 @@ mod polls;
 mod reads;
 mod refusals;
 mod round_trip;
-mod secrets;
 mod support;
 mod writes;
