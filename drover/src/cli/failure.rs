@@ -101,7 +101,7 @@ fn chain(error: &Error) -> Vec<String> {
 }
 
 /// An error as people read it.
-pub(super) fn told(message: &str, causes: &[String], hint: Option<&str>) -> Page {
+fn told(message: &str, causes: &[String], hint: Option<&str>) -> Page {
     let mut page = Page::default();
     page.paragraph(0, "error: ", Tone::Bad, message);
     for cause in causes {

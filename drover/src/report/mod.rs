@@ -14,7 +14,7 @@ pub mod markdown;
 mod page;
 mod status;
 #[cfg(test)]
-mod test_support;
+pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
 pub mod text;

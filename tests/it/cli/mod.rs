@@ -165,15 +165,23 @@ fn read(path: impl AsRef<Path> + AsRef<OsStr>) -> String {
 impl Lab {
     /// Creates an object behind the back of whoever has made a plan, through the same proxy.
     fn post(&self, path: &str, object: &serde_json::Value) {
+        self.request("POST", path, &object.to_string());
+    }
+
+    /// Deletes an object.
+    fn delete(&self, path: &str) {
+        self.request("DELETE", path, "{}");
+    }
+
+    fn request(&self, verb: &str, path: &str, body: &str) {
         let config = read(self.folder().join("drover.toml"));
         let id =
             config.lines().find_map(|line| line.strip_prefix("rancher_id = ")).unwrap().trim_matches('"');
         let address = self.url.strip_prefix("http://").unwrap();
         let token = read(self.folder().join("rancher-token"));
-        let body = object.to_string();
         // By hand: one request does not need a client that wants to know about certificates.
         let request = format!(
-            "POST /k8s/clusters/{id}/{path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\n\
+            "{verb} /k8s/clusters/{id}/{path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
             token.trim(),
             body.len()
@@ -182,6 +190,6 @@ impl Lab {
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 20"), "{verb} {path}: {answer}");
     }
 }

@@ -166,11 +166,37 @@ fn a_run_that_is_asked_to_stop_stops_at_a_safe_point() {
     let ended = apply.end();
     assert_eq!(ended.code, Some(130), "{ended:?}");
     assert!(ended.stdout.contains("stopped at a safe point"), "{}", ended.stdout);
-    let hint = ended.stderr.split("go on with `aks-drover ").nth(1).and_then(|rest| rest.split('`').next());
+    let hint = ended.stderr.lines().find_map(|line| line.trim_start().strip_prefix("aks-drover "));
     let words: Vec<&str> =
         hint.unwrap_or_else(|| panic!("no hint: {}", ended.stderr)).split_whitespace().collect();
     let resume = lab.run(&words);
     assert_eq!(resume.code, Some(0), "{words:?}: {resume:?}");
+    assert_upgraded(&lab);
+}
+
+/// Somebody deletes the only pod behind a Service while the run works. Nobody is there to ask: the run pauses, says so, and goes
+/// on the next morning; the gap stays in its ledger.
+#[test]
+fn a_gap_that_nobody_accepted_pauses_the_run() {
+    let lab = Lab::serve_at("240");
+    let plan = json(&read(lab.plan()));
+    let pods = plan["inventory"]["pods"].as_array().unwrap();
+    let checkout = pods.iter().filter_map(|pod| pod["name"].as_str()?.strip_prefix("shop/checkout-"));
+    let [pod] = &checkout.collect::<Vec<_>>()[..] else { panic!("shop/checkout has one pod") };
+    let mut apply = UnderWay::start(lab.folder(), &["apply", "plan.json"]);
+    apply.hear("stage 1 of 19");
+    lab.delete(&format!("api/v1/namespaces/shop/pods/checkout-{pod}"));
+    apply.hear("gap: shop/checkout has no ready endpoint");
+    let ended = apply.end();
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("paused: "), "{}", ended.stderr);
+    let journal = lab.journal();
+    assert!(ended.stderr.contains("  aks-drover resume journal/"), "{}", ended.stderr);
+    let status = lab.run(&["status", journal.to_str().unwrap(), "--output", "json"]);
+    assert_eq!(json(&status.stdout)["outcome"]["result"].as_str(), Some("paused"), "{status:?}");
+    let resume = lab.run(&["resume", journal.to_str().unwrap()]);
+    assert_eq!(resume.code, Some(0), "{resume:?}");
+    assert!(resume.stdout.contains(" without ready endpoints in 1 gap, over "), "{}", resume.stdout);
     assert_upgraded(&lab);
 }
 

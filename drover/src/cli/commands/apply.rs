@@ -8,14 +8,14 @@ use super::Session;
 use crate::apply::{Apply, RunSelector};
 use crate::cli::args::{self, Output};
 use crate::cli::console::Console;
-use crate::cli::failure::{Failure, exit, told};
+use crate::cli::failure::{Failure, exit};
 use crate::cli::follow::follow;
 use crate::cli::gate::TerminalGate;
 use crate::cluster::Cluster;
 use crate::error::{Error, exit_code};
 use crate::files::PlanFile;
 use crate::journal;
-use crate::report::{Page, Tone, junit, markdown, text};
+use crate::report::{Page, Tone, count, junit, markdown, text};
 
 pub(super) async fn apply(session: &mut Session, args: &args::Apply) -> Result<u8, Failure> {
     let plan = PlanFile::load(&args.plan)?;
@@ -115,27 +115,36 @@ pub(super) fn show(console: &Console, report: &Report) {
 
 /// The last words on stderr for a run that is not done: what it is in, what it holds, and which command goes on.
 fn parting(report: &Report, resume: &str) -> Option<Page> {
-    let (message, hint) = match &report.outcome {
+    let (lead, tone, message, when) = match &report.outcome {
         RunOutcome::Done => return None,
         RunOutcome::Held { step, title, cause } => (
+            "error: ",
+            Tone::Bad,
             format!("step {step} ({title}) failed: {cause}; the run holds"),
-            format!("mend the cause, then go on with `{resume}`"),
+            "mend the cause, then go on with",
         ),
         RunOutcome::Paused { question } => (
-            format!("the run is paused: {}", question.text),
-            format!("when it may go on, `{resume}`; on a terminal it asks again"),
+            "paused: ",
+            Tone::Warn,
+            question.text.clone(),
+            "when it may go on (on a terminal it asks again), go on with",
         ),
         RunOutcome::Aborted => {
-            ("the run was stopped at a safe point".to_owned(), format!("go on with `{resume}`"))
+            ("stopped: ", Tone::Warn, "at a safe point, as was asked".to_owned(), "go on with")
         }
         RunOutcome::IdentityLost { why } => (
+            "error: ",
+            Tone::Bad,
             format!("this is not, or no longer, the cluster that the plan is for: {why}"),
-            format!("nothing was written after that was seen; when it is explained, go on with `{resume}`"),
+            "nothing was written after that was seen; when it is explained, go on with",
         ),
     };
-    let mut page = told(&message, &[], None);
+    let mut page = Page::default();
+    page.paragraph(0, lead, tone, message);
     page.paragraph(0, "state: ", Tone::Plain, state(report));
-    page.paragraph(0, "hint: ", Tone::Plain, hint);
+    page.paragraph(0, "hint: ", Tone::Plain, when);
+    // On a line of its own, never broken: it is there to be copied.
+    page.line(6).put(Tone::Strong, resume);
     Some(page)
 }
 
@@ -143,15 +152,35 @@ fn parting(report: &Report, resume: &str) -> Option<Page> {
 fn state(report: &Report) -> String {
     let finished = report.stages.iter().filter(|stage| stage.duration_ms.is_some()).count();
     let open = report.stages.iter().find(|stage| stage.duration_ms.is_none());
+    let finished = count(finished, "stage", "stages");
     let stages = match open {
-        Some(stage) => {
-            format!("{finished} stages are finished, stage {} ({}) is not", stage.number, stage.title)
-        }
-        None => format!("{finished} stages are finished, none is half done"),
+        Some(stage) => format!("{finished} finished, stage {} ({}) under way", stage.number, stage.title),
+        None => format!("{finished} finished, none half done"),
     };
     if report.holding.is_empty() {
         format!("{stages}; nothing is held")
     } else {
         format!("{stages}; held: {}", report.holding.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::report::test_support as fixed;
+
+    #[test]
+    fn a_run_that_is_not_done_says_what_it_holds_and_how_to_go_on() {
+        let aborted = Report { outcome: RunOutcome::Aborted, ..fixed::held() };
+        let lost =
+            Report { outcome: RunOutcome::IdentityLost { why: "ARM id is x".into() }, ..fixed::done() };
+        let pages: Vec<String> = [fixed::done(), fixed::held(), fixed::paused(), aborted, lost]
+            .iter()
+            .filter_map(|report| parting(report, "aks-drover resume journal/r-1.jsonl"))
+            .map(|page| page.to_string())
+            .collect();
+        assert_snapshot!("parting", pages.join("\n"));
     }
 }
