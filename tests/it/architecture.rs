@@ -197,6 +197,21 @@ fn the_facade_without_features_is_a_library() {
     }
 }
 
+/// One feature more in the tests' dependencies, and `cargo xtask test` compiles half the tree a second time for its wheel. What is
+/// missing then belongs into the feature `as-in-tests` of `py-bindings`.
+#[test]
+fn the_wheel_of_the_tests_takes_what_the_tests_have_compiled() {
+    let tree = |selection: &[&str]| -> BTreeSet<String> {
+        let arguments = ["tree", "--prefix", "none", "-f", "{p} with {f}"];
+        let lines = cargo(&[&arguments[..], selection].concat());
+        lines.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+    };
+    let tests = tree(&["--workspace", "-e", "normal,build,dev"]);
+    let wheel = tree(&["-p", "aks-drover-py", "--features", "as-in-tests", "-e", "normal,build"]);
+    let anew: Vec<_> = wheel.difference(&tests).filter(|line| !line.starts_with("aks-drover-py ")).collect();
+    assert!(wheel.len() > 100 && anew.is_empty(), "{anew:#?}");
+}
+
 /// The lab's rehearsals contact nothing: it can serve HTTP, but not call anybody.
 #[test]
 fn the_lab_can_call_nobody() {
