@@ -3,6 +3,8 @@
 mod observe;
 mod progress;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

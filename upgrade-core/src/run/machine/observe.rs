@@ -1,6 +1,5 @@
 //! What happened, taken in.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -50,18 +49,17 @@ impl Machine {
 
     fn changes(&mut self, now: Timestamp, changes: Vec<Change>) {
         self.contact_error = None;
-        let mut touched = BTreeSet::new();
         for change in changes {
             if let Change::Listed { kind, .. } = &change {
                 self.listed.insert(*kind);
             }
-            touched.extend(self.view.apply(change));
-        }
-        // Before the first lists are complete a Service looks empty because nobody has counted yet.
-        self.noted.extend(touched);
-        if self.listed.len() == ResourceKind::ALL.len() {
-            for service in std::mem::take(&mut self.noted) {
-                self.note(now, &service);
+            // Before the first lists are complete a Service looks empty because nobody has counted yet. From then on it is
+            // counted after each change: a gap that opens and closes within one burst is a gap.
+            self.noted.extend(self.view.apply(change));
+            if self.listed.len() == ResourceKind::ALL.len() {
+                for service in std::mem::take(&mut self.noted) {
+                    self.note(now, &service);
+                }
             }
         }
     }
