@@ -6,3 +6,5 @@ mod cli;
 mod conformance;
 mod faces;
 mod readme;
+mod stories;
+mod support;

@@ -49,7 +49,7 @@ fn the_demo_cluster_is_upgraded_by_the_ten_steps_and_nobody_notices() {
     let titles: Vec<_> = report.stages.iter().map(|stage| stage.title.as_str()).collect();
     assert_eq!(titles, plan.stages.iter().map(|stage| stage.title.as_str()).collect::<Vec<_>>());
     // Each workload restarts at most once per move: twice per pool.
-    let restarts = night.records().iter().filter(|record| {
+    let restarts = night.records().into_iter().filter(|record| {
         matches!(&record.entry, Entry::Intent { write: upgrade_core::journal::Write::Restart { .. }, .. })
     });
     let moves = plan.steps().filter(|step| matches!(step.action, upgrade_core::plan::Action::Move { .. })).count();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use futures::{FutureExt, select};
+use futures::{FutureExt, select_biased};
 use jiff::Timestamp;
 
 use super::machine::{Effect, Input, Look, Machine};
@@ -76,11 +76,13 @@ pub async fn drive(start: Start, ports: Ports, stop: StopSignal) -> Result<Repor
         }
         let wake = machine.wake_at(ports.clock.now());
         let mut timer = sleep(&ports, wake).fuse();
-        effects = select! {
-            chunk = watch.select_next_some() => take_in(&mut machine, &ports, chunk),
-            input = calls.select_next_some() => machine.on(ports.clock.now(), input),
-            () = timer => machine.on(ports.clock.now(), Input::Tick),
+        // In a fixed order, because chance would tell the same night differently each time. What comes seldom comes first, so
+        // that a busy watch holds up neither a request to stop nor an answer.
+        effects = select_biased! {
             () = stop.select_next_some() => machine.on(ports.clock.now(), Input::Stop),
+            input = calls.select_next_some() => machine.on(ports.clock.now(), input),
+            chunk = watch.select_next_some() => take_in(&mut machine, &ports, chunk),
+            () = timer => machine.on(ports.clock.now(), Input::Tick),
         };
     }
 }
