@@ -330,7 +330,7 @@ impl View {
 
     /// The nodes of a pool, by label.
     pub fn nodes_of<'a>(&'a self, pool: &'a PoolName) -> impl Iterator<Item = &'a Node> {
-        self.nodes.values().filter(move |node| node.pool().as_ref() == Some(pool))
+        self.nodes.values().filter(move |node| node.is_in(pool))
     }
 
     /// All pods, by name.

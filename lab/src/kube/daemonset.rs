@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{
     Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodTemplateSpec, Toleration,
 };
-use upgrade_core::model::{IntOrPercent, NodeName, SchedulingRules, Taint, TaintEffect};
+use upgrade_core::model::{IntOrPercent, NodeName, SchedulingRules, Taint, TaintEffect, TolerationOperator};
 
 use super::{Work, controlled_by, pods, uid_of};
 use crate::ports::convert::int_or_percent;
@@ -20,7 +20,7 @@ const HASH: &str = "controller-revision-hash";
 pub(super) fn reconcile(world: &mut World, key: &Key) {
     let Some(set) = world.store.get::<DaemonSet>(&key.namespace, &key.name).cloned() else { return };
     let template = with_tolerations(&set.spec.template);
-    let rules = rules::of_pod(&template.spec.clone().unwrap_or_default());
+    let rules = Rules::of(&template);
     let nodes: Vec<Arc<Node>> = world.store.list::<Node>().cloned().collect();
     let mut pods_by_node: BTreeMap<String, Vec<Arc<Pod>>> = BTreeMap::new();
     for pod in world.store.owned_by::<Pod>(uid_of(&*set)) {
@@ -41,7 +41,7 @@ pub(super) fn reconcile(world: &mut World, key: &Key) {
             }
         }
     }
-    roll(world, key, &set, &template);
+    roll(world, key, &set, &rules);
     report(world, key, &set, &rules);
 }
 
@@ -82,13 +82,31 @@ fn with_tolerations(template: &PodTemplateSpec) -> PodTemplateSpec {
     template
 }
 
+/// Where the set's pods may run, with their taints in mind and without.
+struct Rules {
+    own: SchedulingRules,
+    any_taint: SchedulingRules,
+}
+
+impl Rules {
+    fn of(template: &PodTemplateSpec) -> Self {
+        let own = template.spec.as_ref().map(rules::of_pod).unwrap_or_default();
+        let everything = upgrade_core::model::Toleration {
+            key: None,
+            operator: TolerationOperator::Exists,
+            value: String::new(),
+            effect: None,
+        };
+        Self { any_taint: SchedulingRules { tolerations: vec![everything], ..own.clone() }, own }
+    }
+}
+
 /// May a pod be made for the node, and may one that is there stay?
-fn verdict(world: &World, rules: &SchedulingRules, name: &str) -> (bool, bool) {
+fn verdict(world: &World, rules: &Rules, name: &str) -> (bool, bool) {
     let node = NodeName::new(name).ok().and_then(|name| world.kube.view.node(&name));
     let Some(node) = node else { return (false, false) };
-    let ignored = |taint: &Taint| rules.ignores(taint);
-    let without_taints = upgrade_core::model::Node { taints: Vec::new(), ..node.clone() };
-    let suits = rules.admits(&without_taints);
+    let ignored = |taint: &Taint| rules.own.ignores(taint);
+    let suits = rules.any_taint.admits(node);
     let may_stay = suits && node.taints.iter().filter(|t| t.effect == TaintEffect::NoExecute).all(ignored);
     // The controller waits for a node that is not ready no longer than the scheduler does: not-ready is tolerated for
     // NoExecute only, so the first pods come when the taint for NoSchedule goes.
@@ -99,7 +117,7 @@ fn keep_one(
     world: &mut World,
     set: &DaemonSet,
     template: &PodTemplateSpec,
-    rules: &SchedulingRules,
+    rules: &Rules,
     node: &str,
     there: &[Arc<Pod>],
 ) {
@@ -146,7 +164,7 @@ fn create(world: &mut World, set: &DaemonSet, template: &PodTemplateSpec, node: 
 }
 
 /// Replaces pods of an old template: those that are not available at once, the others within `maxUnavailable`.
-fn roll(world: &mut World, key: &Key, set: &DaemonSet, template: &PodTemplateSpec) {
+fn roll(world: &mut World, key: &Key, set: &DaemonSet, rules: &Rules) {
     let strategy = set.spec.update_strategy.as_ref();
     if strategy.and_then(|s| s.type_.as_deref()) == Some("OnDelete") {
         return;
@@ -159,7 +177,7 @@ fn roll(world: &mut World, key: &Key, set: &DaemonSet, template: &PodTemplateSpe
     if !alive.iter().any(|pod| is_old(&pod)) {
         return;
     }
-    let wanted = desired(world, &rules::of_pod(&template.spec.clone().unwrap_or_default()));
+    let wanted = desired(world, rules);
     let limit = strategy.and_then(|s| s.rolling_update.as_ref()?.max_unavailable.as_ref());
     let limit = limit.and_then(int_or_percent).unwrap_or(IntOrPercent::Int(1)).ceil_of(wanted);
     let available = |pod: &&Arc<Pod>| pods::is_available(pod, min_ready, now);
@@ -177,12 +195,12 @@ fn roll(world: &mut World, key: &Key, set: &DaemonSet, template: &PodTemplateSpe
 }
 
 /// How many nodes should have a pod.
-fn desired(world: &World, rules: &SchedulingRules) -> u32 {
+fn desired(world: &World, rules: &Rules) -> u32 {
     let nodes = world.store.list::<Node>().filter_map(|node| node.metadata.name.as_deref());
     u32::try_from(nodes.filter(|name| verdict(world, rules, name).0).count()).unwrap_or(u32::MAX)
 }
 
-fn report(world: &mut World, key: &Key, set: &DaemonSet, rules: &SchedulingRules) {
+fn report(world: &mut World, key: &Key, set: &DaemonSet, rules: &Rules) {
     let (now, min_ready) = (world.now(), set.spec.min_ready_seconds.unwrap_or_default());
     let hash = revision(set);
     let wanted = i32::try_from(desired(world, rules)).unwrap_or(i32::MAX);

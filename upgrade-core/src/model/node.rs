@@ -39,10 +39,19 @@ pub struct Node {
 impl Node {
     /// The AKS pool it belongs to, by label; names are never parsed for it.
     pub fn pool(&self) -> Option<PoolName> {
+        self.pool_label().and_then(|name| PoolName::new(name).ok())
+    }
+
+    /// Does it belong to this pool?
+    pub fn is_in(&self, pool: &PoolName) -> bool {
+        self.pool_label() == Some(pool.as_str())
+    }
+
+    fn pool_label(&self) -> Option<&str> {
         ["kubernetes.azure.com/agentpool", "agentpool"]
             .iter()
             .find_map(|key| self.labels.get(*key))
-            .and_then(|name| PoolName::new(name.as_str()).ok())
+            .map(String::as_str)
     }
 
     /// The zone, if the node says.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::allowance::{Allowances, Refusal};
 use crate::journal::Write;
-use crate::model::{Node, Pod, PoolName, RestartId, RunId, StepId, Uid, Workload, WorkloadKind, WorkloadRef};
+use crate::model::{Pod, PoolName, RestartId, RunId, StepId, Uid, Workload, WorkloadKind, WorkloadRef};
 use crate::plan::Route;
 use crate::run::Verdict;
 use crate::span;
@@ -88,7 +88,7 @@ impl<'a> MoveCase<'a> {
     fn doomed(&self, workload: &WorkloadRef, off: &PoolName) -> Vec<&'a Pod> {
         let on_doomed = |pod: &&Pod| {
             let node = pod.node.as_ref().and_then(|name| self.view.node(name));
-            !pod.is_finished() && node.and_then(Node::pool).as_ref() == Some(off)
+            !pod.is_finished() && node.is_some_and(|node| node.is_in(off))
         };
         if let Some(found) = self.view.workload(workload) {
             return self.view.pods_of(found).filter(on_doomed).collect();
