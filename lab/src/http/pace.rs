@@ -65,8 +65,6 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use upgrade_core::ports::Clock;
-
     use super::*;
     use crate::Scenario;
 
