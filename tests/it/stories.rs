@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use cluster_lab::{Lab, Scenario};
 use upgrade_core::event::{EventKind, Report, RunOutcome};
 use upgrade_core::journal::{Entry, Record, RunState};
 use upgrade_core::model::{RunId, VersionRequest};
-use upgrade_core::plan::Plan;
+use upgrade_core::plan::{Plan, PlanError};
 use upgrade_core::ports::Answer;
 use upgrade_core::run::Start;
 use upgrade_core::{Policy, plan};
@@ -186,6 +187,26 @@ fn a_gap_that_nobody_accepted_pauses_the_run() {
     let state = RunState::replay(night.records()).unwrap();
     let report = night.answering(Answer::Continue).run(Start::Resumed(state)).unwrap();
     assert_eq!(report.outcome, RunOutcome::Done);
+}
+
+/// What cannot move without a gap moves with one, when somebody has accepted it by name: it is measured and stops nobody.
+#[test]
+fn a_gap_that_was_accepted_is_measured_and_stops_nobody() {
+    let lab = Lab::new(&Scenario::with_gap(), 1);
+    let inventory = lab.inventory();
+    let refused = plan(&inventory, &Policy::default(), to("1.35")).unwrap_err();
+    assert!(
+        matches!(&refused, PlanError::Blocked(findings) if findings.iter().any(|f| f.code == "MOV-001" && f.blocks()))
+    );
+    let policy = Policy { allow_gap: ["pay/vault".parse().unwrap()].into(), ..Policy::default() };
+    let plan = plan(&inventory, &policy, to("1.35")).unwrap();
+    let report = Night::of(lab).run(fresh(&plan)).unwrap();
+    assert_eq!(report.outcome, RunOutcome::Done);
+    let gaps: Vec<_> = report.ledger.iter().flat_map(|record| &record.gaps).collect();
+    assert_eq!(gaps.len(), 2, "there and back: {gaps:?}");
+    assert!(
+        gaps.iter().all(|gap| gap.accepted && gap.service.to_string() == "pay/vault" && gap.end.is_some())
+    );
 }
 
 #[test]

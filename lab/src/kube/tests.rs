@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use upgrade_core::model::{RestartId, WorkloadKind, WorkloadRef};
@@ -33,6 +33,11 @@ fn restart(lab: &Lab, namespace: &str, name: &str) {
         let now = world.now();
         world.restart(&reference, &uid, &RestartId::new("r.1.1.1").unwrap(), now).unwrap();
     });
+}
+
+fn settled(world: &World, kind: WorkloadKind, name: &str) -> bool {
+    let reference = WorkloadRef { kind, name: name.parse().unwrap() };
+    world.kube.view.workload(&reference).is_some_and(upgrade_core::model::Workload::is_settled)
 }
 
 fn pods_of<'a>(
@@ -105,12 +110,7 @@ fn a_rolling_restart_never_dips_below_its_budget_of_unavailable_pods_and_surges_
         let active = pods_of(world, "shop", "web").filter(|pod| pods::is_active(pod)).count();
         least = least.min(i32::try_from(ready).unwrap());
         most = most.max(i32::try_from(active).unwrap());
-        let web = world.store.get::<Deployment>("shop", "web").unwrap();
-        let status = web.status.clone().unwrap();
-        status.observed_generation == web.metadata.generation
-            && status.updated_replicas == Some(4)
-            && status.available_replicas == Some(4)
-            && status.replicas == Some(4)
+        settled(world, WorkloadKind::Deployment, "shop/web")
     });
     // 25 % of 4 both ways: one may be missing, one may be too many.
     assert_eq!((least, most), (3, 5));
@@ -281,4 +281,172 @@ fn what_a_deployment_leaves_behind_is_collected() {
             .list_in::<ReplicaSet>("shop")
             .all(|set| !set.metadata.name.as_ref().unwrap().starts_with("cart-"))
     }));
+}
+
+#[test]
+fn a_stateful_set_is_replaced_one_by_one_from_the_highest_ordinal_down() {
+    let lab = demo();
+    lab.with(|world| {
+        let reference = WorkloadRef { kind: WorkloadKind::StatefulSet, name: "data/redis".parse().unwrap() };
+        let uid = world.store.get::<StatefulSet>("data", "redis").unwrap().metadata.uid.clone().unwrap();
+        let now = world.now();
+        world.restart(&reference, &uid, &RestartId::new("r.1.1.1").unwrap(), now).unwrap();
+    });
+    let mut order: Vec<String> = Vec::new();
+    until(&lab, |world| {
+        let going: Vec<String> = pods_of(world, "data", "redis")
+            .filter(|pod| pods::is_terminating(pod))
+            .map(|pod| pod.metadata.name.clone().unwrap())
+            .collect();
+        assert!(going.len() <= 1, "one at a time: {going:?}");
+        order.extend(going.into_iter().filter(|name| order.last() != Some(name)).collect::<Vec<_>>());
+        settled(world, WorkloadKind::StatefulSet, "data/redis")
+    });
+    assert_eq!(order, ["redis-2", "redis-1", "redis-0"]);
+}
+
+#[test]
+fn recreate_stops_every_old_pod_before_the_first_new_one_comes() {
+    let lab = demo();
+    lab.with(|world| {
+        let recreate = |deployment: &mut Deployment| {
+            deployment.spec.strategy.as_mut().unwrap().type_ = Some("Recreate".into());
+        };
+        world.store.update::<Deployment>("shop", "images", recreate).unwrap();
+    });
+    restart(&lab, "shop", "images");
+    let old: BTreeSet<String> = lab.with(|world| {
+        pods_of(world, "shop", "images").map(|pod| pod.metadata.uid.clone().unwrap()).collect()
+    });
+    let is_old = |pod: &Pod| old.contains(pod.metadata.uid.as_ref().unwrap());
+    until(&lab, |world| {
+        let (before, after): (Vec<_>, Vec<_>) = pods_of(world, "shop", "images").partition(|pod| is_old(pod));
+        assert!(before.is_empty() || after.is_empty(), "an old pod and a new one at once");
+        after.iter().filter(|pod| pods::is_ready(pod)).count() == 3
+    });
+}
+
+#[test]
+fn a_paused_deployment_does_not_roll_until_it_is_resumed() {
+    let lab = demo();
+    let pause = |paused| {
+        lab.with(|world| {
+            world.store.update::<Deployment>("shop", "cart", |d| d.spec.paused = Some(paused)).unwrap();
+        });
+    };
+    let sets = || {
+        lab.with(|world| {
+            let sets = world.store.list_in::<ReplicaSet>("shop");
+            sets.filter(|set| set.metadata.name.as_ref().unwrap().starts_with("cart-")).count()
+        })
+    };
+    pause(true);
+    restart(&lab, "shop", "cart");
+    lab.advance_to(lab.now() + std::time::Duration::from_secs(300));
+    assert_eq!(sets(), 1);
+    pause(false);
+    until(&lab, |world| settled(world, WorkloadKind::Deployment, "shop/cart"));
+    assert_eq!(sets(), 2);
+}
+
+#[test]
+fn a_pod_counts_as_available_only_after_its_minimum() {
+    let lab = demo();
+    lab.with(|world| {
+        world.store.update::<Deployment>("shop", "cart", |d| d.spec.min_ready_seconds = Some(120)).unwrap();
+    });
+    restart(&lab, "shop", "cart");
+    let begun = lab.now();
+    until(&lab, |world| settled(world, WorkloadKind::Deployment, "shop/cart"));
+    // Two pods, one after the other, each watched for two minutes.
+    assert!(lab.now().duration_since(begun).as_secs() >= 240);
+}
+
+#[test]
+fn a_rollout_without_room_is_reported_and_goes_on_when_there_is_room() {
+    let lab = demo();
+    let names: Vec<String> = lab.with(|world| {
+        let names = world.store.list::<Node>().filter_map(|node| node.metadata.name.clone());
+        names.filter(|name| name.contains("user")).collect()
+    });
+    for name in &names {
+        lab.with(|world| world.set_unschedulable(name, None, true)).unwrap();
+    }
+    restart(&lab, "shop", "cart");
+    let trouble = |world: &World| {
+        let reference = WorkloadRef { kind: WorkloadKind::Deployment, name: "shop/cart".parse().unwrap() };
+        world.kube.view.workload(&reference).unwrap().status.trouble.clone()
+    };
+    until(&lab, |world| trouble(world).as_deref() == Some("ProgressDeadlineExceeded"));
+    lab.with(|world| {
+        let waiting = world.kube.view.pods().find(|pod| pod.node.is_none()).unwrap();
+        assert_eq!(waiting.trouble.as_deref(), Some("Unschedulable"));
+        world.set_unschedulable(&names[0], None, false).unwrap();
+    });
+    until(&lab, |world| trouble(world).is_none());
+}
+
+#[test]
+fn a_budget_over_a_daemon_set_cannot_be_counted() {
+    let lab = demo();
+    lab.with(|world| {
+        let budget = serde_json::from_value::<PodDisruptionBudget>(serde_json::json!({
+            "metadata": { "name": "log-agent", "namespace": "monitoring" },
+            "spec": { "maxUnavailable": 1, "selector": { "matchLabels": { "app": "log-agent" } } },
+        }));
+        world.store.create(budget.unwrap()).unwrap();
+    });
+    let budget = |world: &World| {
+        world.kube.view.budgets().find(|budget| budget.name.name() == "log-agent").unwrap().status.clone()
+    };
+    until(&lab, |world| budget(world).sync_failed.is_some());
+    let status = lab.with(|world| budget(world));
+    assert_eq!(
+        status.sync_failed.as_deref(),
+        Some("daemonsets.apps does not implement the scale subresource")
+    );
+    assert_eq!(status.disruptions_allowed, 0);
+}
+
+#[test]
+fn a_daemon_set_is_replaced_within_its_maximum_unavailable() {
+    let lab = demo();
+    let begin = |world: &mut World| {
+        let change = |set: &mut DaemonSet| {
+            let template = set.spec.template.metadata.get_or_insert_default();
+            template.annotations.get_or_insert_default().insert("config".into(), "new".into());
+        };
+        world.store.update::<DaemonSet>("monitoring", "node-exporter", change).unwrap();
+    };
+    lab.with(begin);
+    let mut least = usize::MAX;
+    until(&lab, |world| {
+        let ready = pods_of(world, "monitoring", "node-exporter")
+            .filter(|pod| pods::is_ready(pod) && pods::is_active(pod));
+        least = least.min(ready.count());
+        settled(world, WorkloadKind::DaemonSet, "monitoring/node-exporter")
+    });
+    assert_eq!(least, 8);
+}
+
+#[test]
+fn pods_that_must_be_apart_and_pods_that_must_be_spread_are() {
+    let lab = demo();
+    lab.with(|world| {
+        let nodes: Vec<&str> = pods_of(world, "data", "kafka").filter_map(|pod| pods::node_of(pod)).collect();
+        assert_eq!(nodes.iter().collect::<BTreeSet<_>>().len(), 3, "{nodes:?}");
+        let zone = |name: &str| {
+            let node = world.store.get::<Node>("", name).unwrap();
+            node.metadata.labels.clone().unwrap()["topology.kubernetes.io/zone"].clone()
+        };
+        let mut zones: Vec<String> =
+            pods_of(world, "shop", "web").filter_map(|pod| pods::node_of(pod)).map(zone).collect();
+        zones.sort();
+        zones.dedup();
+        assert_eq!(zones.len(), 3, "four pods, three zones, a skew of one");
+        let system = pods_of(world, "shop", "web")
+            .filter_map(|pod| pods::node_of(pod))
+            .any(|node| node.contains("system"));
+        assert!(!system, "the system pool's taint is not tolerated");
+    });
 }

@@ -95,7 +95,7 @@ pub struct Workload {
     pub owner: Option<Owner>,
     /// `metadata.generation`: counts changes of the spec.
     pub generation: i64,
-    /// The pods wanted (`spec.replicas`; 0 where the kind has none).
+    /// The pods wanted (`spec.replicas`; a DaemonSet's `desiredNumberScheduled`; 0 where the kind has none).
     pub replicas: u32,
     /// Which pods are its own; `None` matches none.
     pub selector: Option<LabelSelector>,
