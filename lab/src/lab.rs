@@ -150,6 +150,7 @@ impl Lab {
         })
     }
 
+    #[cfg(feature = "http")]
     /// Resolves as soon as something is due before `planned`: a thing that the world does, or the end of somebody's sleep.
     pub(crate) fn due_before(&self, planned: Option<Timestamp>) -> impl Future<Output = ()> + Send + use<> {
         let lab = self.clone();
