@@ -3,14 +3,21 @@
 use std::fmt::Debug;
 
 use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
+    ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ResourceQuota, Service,
+    ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::api::storage::v1::{CSINode, StorageClass, VolumeAttachment};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{Metadata, Resource};
 use serde::Serialize;
@@ -179,4 +186,13 @@ kinds! {
     Lease leases namespaced uncounted;
     ConfigMap config_maps namespaced uncounted;
     ServiceAccount service_accounts namespaced uncounted;
+    CronJob cron_jobs namespaced counted;
+    HorizontalPodAutoscaler autoscalers namespaced uncounted;
+    PriorityClass priority_classes cluster uncounted;
+    ResourceQuota quotas namespaced uncounted;
+    StorageClass storage_classes cluster uncounted;
+    CSINode csi_nodes cluster uncounted;
+    VolumeAttachment attachments cluster uncounted;
+    ValidatingWebhookConfiguration validating_webhooks cluster uncounted;
+    MutatingWebhookConfiguration mutating_webhooks cluster uncounted;
 }

@@ -46,8 +46,20 @@ pub(super) fn has_status(kind: Kind) -> bool {
         | Kind::Service
         | Kind::PersistentVolumeClaim
         | Kind::PersistentVolume
-        | Kind::Namespace => true,
-        Kind::EndpointSlice | Kind::Lease | Kind::ConfigMap | Kind::ServiceAccount => false,
+        | Kind::Namespace
+        | Kind::CronJob
+        | Kind::HorizontalPodAutoscaler
+        | Kind::ResourceQuota
+        | Kind::VolumeAttachment => true,
+        Kind::EndpointSlice
+        | Kind::Lease
+        | Kind::ConfigMap
+        | Kind::ServiceAccount
+        | Kind::PriorityClass
+        | Kind::StorageClass
+        | Kind::CSINode
+        | Kind::ValidatingWebhookConfiguration
+        | Kind::MutatingWebhookConfiguration => false,
     }
 }
 
