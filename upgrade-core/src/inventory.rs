@@ -1,13 +1,17 @@
 //! What was seen, when, and what could not be seen.
 
+pub mod evidence;
+mod identity;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ArmId, Budget, Claim, EndpointSlice, FormatVersion, ManagedCluster, Node, Pod, Pool, PoolName,
-    RancherClusterId, Service, Uid, Workload,
+    Budget, Claim, EndpointSlice, FormatVersion, ManagedCluster, Node, Pod, Pool, PoolName, Service, Workload,
 };
 use crate::view::{Change, Object, ResourceKind, View};
+
+pub use identity::{ClusterIdentity, Evidence, EvidenceKind, EvidenceVerdict, Requirement, Unproven, proof};
 
 /// Everything a plan rests on. Holds no secret and no environment value: the slim model has no place for them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,86 +54,6 @@ pub struct Unseen {
     pub what: String,
     /// Why.
     pub why: String,
-}
-
-/// Which cluster this is: the names that Rancher, Azure and Kubernetes have for it, bound together by evidence.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClusterIdentity {
-    /// The name in `drover.toml`.
-    pub name: String,
-    /// The id in Rancher.
-    pub rancher_id: RancherClusterId,
-    /// The id in Azure.
-    pub arm_id: ArmId,
-    /// The uid of the namespace `kube-system`, which lives as long as the cluster.
-    pub kube_system: Uid,
-    /// Why the three are one cluster.
-    pub evidence: Vec<Evidence>,
-}
-
-impl ClusterIdentity {
-    /// Is `other` the same cluster? The evidence may differ, the names may not.
-    pub fn is_same_cluster(&self, other: &Self) -> bool {
-        self.rancher_id == other.rancher_id
-            && self.arm_id == other.arm_id
-            && self.kube_system == other.kube_system
-    }
-
-    /// Does any evidence say that the names belong to different clusters?
-    pub fn contradicts(&self) -> bool {
-        self.evidence.iter().any(|evidence| evidence.verdict == EvidenceVerdict::Contradicts)
-    }
-
-    /// What `self`, just read, has that `planned` has not, in words.
-    pub fn difference(&self, planned: &Self) -> String {
-        let compared = [
-            (
-                "Rancher id",
-                self.rancher_id.to_string(),
-                planned.rancher_id.to_string(),
-                self.rancher_id == planned.rancher_id,
-            ),
-            ("ARM id", self.arm_id.to_string(), planned.arm_id.to_string(), self.arm_id == planned.arm_id),
-            (
-                "kube-system uid",
-                self.kube_system.to_string(),
-                planned.kube_system.to_string(),
-                self.kube_system == planned.kube_system,
-            ),
-        ];
-        let names = compared
-            .iter()
-            .filter(|(.., same)| !same)
-            .map(|(what, is, was, _)| format!("{what} is {is}, planned for {was}"));
-        let against =
-            self.evidence.iter().filter(|evidence| evidence.verdict == EvidenceVerdict::Contradicts);
-        let all: Vec<String> =
-            names.chain(against.map(|evidence| format!("{}: {}", evidence.what, evidence.detail))).collect();
-        all.join("; ")
-    }
-}
-
-/// One piece of evidence that Rancher's cluster is Azure's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Evidence {
-    /// What was compared.
-    pub what: String,
-    /// What came of it.
-    pub verdict: EvidenceVerdict,
-    /// The values, for people.
-    pub detail: String,
-}
-
-/// What a comparison showed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EvidenceVerdict {
-    /// The two sides agree.
-    Agrees,
-    /// The two sides are different clusters.
-    Contradicts,
-    /// One side could not be read.
-    Unavailable,
 }
 
 /// What Rancher says of the cluster.

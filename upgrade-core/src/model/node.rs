@@ -47,7 +47,7 @@ impl Node {
         self.pool_label() == Some(pool.as_str())
     }
 
-    fn pool_label(&self) -> Option<&str> {
+    pub(crate) fn pool_label(&self) -> Option<&str> {
         ["kubernetes.azure.com/agentpool", "agentpool"]
             .iter()
             .find_map(|key| self.labels.get(*key))

@@ -115,6 +115,15 @@ struct Memory {
     restart_seen: bool,
 }
 
+/// The identity could not be read, or is not proven by what was read.
+#[derive(Debug)]
+struct Doubt {
+    since: Timestamp,
+    why: String,
+    /// `None` while it is being read.
+    look_again: Option<Timestamp>,
+}
+
 /// The run machine. See the [module](crate::run) for what it guarantees.
 #[derive(Debug)]
 pub struct Machine {
@@ -131,9 +140,8 @@ pub struct Machine {
     operations: BTreeMap<OperationRef, OperationState>,
     looking: bool,
     look_at: Option<Timestamp>,
-    /// When to read the identity again, after it could not be read.
-    prove_at: Option<Timestamp>,
-    proving_since: Option<Timestamp>,
+    /// Why the identity is not proven for the next stage.
+    doubted: Option<Doubt>,
     ledger: Ledger,
     noted: BTreeSet<ObjectName>,
     steps: BTreeMap<StepId, Memory>,
@@ -190,8 +198,7 @@ impl Machine {
             operations: BTreeMap::new(),
             looking: false,
             look_at: Some(now),
-            prove_at: None,
-            proving_since: None,
+            doubted: None,
             ledger,
             noted: BTreeSet::new(),
             steps: BTreeMap::new(),
@@ -237,7 +244,8 @@ impl Machine {
         let tick = now + TICK;
         let retries = self.steps.values().filter_map(|memory| memory.not_before);
         let look = self.look_at.filter(|_| !self.looking);
-        retries.chain(look).chain(self.prove_at).filter(|at| *at > now).fold(tick, Ord::min)
+        let doubt = self.doubted.as_ref().and_then(|doubt| doubt.look_again);
+        retries.chain(look).chain(doubt).filter(|at| *at > now).fold(tick, Ord::min)
     }
 
     fn hold(&mut self, step: Option<&StepId>, cause: String) {
@@ -246,8 +254,10 @@ impl Machine {
         }
         let current = self.state.current_stage().and_then(|number| self.stage(number));
         let named = step.and_then(|id| self.plan.steps().find(|s| s.id == *id));
+        // A stage whose last step has ended and which is not closed yet holds at that step.
         let step = named.or_else(|| {
-            current.and_then(|stage| stage.steps().find(|s| self.state.outcome(&s.id).is_none()))
+            let mut open = current?.steps().filter(|s| self.state.outcome(&s.id).is_none());
+            open.next().or(current?.steps().last())
         });
         let Some(step) = step else { return };
         self.phase =
@@ -274,8 +284,9 @@ impl Machine {
                     self.next_stage();
                 }
                 Phase::Proving(_) => {
-                    if self.prove_at.is_some_and(|at| at <= now) {
-                        self.prove_at = None;
+                    let due =
+                        self.doubted.as_mut().and_then(|doubt| doubt.look_again.take_if(|at| *at <= now));
+                    if due.is_some() {
                         self.out.push(Effect::Prove);
                     }
                     return;

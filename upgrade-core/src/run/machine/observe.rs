@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Input, Look, Machine, Phase, SYNC_LIMIT, TICK, signed};
+use super::{Doubt, Input, Look, Machine, Phase, SYNC_LIMIT, TICK, signed};
 use crate::event::{EventKind, RunOutcome};
-use crate::inventory::ClusterIdentity;
+use crate::inventory::{ClusterIdentity, Unproven};
 use crate::journal::{Entry, WriteAnswer};
 use crate::ledger::Notice;
 use crate::model::{ObjectName, WorkloadRef};
@@ -132,30 +132,51 @@ impl Machine {
 
     fn identity(&mut self, now: Timestamp, identity: Result<ClusterIdentity, PortError>) {
         let Phase::Proving(stage) = self.phase else { return };
-        match identity {
-            Ok(identity) if identity.is_same_cluster(&self.plan.cluster) && !identity.contradicts() => {
-                self.proving_since = None;
+        let identity = match identity {
+            Ok(identity) => identity,
+            Err(error) => {
+                let why = format!("the identity could not be read: {error}");
+                return if error.is_retryable() {
+                    self.doubt(now, why, error.retry_after)
+                } else {
+                    self.hold(None, why)
+                };
+            }
+        };
+        if !identity.is_same_cluster(&self.plan.cluster) {
+            let why = identity.difference(&self.plan.cluster);
+            self.phase = Phase::Ending(RunOutcome::IdentityLost { why });
+            return;
+        }
+        match identity.proof() {
+            Ok(()) => {
+                self.doubted = None;
                 self.emit(now, EventKind::IdentityProven { stage });
                 self.start_stage(now, stage);
             }
-            Ok(identity) => {
-                let why = identity.difference(&self.plan.cluster);
-                self.phase = Phase::Ending(RunOutcome::IdentityLost { why });
+            Err(unproven @ Unproven::Contradicted { .. }) => {
+                self.phase = Phase::Ending(RunOutcome::IdentityLost { why: unproven.to_string() });
             }
-            Err(error) if error.is_retryable() => {
-                let message = format!("the identity could not be read, trying again: {error}");
-                self.emit(now, EventKind::Warning { message });
-                self.prove_at = Some(now + error.retry_after.unwrap_or(TICK).max(TICK));
-                if now.duration_since(*self.proving_since.get_or_insert(now)) > signed(SYNC_LIMIT) {
-                    let waited = crate::span::show(SYNC_LIMIT);
-                    self.hold(None, format!("the identity could not be read for {waited}: {error}"));
-                }
-            }
-            Err(error) => {
-                self.phase =
-                    Phase::Ending(RunOutcome::IdentityLost { why: format!("it could not be read: {error}") });
+            // What is missing may come back: a new node gets its provider id, a permission that was just given takes effect.
+            Err(unproven @ Unproven::Insufficient { .. }) => {
+                let why = format!("the identity is not proven: {unproven} ({})", unproven.remedy());
+                self.doubt(now, why, None);
             }
         }
+    }
+
+    /// Reads the identity again in a moment; holds when that has gone on for too long. Meanwhile nothing is written.
+    fn doubt(&mut self, now: Timestamp, why: String, retry_after: Option<Duration>) {
+        let since = self.doubted.as_ref().map_or(now, |doubt| doubt.since);
+        if now.duration_since(since) > signed(SYNC_LIMIT) {
+            let waited = crate::span::show(SYNC_LIMIT);
+            return self.hold(None, format!("{why}; nothing was written for {waited} because of that"));
+        }
+        if self.doubted.as_ref().is_none_or(|doubt| doubt.why != why) {
+            self.emit(now, EventKind::Warning { message: format!("{why}; trying again") });
+        }
+        let look_again = Some(now + retry_after.unwrap_or(TICK).max(TICK));
+        self.doubted = Some(Doubt { since, why, look_again });
     }
 
     fn start_stage(&mut self, now: Timestamp, number: u32) {

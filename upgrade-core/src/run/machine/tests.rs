@@ -59,3 +59,155 @@ fn a_list_that_replaces_a_slice_by_another_is_no_gap() {
     let gap = |effect: &Effect| matches!(effect, Effect::Emit(event) if matches!(event.kind, EventKind::GapOpened { .. }));
     assert!(!effects.iter().any(gap));
 }
+
+/// What the machine does when it is told about the identity: the step it begins, the end it comes to, and what it warns of.
+mod identity {
+    use std::time::Duration;
+
+    use super::super::{Effect, Input, Machine, TICK};
+    use super::*;
+    use crate::event::RunOutcome;
+    use crate::inventory::{ClusterIdentity, Evidence, EvidenceKind, EvidenceVerdict};
+    use crate::model::Uid;
+    use crate::ports::{CallOutcome, PortError, PortErrorKind, RemoteService};
+
+    fn evidence(what: EvidenceKind, verdict: EvidenceVerdict) -> Evidence {
+        Evidence { what, verdict, detail: "values".into() }
+    }
+
+    fn seen(authority: EvidenceVerdict, nodes: EvidenceVerdict) -> ClusterIdentity {
+        let evidence =
+            vec![evidence(EvidenceKind::ApiServerCa, authority), evidence(EvidenceKind::Nodes, nodes)];
+        ClusterIdentity { evidence, ..inventory().identity }
+    }
+
+    fn failed(kind: PortErrorKind) -> PortError {
+        PortError::new(RemoteService::Rancher, kind, CallOutcome::NothingDone, "no answer")
+    }
+
+    fn begins(effects: &[Effect]) -> bool {
+        let started = |effect: &Effect| matches!(effect, Effect::Emit(event) if matches!(event.kind, EventKind::StageStarted { .. }));
+        effects.iter().any(started)
+    }
+
+    fn warnings(effects: &[Effect]) -> Vec<String> {
+        let warning = |effect: &Effect| match effect {
+            Effect::Emit(event) => match &event.kind {
+                EventKind::Warning { message } => Some(message.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
+        effects.iter().filter_map(warning).collect()
+    }
+
+    fn end(effects: &[Effect]) -> Option<RunOutcome> {
+        effects.iter().find_map(|effect| match effect {
+            Effect::End(report) => Some(report.outcome.clone()),
+            _ => None,
+        })
+    }
+
+    /// The run ended, and nothing was sent on the way.
+    fn refused(effects: &[Effect]) -> RunOutcome {
+        let writes = |effect: &Effect| matches!(effect, Effect::Act { .. });
+        assert!(!effects.iter().any(writes) && !begins(effects), "{effects:?}");
+        end(effects).expect("the run ends")
+    }
+
+    fn told(identity: Result<ClusterIdentity, PortError>) -> Vec<Effect> {
+        let now = Timestamp::from_second(1000).unwrap();
+        watching(now).on(now, Input::Identity(identity))
+    }
+
+    #[test]
+    fn a_proven_identity_begins_the_stage() {
+        use EvidenceVerdict::Agrees;
+        assert!(begins(&told(Ok(seen(Agrees, Agrees)))));
+    }
+
+    #[test]
+    fn another_cluster_or_a_contradiction_loses_the_identity() {
+        use EvidenceVerdict::{Agrees, Contradicts};
+        let mut other = seen(Agrees, Agrees);
+        other.kube_system = Uid::new("another").unwrap();
+        let lost = refused(&told(Ok(other)));
+        let why = "kube-system uid is another, planned for ks".to_owned();
+        assert_eq!(lost, RunOutcome::IdentityLost { why });
+        let lost = refused(&told(Ok(seen(Agrees, Contradicts))));
+        let why = "the evidence contradicts: node provider ids: values".to_owned();
+        assert_eq!(lost, RunOutcome::IdentityLost { why });
+    }
+
+    /// A run that may not read the identity any more has not lost it. It holds, and says what it needs.
+    #[test]
+    fn an_identity_that_may_not_be_read_holds_at_once() {
+        let held = refused(&told(Err(failed(PortErrorKind::Forbidden))));
+        let RunOutcome::Held { cause, .. } = held else { panic!("{held:?}") };
+        assert_eq!(cause, "the identity could not be read: Rancher: no answer");
+    }
+
+    /// Tells the machine the same again whenever it asks; gives what it did in all.
+    fn insisted(
+        machine: &mut Machine,
+        from: Timestamp,
+        what: impl Fn() -> Input,
+    ) -> (Vec<Effect>, Timestamp) {
+        let (mut now, mut all) = (from, machine.on(from, what()));
+        for _ in 0..200 {
+            if end(&all).is_some() {
+                return (all, now);
+            }
+            now = machine.wake_at(now);
+            let effects = machine.on(now, Input::Tick);
+            let asked = effects.iter().any(|effect| matches!(effect, Effect::Prove));
+            all.extend(effects);
+            if asked {
+                all.extend(machine.on(now, what()));
+            }
+        }
+        panic!("it asks for ever")
+    }
+
+    #[test]
+    fn evidence_out_of_sight_is_looked_at_again_and_then_the_run_holds() {
+        use EvidenceVerdict::{Agrees, Unavailable};
+        let began = Timestamp::from_second(1000).unwrap();
+        for (what, said) in [
+            (seen(Unavailable, Agrees), "API server CA: values"),
+            (seen(Agrees, Unavailable), "node provider ids: values"),
+        ] {
+            let (effects, ended) =
+                insisted(&mut watching(began), began, || Input::Identity(Ok(what.clone())));
+            let held = refused(&effects);
+            let RunOutcome::Held { cause, .. } = held else { panic!("{held:?}") };
+            assert!(cause.contains(said) && cause.contains("nothing was written for 5m"), "{cause}");
+            assert!(cause.contains(if said.starts_with("API") {
+                "listClusterUserCredential"
+            } else {
+                "list nodes"
+            }));
+            let waited = ended.duration_since(began).unsigned_abs();
+            assert!(
+                waited > Duration::from_secs(300) && waited <= Duration::from_secs(300) + 2 * TICK,
+                "{waited:?}"
+            );
+            assert_eq!(warnings(&effects).len(), 1, "the same is said once");
+        }
+    }
+
+    #[test]
+    fn evidence_that_comes_back_in_time_lets_the_run_go_on() {
+        use EvidenceVerdict::{Agrees, Unavailable};
+        let began = Timestamp::from_second(1000).unwrap();
+        let mut machine = watching(began);
+        let doubt = machine.on(began, Input::Identity(Ok(seen(Agrees, Unavailable))));
+        assert!(!begins(&doubt) && end(&doubt).is_none());
+        let lost = machine.on(began + TICK, Input::Tick);
+        assert!(lost.iter().any(|effect| matches!(effect, Effect::Prove)), "it looks again");
+        let unread = machine.on(began + TICK, Input::Identity(Err(failed(PortErrorKind::Unreachable))));
+        assert_eq!(warnings(&unread), ["the identity could not be read: Rancher: no answer; trying again"]);
+        machine.on(began + 2 * TICK, Input::Tick);
+        assert!(begins(&machine.on(began + 2 * TICK, Input::Identity(Ok(seen(Agrees, Agrees))))));
+    }
+}
