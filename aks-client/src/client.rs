@@ -84,13 +84,18 @@ impl AksClient {
         self.pacer.remaining()
     }
 
-    /// The cluster, with its pools as it lists them. An answer that shows another cluster is refused.
+    /// The cluster, with its pools as it lists them. An answer that shows another cluster is
+    /// [`Error::AnotherCluster`].
     pub async fn cluster(&self, id: &ClusterId) -> Result<ManagedCluster, Error> {
         let reply = self.send(&Request::get(self.cluster_url(id, &[]), Lane::Cluster(id.clone()))).await?;
         let cluster = ManagedCluster::from_value(reply.json()?);
         let cluster = cluster.map_err(|error| reply.unexpected(error.to_string()))?;
         if cluster.id() != id {
-            return Err(reply.unexpected(format!("{id} was asked for, {} came", cluster.id())));
+            return Err(Error::AnotherCluster {
+                asked: Box::new(id.clone()),
+                answered: Box::new(cluster.id().clone()),
+                trace: Box::new(reply.trace),
+            });
         }
         Ok(cluster)
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::body::BodyError;
+use crate::id::ClusterId;
 use crate::service_error::{MissingPermission, ServiceError};
 use crate::token::TokenError;
 
@@ -127,6 +128,16 @@ pub enum Error {
         /// The request.
         trace: Box<Trace>,
     },
+    /// The answer shows another cluster than was asked for. Nothing else it says is about the one that is meant.
+    #[error("{asked} was asked for, {answered} came")]
+    AnotherCluster {
+        /// The cluster that was asked for.
+        asked: Box<ClusterId>,
+        /// The cluster that the answer shows.
+        answered: Box<ClusterId>,
+        /// The request.
+        trace: Box<Trace>,
+    },
     /// A redirect. ARM does not redirect; the token was not sent on by this client.
     #[error("{} was redirected{}", .trace.request, to_text(.to.as_deref()))]
     Redirected {
@@ -197,6 +208,7 @@ impl Error {
         match self {
             Self::Unreachable { trace, .. }
             | Self::UnexpectedBody { trace, .. }
+            | Self::AnotherCluster { trace, .. }
             | Self::Redirected { trace, .. }
             | Self::BodyTooLarge { trace, .. } => Some(trace),
             other => other.answer().map(|answer| &answer.trace),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::try_join;
 use jiff::Timestamp;
 use upgrade_core::finding::Finding;
-use upgrade_core::inventory::{ClusterIdentity, EvidenceVerdict, RancherFacts};
+use upgrade_core::inventory::{ClusterIdentity, RancherFacts};
 use upgrade_core::model::{FormatVersion, VersionRequest};
 use upgrade_core::plan::PlanError;
 use upgrade_core::ports::{
@@ -49,7 +49,7 @@ impl Cluster {
     /// [`Fleet::connect`](crate::Fleet::connect) does this over HTTP; here the services can be any, such as the lab's.
     ///
     /// # Errors
-    /// [`Error::Identity`] if the evidence contradicts, or if there is none.
+    /// [`Error::Identity`] if the evidence contradicts, or does not suffice (see [`upgrade_core::inventory::proof`]).
     pub async fn prove(policy: Policy, services: Services) -> Result<Self, Error> {
         let identity = services.rancher.identity().await?;
         check_identity(&identity)?;
@@ -165,21 +165,8 @@ fn assemble(
     inventory
 }
 
-/// Nothing contradicts, and something that only this cluster can show agrees. A version that is equal proves nothing.
 fn check_identity(identity: &ClusterIdentity) -> Result<(), Error> {
-    let with = |verdict| identity.evidence.iter().filter(move |evidence| evidence.verdict == verdict);
-    let text = |verdict| {
-        let all: Vec<String> = with(verdict).map(|e| format!("{}: {}", e.what, e.detail)).collect();
-        all.join("; ")
-    };
-    if identity.contradicts() {
-        return Err(identity_error(identity, text(EvidenceVerdict::Contradicts)));
-    }
-    let proof = [crate::adapters::NODE_PROVIDER_IDS, crate::adapters::API_SERVER_CA];
-    if with(EvidenceVerdict::Agrees).any(|evidence| proof.contains(&evidence.what.as_str())) {
-        return Ok(());
-    }
-    Err(identity_error(identity, format!("nothing proves it; {}", text(EvidenceVerdict::Unavailable))))
+    identity.proof().map_err(|unproven| identity_error(identity, unproven.to_string()))
 }
 
 fn identity_error(identity: &ClusterIdentity, why: String) -> Error {

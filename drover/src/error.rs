@@ -4,9 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use upgrade_core::event::RunOutcome;
+use upgrade_core::event::{Report, RunOutcome};
 use upgrade_core::finding::Finding;
-use upgrade_core::inventory::{Evidence, EvidenceVerdict};
+use upgrade_core::inventory::{Evidence, proof};
 use upgrade_core::model::RunId;
 use upgrade_core::plan::{Drift, PlanError};
 use upgrade_core::ports::{PortError, PortErrorKind, RemoteService};
@@ -221,16 +221,17 @@ impl Error {
     }
 }
 
+/// Evidence that proves is of a cluster that is not the one of the plan.
 fn identity_hint(evidence: &[Evidence]) -> Option<String> {
-    let against = evidence.iter().any(|evidence| evidence.verdict == EvidenceVerdict::Contradicts);
-    let missing = evidence.iter().any(|evidence| evidence.verdict == EvidenceVerdict::Unavailable);
-    if against {
-        Some("check the Rancher id, the resource group and the AKS name in drover.toml".to_owned())
-    } else if missing {
-        Some("let the credentials read what could not be read".to_owned())
-    } else {
-        None
+    if evidence.is_empty() {
+        return None;
     }
+    Some(match proof(evidence) {
+        Err(unproven) => unproven.remedy(),
+        Ok(()) => {
+            "a plan is for one cluster: check which one drover.toml means, or make a new plan".to_owned()
+        }
+    })
 }
 
 fn remote_hint(error: &PortError) -> Option<String> {
@@ -247,12 +248,13 @@ fn remote_hint(error: &PortError) -> Option<String> {
     Some(hint.to_owned())
 }
 
-/// What the command exits with when a run has ended like this.
-pub fn exit_code(outcome: &RunOutcome) -> u8 {
-    match outcome {
+/// What the command exits with when a run has ended like this. A run that lost its cluster before its first stage has changed
+/// nothing; later it holds like any other that cannot go on.
+pub fn exit_code(report: &Report) -> u8 {
+    match &report.outcome {
         RunOutcome::Done => 0,
-        RunOutcome::Held { .. } => 1,
-        RunOutcome::IdentityLost { .. } => 3,
+        RunOutcome::IdentityLost { .. } if report.stages.is_empty() => 3,
+        RunOutcome::Held { .. } | RunOutcome::IdentityLost { .. } => 1,
         RunOutcome::Paused { .. } => 4,
         RunOutcome::Aborted => 130,
     }

@@ -42,7 +42,10 @@ pub(crate) fn inventory() -> Inventory {
             "arm_id": "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg/providers/\
                 Microsoft.ContainerService/managedClusters/shop",
             "kube_system": "5f1a-uid",
-            "evidence": [{"what": "node provider ids", "verdict": "agrees", "detail": "both"}],
+            "evidence": [
+                {"what": "API server CA", "verdict": "agrees", "detail": "the same"},
+                {"what": "node provider ids", "verdict": "agrees", "detail": "both"},
+            ],
         },
         "rancher": {"state": "active", "ownership": {"kind": "generic"}},
         "cluster": {

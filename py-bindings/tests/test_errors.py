@@ -1,5 +1,6 @@
 """What went wrong can be told apart by type, and everything that belongs to it travels with it."""
 
+import dataclasses
 import pickle
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 import aks_drover as drover
 from aks_drover.errors import RunNotDone
-from aks_drover.model import Drift, Evidence, Question, RunOutcome
+from aks_drover.model import Drift, Evidence, Question, RunOutcome, StageRecord
 from aks_drover.run import _refuse
 
 EXIT_CODES = {
@@ -87,6 +88,14 @@ def test_every_other_end_has_its_own_error(outcome: RunOutcome, kind: type[RunNo
         _refuse(report(outcome), Path("journal/r-1.jsonl"))
     assert caught.value.report is not None
     assert caught.value.report.outcome == outcome
+
+
+def test_a_cluster_that_was_lost_in_the_middle_holds() -> None:
+    lost = report(RunOutcome(result="identity_lost", why="another uid"))
+    begun = dataclasses.replace(lost, stages=(StageRecord(number=1, title="control plane", duration_ms=7),))
+    with pytest.raises(drover.IdentityLost) as caught:
+        _refuse(begun, Path("journal/r-1.jsonl"))
+    assert caught.value.exit_code == 1
 
 
 def test_an_end_of_tomorrow_is_not_taken_for_success() -> None:

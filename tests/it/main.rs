@@ -8,3 +8,4 @@ mod faces;
 mod readme;
 mod stories;
 mod support;
+mod tamper;

@@ -78,7 +78,7 @@ fn cluster_reads() -> Vec<Case> {
         case!("§1.2 ids in other case", "GET" cluster_path(), AKS, ok(&shouting),
             |client| shown(client.cluster(&id()).await, |c| (c.id() == &id()).to_string()), "true"),
         case!("§1.2 another cluster's answer", "GET" cluster_path(), AKS, ok(&other),
-            |client| shown(client.cluster(&id()).await, |c| c.id().to_string()), "unexpected, final, known"),
+            |client| shown(client.cluster(&id()).await, |c| c.id().to_string()), "another cluster, final, known"),
         case!("§2.2 unknown states are busy", "GET" cluster_path(), AKS, ok(&busy),
             |client| shown(client.cluster(&id()).await, |c| format!("{:?} {:?}", c.provisioning_state(),
                 c.pools()[0].provisioning_state())),

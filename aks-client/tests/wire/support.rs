@@ -218,6 +218,7 @@ pub(crate) fn describe(error: &Error) -> String {
         Error::Api { .. } => "api",
         Error::Unreachable { .. } => "unreachable",
         Error::UnexpectedBody { .. } => "unexpected",
+        Error::AnotherCluster { .. } => "another cluster",
         Error::Redirected { .. } => "redirected",
         Error::BodyTooLarge { .. } => "too large",
         Error::Token { .. } => "token",

@@ -22,11 +22,6 @@ use azure::HttpAzure;
 use kubernetes::HttpKubernetes;
 use rancher::{ClusterKey, HttpRancher};
 
-/// Evidence: the machines behind the nodes are those of the Azure cluster.
-pub(crate) const NODE_PROVIDER_IDS: &str = "node provider ids";
-/// Evidence: the API server's certificate authority is the Azure cluster's.
-pub(crate) const API_SERVER_CA: &str = "API server CA";
-
 /// A failure of Rancher's in the core's terms.
 pub(crate) fn rancher_error(error: rancher_client::Error) -> PortError {
     rancher::port_error(error, None)

@@ -7,13 +7,14 @@ use async_trait::async_trait;
 use futures::try_join;
 use rancher_client::ownership::{self, Ownership as Owner};
 use rancher_client::{Cluster, RancherClient, RancherClusterId as ClientId, TokenReading};
+use upgrade_core::inventory::evidence::{KubernetesSide, RancherSide, Shown, Sides, compare};
 use upgrade_core::inventory::{ClusterIdentity, Ownership, RancherFacts};
 use upgrade_core::model::{ArmId, RancherClusterId};
 use upgrade_core::ports::{CallOutcome, PortError, PortErrorKind, Rancher, RemoteService};
 
+use super::evidence;
 use super::kubernetes::HttpKubernetes;
 use super::text::{one_line, with_causes};
-use super::{azure, evidence};
 use crate::config::RancherName;
 
 /// The `Rancher` port over HTTP, for one cluster: with everything that its identity is proven by.
@@ -56,29 +57,38 @@ impl ClusterKey {
 impl Rancher for HttpRancher {
     async fn identity(&self) -> Result<ClusterIdentity, PortError> {
         let rancher = self.cluster.find(&self.rancher);
-        let azure = async { self.azure.cluster(&self.arm).await.map_err(azure::port_error) };
-        let nodes = async { Ok(self.kubernetes.nodes().await) };
-        let authority = async { Ok(self.azure.cluster_ca(&self.arm).await) };
+        let nodes = async { evidence::shown(self.kubernetes.nodes().await) };
         let (rancher, azure, kube_system, version, nodes, authority) = try_join!(
             rancher,
-            azure,
+            evidence::cluster(&self.azure, &self.arm),
             self.kubernetes.kube_system(),
             self.kubernetes.version(),
             nodes,
-            authority
+            evidence::authority(&self.azure, &self.arm)
         )?;
-        let evidence = vec![
-            evidence::nodes(nodes, &azure)?,
-            evidence::authority(&rancher, authority)?,
-            evidence::version(version, &azure),
-        ];
-        Ok(ClusterIdentity {
-            name: self.name.clone(),
-            rancher_id: RancherClusterId::new(rancher.id().as_str()).map_err(|error| unreadable(&error))?,
-            arm_id: ArmId::new(azure.resource_id()).map_err(|error| unreadable(&error))?,
-            kube_system,
-            evidence,
-        })
+        let rancher_id = RancherClusterId::new(rancher.id().as_str()).map_err(|error| unreadable(&error))?;
+        let name = self.name.clone();
+        let azure = match azure {
+            Ok(azure) => azure,
+            Err(contradiction) => {
+                let arm_id = ArmId::new(self.arm.to_string()).map_err(|error| unreadable(&error))?;
+                let evidence = evidence::printable(vec![contradiction]);
+                return Ok(ClusterIdentity { name, rancher_id, arm_id, kube_system, evidence });
+            }
+        };
+        let arm_id = ArmId::new(azure.resource_id()).map_err(|error| unreadable(&error))?;
+        let (own, subscription) =
+            try_join!(self.own_authority(authority.is_err()), self.subscription(&rancher))?;
+        let evidence = compare(&Sides {
+            azure: evidence::azure_side(arm_id.clone(), &azure, authority),
+            kubernetes: KubernetesSide { version, nodes, authority: own },
+            rancher: RancherSide {
+                authority: evidence::rancher_authority(&rancher),
+                aks: evidence::aks_config(&rancher, subscription),
+            },
+        });
+        let evidence = evidence::printable(evidence);
+        Ok(ClusterIdentity { name, rancher_id, arm_id, kube_system, evidence })
     }
 
     async fn facts(&self) -> Result<RancherFacts, PortError> {
@@ -103,6 +113,26 @@ impl Rancher for HttpRancher {
             ownership: ownership(&cluster),
             token_expires,
         })
+    }
+}
+
+impl HttpRancher {
+    /// The authority that the cluster gives to its own pods, where it is wanted.
+    async fn own_authority(&self, wanted: bool) -> Result<Option<Shown<String>>, PortError> {
+        if wanted { evidence::shown(self.kubernetes.root_ca().await).map(Some) } else { Ok(None) }
+    }
+
+    /// The subscription of the credential with which Rancher manages the cluster. Few may see it, and a token that is limited
+    /// to a cluster is refused like a bad one: as it has just read the cluster, it is not bad.
+    async fn subscription(&self, cluster: &Cluster) -> Result<Shown<String>, PortError> {
+        match self.rancher.credential_subscription(cluster).await {
+            Ok(Some(subscription)) => Ok(Ok(subscription)),
+            Ok(None) => Ok(Err("the AKS configuration names none".to_owned())),
+            Err(error) => match port_error(error, None) {
+                error if error.kind == PortErrorKind::Unauthorized => Ok(Err(error.message)),
+                error => evidence::shown(Err(error)),
+            },
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 use upgrade_core::Policy;
-use upgrade_core::event::{EventKind, RunOutcome};
+use upgrade_core::event::{EventKind, Report, RunOutcome};
+use upgrade_core::inventory::EvidenceKind::{ApiServerCa, Nodes};
 use upgrade_core::inventory::EvidenceVerdict::{Agrees, Contradicts, Unavailable};
 use upgrade_core::inventory::{Evidence, Unseen};
 use upgrade_core::model::{KubeVersion, Uid};
 
 use super::*;
+use crate::error::exit_code;
 use crate::journal;
 use crate::test_support::{Shown, inventory};
 
@@ -88,32 +90,46 @@ async fn a_finding_of_now_blocks_a_plan_of_then() {
     );
 }
 
+/// The rule is the core's, and has its own tests; here it decides what connecting and reading the inventory come to.
 #[tokio::test]
-async fn an_identity_needs_a_proof_and_no_contradiction() {
-    let evidence = |what: &str, verdict| Evidence { what: what.into(), verdict, detail: "values".into() };
+async fn an_identity_that_is_not_proven_connects_to_nothing() {
+    let evidence = |what, verdict| Evidence { what, verdict, detail: "values".into() };
     let prove = |evidence: Vec<Evidence>| {
         let mut shown = inventory();
         shown.identity.evidence = evidence;
         Cluster::prove(Policy::default(), Shown(shown).services())
     };
-    assert!(
-        prove(vec![evidence("API server CA", Agrees), evidence("node provider ids", Unavailable)])
-            .await
-            .is_ok()
-    );
-    for (found, why) in [
-        (vec![], "nothing proves it"),
-        (vec![evidence("Kubernetes version", Agrees)], "nothing proves it"),
-        (vec![evidence("node provider ids", Unavailable)], "nothing proves it; node provider ids: values"),
+    for (found, why, hint) in [
+        (vec![], "the evidence does not suffice: API server CA: not compared", None),
         (
-            vec![evidence("node provider ids", Agrees), evidence("API server CA", Contradicts)],
-            "API server CA: values",
+            vec![evidence(ApiServerCa, Unavailable), evidence(Nodes, Agrees)],
+            "the evidence does not suffice: API server CA: values",
+            Some("listClusterUserCredential"),
+        ),
+        (
+            vec![evidence(ApiServerCa, Agrees), evidence(Nodes, Contradicts)],
+            "the evidence contradicts: node provider ids: values",
+            Some("drover.toml"),
         ),
     ] {
         let Err(error) = prove(found).await else { panic!("{why}") };
         assert_eq!(error.exit_code(), 3);
         assert!(error.to_string().contains(why), "{error}");
+        assert_eq!(error.hint().is_some(), hint.is_some());
+        assert!(hint.is_none_or(|hint| error.hint().unwrap().contains(hint)), "{:?}", error.hint());
     }
+}
+
+/// A run that lost its cluster in the middle has changed something: it holds, like any other that cannot go on.
+#[test]
+fn a_lost_identity_is_blocked_before_the_first_stage_and_holds_after_it() {
+    use crate::report::test_support as fixed;
+    let lost = RunOutcome::IdentityLost { why: "ARM id is x".into() };
+    let later = Report { outcome: lost.clone(), ..fixed::held() };
+    assert!(!later.stages.is_empty());
+    assert_eq!(exit_code(&later), 1);
+    assert_eq!(exit_code(&Report { outcome: lost, stages: Vec::new(), ..fixed::held() }), 3);
+    assert_eq!(exit_code(&fixed::done()), 0);
 }
 
 #[tokio::test]

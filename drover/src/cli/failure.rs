@@ -2,10 +2,11 @@
 
 use std::error::Error as _;
 
+use upgrade_core::inventory::{Evidence, proof};
 use upgrade_core::plan::Drift;
 
 use crate::error::Error;
-use crate::report::{Page, Tone};
+use crate::report::{Page, Tone, text};
 
 /// Exit codes, as the contract has them. The library's errors and outcomes bring their own.
 pub(super) mod exit {
@@ -61,6 +62,12 @@ impl Failure {
         {
             return stale(drift, error.hint().as_deref());
         }
+        if let Self::Library(error) = self
+            && let Error::Identity { cluster, why, evidence } = error.as_ref()
+            && !evidence.is_empty()
+        {
+            return unproven(cluster, why, evidence, error.hint().as_deref());
+        }
         let (message, causes, hint) = match self {
             Self::Library(error) => (error.to_string(), chain(error.as_ref()), error.hint()),
             Self::Usage { message, hint } => (message.clone(), Vec::new(), hint.clone()),
@@ -78,6 +85,20 @@ fn stale(drift: &[Drift], hint: Option<&str>) -> Page {
     for drift in drift {
         page.paragraph(2, "", Tone::Plain, drift);
     }
+    if let Some(hint) = hint {
+        page.paragraph(0, "hint: ", Tone::Plain, hint);
+    }
+    page
+}
+
+/// Which cluster this is, or is not, with all that was compared.
+fn unproven(cluster: &str, why: &str, evidence: &[Evidence], hint: Option<&str>) -> Page {
+    let mut page = Page::default();
+    // The whole of the reason stands in the lines below, unless it is about something else than the evidence.
+    let why = proof(evidence).err().map_or(why, |unproven| unproven.summary());
+    let lead = format!("the identity of cluster `{cluster}` is not proven: {why}; nothing was changed");
+    page.paragraph(0, "error: ", Tone::Bad, lead);
+    page.append(text::evidence(evidence));
     if let Some(hint) = hint {
         page.paragraph(0, "hint: ", Tone::Plain, hint);
     }

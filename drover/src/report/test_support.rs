@@ -4,7 +4,7 @@ use cluster_lab::{FailureForecast, Forecast, ServiceForecast, Spread, StageForec
 use upgrade_core::event::{Event, EventKind, Report, RunOutcome, StageRecord, StepOutcome};
 use upgrade_core::finding::{Finding, Severity};
 use upgrade_core::inventory::{
-    ClusterIdentity, Evidence, EvidenceVerdict, Inventory, Ownership, RancherFacts, Unseen,
+    ClusterIdentity, Evidence, EvidenceKind, EvidenceVerdict, Inventory, Ownership, RancherFacts, Unseen,
 };
 use upgrade_core::ledger::{Gap, ServiceRecord};
 use upgrade_core::model::{
@@ -95,16 +95,19 @@ fn node(name: &str, pool: &str) -> Node {
 }
 
 pub(crate) fn identity() -> ClusterIdentity {
-    let evidence =
-        |what: &str, verdict, detail: &str| Evidence { what: what.into(), verdict, detail: detail.into() };
+    let evidence = |what, verdict, detail: &str| Evidence { what, verdict, detail: detail.into() };
     ClusterIdentity {
         name: "shop-acc".into(),
         rancher_id: RancherClusterId::new("c-m-abcd1234").unwrap(),
         arm_id: ArmId::new(ARM_ID).unwrap(),
         kube_system: Uid::new("5f1c2e5e-9f0a-4b52-a1f4-2f6f4f3c8c11").unwrap(),
         evidence: vec![
-            evidence("node provider ids", EvidenceVerdict::Agrees, "3 of 3 nodes are in MC_rg-demo"),
-            evidence("API server CA", EvidenceVerdict::Unavailable, "listClusterUserCredential is forbidden"),
+            evidence(EvidenceKind::Nodes, EvidenceVerdict::Agrees, "3 of 3 nodes are in MC_rg-demo"),
+            evidence(
+                EvidenceKind::ApiServerCa,
+                EvidenceVerdict::Unavailable,
+                "listClusterUserCredential is forbidden",
+            ),
         ],
     }
 }

@@ -147,6 +147,11 @@ impl Azure {
         self.cluster.version
     }
 
+    /// The API server's public name.
+    pub(crate) fn fqdn(&self) -> &str {
+        self.cluster.fqdn()
+    }
+
     /// The certificate authority of the API server, PEM.
     pub(crate) fn authority(&self) -> &str {
         &self.authority

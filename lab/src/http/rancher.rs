@@ -61,6 +61,7 @@ fn v3(app: &App, call: &Call) -> Response<Body> {
             Ok(collection("cluster", rancher::clusters(world), &Query(call.query.clone()), &address))
         }
         ["v3", "clusters", id] => rancher::find_cluster(world, id),
+        ["v3", "cloudcredentials", id] => rancher::cloud_credential(world, id),
         ["v3", "tokens", name] => world.rancher.token(name, world.now()),
         ["v3", "settings", name] => world.rancher.setting(name),
         _ => Err(RancherError {

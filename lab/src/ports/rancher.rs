@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Namespace, Node};
-use upgrade_core::inventory::{ClusterIdentity, Evidence, EvidenceVerdict, RancherFacts};
+use upgrade_core::inventory::evidence::{AksConfig, AzureSide, KubernetesSide, RancherSide, Sides, compare};
+use upgrade_core::inventory::{ClusterIdentity, Ownership, RancherFacts};
 use upgrade_core::model::Uid;
 use upgrade_core::ports::{CallOutcome, PortError, PortErrorKind, Rancher, RemoteService};
+use upgrade_core::view::Object;
 
+use super::convert::Slim;
 use crate::lab::Lab;
+use crate::rancher::api_endpoint;
 use crate::world::World;
 
 struct DirectRancher(Lab);
@@ -43,50 +47,41 @@ fn identity(world: &World) -> Result<ClusterIdentity, PortError> {
         rancher_id: world.rancher.id().clone(),
         arm_id: world.azure.id().clone(),
         kube_system: Uid::new(uid).map_err(|error| unreadable(&error.to_string()))?,
-        evidence: vec![provider_ids(world), authority(world), version(world)],
+        evidence: compare(&sides(world)),
     })
 }
 
-/// Every node is a machine of the cluster's node resource group in the cluster's subscription.
-fn provider_ids(world: &World) -> Evidence {
-    let place = format!(
-        "azure:///subscriptions/{}/resourceGroups/{}/",
-        world.azure.id().subscription(),
-        world.azure.node_resource_group()
-    )
-    .to_ascii_lowercase();
-    let ids: Vec<_> = world
-        .store
-        .list::<Node>()
-        .map(|node| node.spec.as_ref().and_then(|s| s.provider_id.clone()))
-        .collect();
-    let here =
-        |id: &&Option<String>| id.as_ref().is_some_and(|id| id.to_ascii_lowercase().starts_with(&place));
-    let agreeing = ids.iter().filter(here).count();
-    let verdict = match ids.len() {
-        0 => EvidenceVerdict::Unavailable,
-        all if all == agreeing => EvidenceVerdict::Agrees,
-        _ => EvidenceVerdict::Contradicts,
-    };
-    let detail =
-        format!("{agreeing} of {} nodes are machines of {}", ids.len(), world.azure.node_resource_group());
-    Evidence { what: "node provider ids".to_owned(), verdict, detail }
+/// What Rancher, Azure and the API server of this world show of themselves.
+fn sides(world: &World) -> Sides {
+    let (rancher, azure) = (&world.rancher, &world.azure);
+    let nodes = world.store.list::<Node>().filter_map(|node| match node.slim(&world.store) {
+        Some(Object::Node(node)) => Some(node),
+        _ => None,
+    });
+    let pools = azure.pool_models().into_iter().map(|pool| (pool.name.to_string(), Some(pool.count)));
+    Sides {
+        rancher: RancherSide { authority: Ok(rancher.authority().to_owned()), aks: aks_config(world) },
+        azure: AzureSide {
+            id: azure.id().clone(),
+            node_resource_group: Some(azure.node_resource_group().to_owned()),
+            authority: Ok(azure.authority().to_owned()),
+            endpoints: vec![azure.fqdn().to_owned()],
+            version: Some(azure.version()),
+            pools: pools.collect(),
+        },
+        kubernetes: KubernetesSide { version: world.version(), nodes: Ok(nodes.collect()), authority: None },
+    }
 }
 
-fn authority(world: &World) -> Evidence {
-    let same = world.rancher.authority() == world.azure.authority();
-    let (verdict, detail) = if same {
-        (EvidenceVerdict::Agrees, "Rancher and Azure show the same certificate")
-    } else {
-        (EvidenceVerdict::Contradicts, "Rancher and Azure show different certificates")
-    };
-    Evidence { what: "API server CA".to_owned(), verdict, detail: detail.to_owned() }
-}
-
-/// Consistency only: two clusters can have the same version, and one side can lag.
-fn version(world: &World) -> Evidence {
-    let (here, azure) = (world.version(), world.azure.version());
-    let verdict = if here == azure { EvidenceVerdict::Agrees } else { EvidenceVerdict::Unavailable };
-    let detail = format!("the API server says {here}, Azure {azure}");
-    Evidence { what: "Kubernetes version".to_owned(), verdict, detail }
+fn aks_config(world: &World) -> Option<AksConfig> {
+    let id = world.azure.id();
+    match world.rancher.facts().ownership {
+        Ownership::Unmanaged | Ownership::Managed => Some(AksConfig {
+            name: Some(id.name().to_owned()),
+            resource_group: Some(id.resource_group().to_owned()),
+            endpoint: Some(api_endpoint(world)),
+            subscription: Ok(id.subscription().to_owned()),
+        }),
+        Ownership::Generic | Ownership::Unclear { .. } => None,
+    }
 }

@@ -57,6 +57,9 @@ struct Setting {
 const OPEN_SETTINGS: [&str; 7] =
     ["cacerts", "first-login", "ui-banners", "ui-issues", "ui-pl", "ui-brand", "ui-default-landing"];
 
+/// The cloud credential with which this Rancher manages its AKS clusters.
+const CREDENTIAL: &str = "cattle-global-data:cc-lab01";
+
 const SYSTEM_NAMESPACES: &str = "kube-system,kube-public,cattle-system,cattle-alerting,cattle-logging,cattle-prometheus,ingress-nginx,cattle-global-data,cattle-istio,kube-node-lease,cert-manager,cattle-global-nt,security-scan,cattle-fleet-system,cattle-fleet-local-system,calico-system,tigera-operator,cattle-impersonation-system";
 
 impl Rancher {
@@ -182,8 +185,7 @@ fn cluster(world: &World) -> Value {
             "gitVersion": format!("v{version}"), "major": major.to_string(), "minor": minor.to_string(),
             "platform": "linux/amd64", "type": "/v3/schemas/info",
         },
-        // Of a generic import the agent reports the service's own address, the same in every cluster.
-        "apiEndpoint": "https://10.0.0.1:443",
+        "apiEndpoint": api_endpoint(world),
         "caCert": STANDARD.encode(&rancher.authority),
         "aksConfig": config,
         "appliedSpec": { "aksConfig": config, "type": "/v3/schemas/clusterSpec" },
@@ -200,6 +202,29 @@ fn cluster(world: &World) -> Value {
     });
     extend(&mut cluster, own);
     cluster
+}
+
+/// Rancher's operator takes the API server's name from Azure. Of a generic import the agent reports the service's own
+/// address, the same in every cluster.
+pub(crate) fn api_endpoint(world: &World) -> String {
+    match world.rancher.facts.ownership {
+        Ownership::Unmanaged | Ownership::Managed => format!("https://{}:443", world.azure.fqdn()),
+        Ownership::Generic | Ownership::Unclear { .. } => "https://10.0.0.1:443".to_owned(),
+    }
+}
+
+/// `/v3/cloudcredentials/<id>` as its owner sees it: the secret is left out.
+pub(crate) fn cloud_credential(world: &World, id: &str) -> Result<Value, RancherError> {
+    if id != CREDENTIAL {
+        return Err(RancherError::not_found("cloudcredential", id));
+    }
+    Ok(json!({
+        "id": id, "name": "lab", "type": "cloudCredential", "baseType": "cloudCredential", "links": {},
+        "azurecredentialConfig": {
+            "clientId": "00000000-0000-4000-8000-0000000000c1", "environment": "AzurePublicCloud",
+            "subscriptionId": world.azure.id().subscription(),
+        },
+    }))
 }
 
 fn local(world: &World) -> Value {
@@ -247,7 +272,7 @@ fn ownership(world: &World) -> (&'static str, Value) {
         ("clusterName".to_owned(), json!(id.name())),
         ("resourceGroup".to_owned(), json!(id.resource_group())),
         ("resourceLocation".to_owned(), json!(world.azure.location())),
-        ("azureCredentialSecret".to_owned(), json!("cattle-global-data:cc-lab01")),
+        ("azureCredentialSecret".to_owned(), json!(CREDENTIAL)),
         ("kubernetesVersion".to_owned(), Value::Null),
         ("nodePools".to_owned(), Value::Null),
         ("tags".to_owned(), Value::Null),

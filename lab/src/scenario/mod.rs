@@ -8,7 +8,7 @@ mod objects;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use upgrade_core::inventory::{ClusterIdentity, RancherFacts};
 use upgrade_core::model::{ManagedCluster, NodeName, Pool, PoolName, Resources};
@@ -99,7 +99,7 @@ impl Scenario {
     pub(crate) fn found(&self, world: &mut World) {
         world.kube.registry.clone_from(&self.images);
         let uid = self.identity.kube_system.to_string();
-        namespace(world, "kube-system", Some(uid));
+        root_authority(world, &uid);
         for name in ["default", "kube-node-lease", "kube-public"] {
             namespace(world, name, None);
         }
@@ -127,6 +127,20 @@ fn ensure_namespace(world: &mut World, name: Option<&str>) {
     {
         namespace(world, name, None);
     }
+}
+
+/// `kube-system`, with the authority by which pods know the API server (Kubernetes: root CA certificate publisher).
+fn root_authority(world: &mut World, uid: &str) {
+    namespace(world, "kube-system", Some(uid.to_owned()));
+    let metadata = ObjectMeta {
+        name: Some("kube-root-ca.crt".to_owned()),
+        namespace: Some("kube-system".to_owned()),
+        uid: Some(format!("{uid}-ca")),
+        ..ObjectMeta::default()
+    };
+    let data = [("ca.crt".to_owned(), world.azure.authority().to_owned())];
+    let authority = ConfigMap { metadata, data: Some(data.into()), ..ConfigMap::default() };
+    world.store.found(authority).expect("it is the first one");
 }
 
 fn namespace(world: &mut World, name: &str, uid: Option<String>) {

@@ -90,6 +90,15 @@ impl Store {
         Ok(self.write(Key::new(namespace, name), None, object))
     }
 
+    /// Puts in an object that the cluster itself brings along, with a uid of its own. It takes no chance away: the names of
+    /// everything that is created later do not depend on it.
+    pub(crate) fn found<T: Stored>(&mut self, object: T) -> Result<Arc<T>, ApiError> {
+        let names = self.names.clone();
+        let found = self.create(object);
+        self.names = names;
+        found
+    }
+
     /// Changes an object. A change that changes nothing writes nothing and tells nobody.
     pub fn update<T: Stored>(
         &mut self,

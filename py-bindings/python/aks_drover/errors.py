@@ -179,7 +179,10 @@ class Aborted(RunNotDone):
 
 
 class IdentityLost(RunNotDone):
-    """The cluster is not, or no longer, the one the plan is for. Nothing was written after that was seen."""
+    """The cluster is not, or no longer, the one the plan is for. Nothing was written after that was seen.
+
+    Before the first stage nothing was written at all, and the exit code is 3; later the run holds, and it is 1.
+    """
 
     default_exit_code = 3
 

@@ -124,6 +124,7 @@ def _refuse(report: Report, journal: Path) -> NoReturn:
     """Raise what a run that is not done ended with."""
     outcome = report.outcome
     hint = f'go on with `cluster.resume("{journal}")`'
+    exit_code: int | None = None
     kind: type[UpgradeFailed | Paused | Aborted | IdentityLost]
     match outcome.result:
         case "held":
@@ -135,8 +136,9 @@ def _refuse(report: Report, journal: Path) -> NoReturn:
             kind, message = Aborted, "the run was stopped at a safe point"
         case "identity_lost":
             kind, message = IdentityLost, f"this is not the cluster that the plan is for: {outcome.why}"
+            exit_code = 1 if report.stages else None
         case other:
             raise DroverError(f"the run ended in a way that this version does not know: {other}")
     if report.holding:
         message += f"; it still holds {', '.join(report.holding)}"
-    raise kind(message, hint=hint, report=report, journal=journal)
+    raise kind(message, hint=hint, exit_code=exit_code, report=report, journal=journal)

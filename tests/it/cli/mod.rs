@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod stories;
+mod wrong_cluster;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,71 +1,64 @@
 use serde_json::json;
+use upgrade_core::inventory::EvidenceKind;
+use upgrade_core::inventory::EvidenceVerdict::Unavailable;
+use upgrade_core::ports::{CallOutcome, RemoteService};
 
 use super::*;
-use crate::test_support::inventory;
 
-const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\nBBBB\n-----END CERTIFICATE-----\n";
-const OTHER: &str = "-----BEGIN CERTIFICATE-----\nCCCC\n-----END CERTIFICATE-----\n";
+#[test]
+fn only_what_may_not_be_seen_is_missing_and_every_other_failure_is_one() {
+    use PortErrorKind as Kind;
+    let read = |kind| {
+        let error = PortError::new(RemoteService::Rancher, kind, CallOutcome::NothingDone, "no");
+        shown::<()>(Err(error))
+    };
+    for kind in [Kind::Forbidden, Kind::NotFound, Kind::Rejected] {
+        assert!(matches!(read(kind), Ok(Err(why)) if why == "no"), "{kind:?}");
+    }
+    for kind in [Kind::Unauthorized, Kind::Conflict, Kind::Throttled, Kind::Unreachable, Kind::Internal] {
+        assert!(matches!(read(kind), Err(error) if error.kind == kind), "{kind:?}");
+    }
+    assert!(matches!(shown(Ok(7)), Ok(Ok(7))));
+}
 
-fn arm() -> ManagedCluster {
-    ManagedCluster::from_value(json!({
-        "id": "/subscriptions/00000000-0000-0000-0000-00000000000a/resourceGroups/rg/providers/Microsoft.ContainerService/managedClusters/shop",
-        "properties": {"nodeResourceGroup": "MC_rg_shop", "currentKubernetesVersion": "1.34.2"}
+#[test]
+fn azure_shows_both_names_of_the_api_server_and_pools_that_count_nothing() {
+    let id = "/subscriptions/00000000-0000-0000-0000-00000000000a/resourceGroups/rg/providers/Microsoft.ContainerService/managedClusters/shop";
+    let cluster = ManagedCluster::from_value(json!({
+        "id": id,
+        "properties": {
+            "nodeResourceGroup": "MC_rg", "currentKubernetesVersion": "1.34.2", "fqdn": "f.io", "privateFQDN": "p.io",
+            "agentPoolProfiles": [{"name": "system", "count": 3}, {"name": "vms", "type": "VirtualMachines"}]
+        }
     }))
-    .unwrap()
-}
-
-fn with_ids(ids: &[Option<&str>]) -> Vec<Node> {
-    let node = inventory().nodes[0].clone();
-    ids.iter().map(|id| Node { provider_id: id.map(str::to_owned), ..node.clone() }).collect()
-}
-
-fn machine(subscription: &str, group: &str) -> String {
-    format!(
-        "azure:///subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachineScaleSets/x/virtualMachines/0"
-    )
+    .unwrap();
+    let side = azure_side(ArmId::new(id).unwrap(), &cluster, Err("no".into()));
+    assert_eq!(side.endpoints, ["f.io", "p.io"]);
+    assert_eq!(side.pools, [("system".into(), Some(3)), ("vms".into(), None)]);
+    assert_eq!(side.node_resource_group.as_deref(), Some("MC_rg"));
+    assert_eq!(side.version, Some("1.34.2".parse().unwrap()));
 }
 
 #[test]
-fn nodes_prove_the_cluster_only_by_their_machines() {
-    const OURS: &str = "00000000-0000-0000-0000-00000000000A";
-    let ours = machine(OURS, "mc_RG_shop");
-    let of_neighbour = machine(OURS, "MC_rg_shop2");
-    let of_other_subscription = machine("00000000-0000-0000-0000-00000000000b", "MC_rg_shop");
-    let verdict = |ids: &[Option<&str>]| nodes(Ok(with_ids(ids)), &arm()).unwrap().verdict;
-    assert_eq!(verdict(&[Some(&ours), Some(&ours)]), EvidenceVerdict::Agrees);
-    assert_eq!(verdict(&[Some(&ours), None]), EvidenceVerdict::Agrees, "a new node has none yet");
-    assert_eq!(verdict(&[Some(&ours), Some(&of_neighbour)]), EvidenceVerdict::Contradicts);
-    assert_eq!(verdict(&[Some(&of_other_subscription)]), EvidenceVerdict::Contradicts);
-    assert_eq!(verdict(&[Some("aws:///i-0")]), EvidenceVerdict::Contradicts);
-    assert_eq!(verdict(&[None]), EvidenceVerdict::Unavailable);
-    assert_eq!(verdict(&[]), EvidenceVerdict::Unavailable);
-    let told = nodes(Ok(with_ids(&[Some(&of_neighbour)])), &arm()).unwrap();
-    assert!(told.detail.contains("MC_rg_shop2") && told.what == "node provider ids", "{told:?}");
+fn a_generic_import_has_no_configuration_to_compare() {
+    let cluster = |json| Cluster::from_json(json).unwrap();
+    let generic = cluster(json!({"id": "c-abcde", "aksConfig": null, "apiEndpoint": "https://10.0.0.1:443"}));
+    assert!(aks_config(&generic, Ok("s".into())).is_none());
+    assert!(rancher_authority(&generic).is_err());
+    let managed = cluster(json!({
+        "id": "c-abcde", "aksConfig": {"clusterName": "shop", "resourceGroup": "rg"}, "apiEndpoint": "https://f.io:443",
+    }));
+    let config = aks_config(&managed, Err("hidden".into())).unwrap();
+    assert_eq!((config.name.as_deref(), config.resource_group.as_deref()), (Some("shop"), Some("rg")));
+    assert_eq!(
+        (config.endpoint.as_deref(), config.subscription),
+        (Some("https://f.io:443"), Err("hidden".into()))
+    );
 }
 
 #[test]
-fn the_authority_is_azures_even_if_rancher_trusts_others_too() {
-    use base64::Engine;
-    let rancher = |pem: Option<&str>| {
-        let encoded = pem.map(|pem| base64::engine::general_purpose::STANDARD.encode(pem));
-        Cluster::from_json(json!({"id": "c-abcde", "caCert": encoded})).unwrap()
-    };
-    let verdict = |rancher: &Cluster, azure: Option<&str>| {
-        authority(rancher, Ok(azure.map(str::to_owned))).unwrap().verdict
-    };
-    let both = format!("{OTHER}{CERTIFICATE}");
-    let wrapped = CERTIFICATE.replace("AAAA\nBBBB", "AAAABBBB");
-    assert_eq!(verdict(&rancher(Some(&both)), Some(CERTIFICATE)), EvidenceVerdict::Agrees);
-    assert_eq!(verdict(&rancher(Some(&wrapped)), Some(CERTIFICATE)), EvidenceVerdict::Agrees);
-    assert_eq!(verdict(&rancher(Some(OTHER)), Some(CERTIFICATE)), EvidenceVerdict::Contradicts);
-    assert_eq!(verdict(&rancher(Some(CERTIFICATE)), Some(&both)), EvidenceVerdict::Contradicts);
-    assert_eq!(verdict(&rancher(None), Some(CERTIFICATE)), EvidenceVerdict::Unavailable);
-    assert_eq!(verdict(&rancher(Some(CERTIFICATE)), None), EvidenceVerdict::Unavailable);
-}
-
-#[test]
-fn versions_that_differ_prove_nothing_either_way() {
-    let verdict = |text: &str| version(text.parse().unwrap(), &arm()).verdict;
-    assert_eq!(verdict("v1.34.2"), EvidenceVerdict::Agrees);
-    assert_eq!(verdict("1.35.0"), EvidenceVerdict::Unavailable, "an upgrade may be under way");
+fn evidence_moves_no_cursor() {
+    let evidence =
+        Evidence { what: EvidenceKind::Nodes, verdict: Unavailable, detail: "a\u{1b}[2J\nb".into() };
+    assert_eq!(printable(vec![evidence])[0].detail, "a [2J b");
 }

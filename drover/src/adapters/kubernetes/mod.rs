@@ -10,6 +10,8 @@ mod wire;
 mod workloads;
 mod writes;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream, try_join};
@@ -70,6 +72,18 @@ impl HttpKubernetes {
                 super::text::one_line(&format!("{WHAT}: {error}")),
             )
         })
+    }
+
+    /// The authority by which the cluster's own pods know the API server, PEM; empty if there is none in the ConfigMap.
+    pub(crate) async fn root_ca(&self) -> Result<String, PortError> {
+        #[derive(Deserialize)]
+        struct ConfigMap {
+            data: Option<BTreeMap<String, String>>,
+        }
+        let map =
+            self.api.read::<ConfigMap>("/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt").await;
+        let map = map.map_err(|failure| failure.of_read("reading kube-root-ca.crt"))?;
+        Ok(map.data.and_then(|mut data| data.remove("ca.crt")).unwrap_or_default())
     }
 
     /// Every node.

@@ -99,7 +99,7 @@ fn conclude(session: &Session, report: &Report, journal: &Path) -> u8 {
     if let Some(page) = parting(report, &session.resume_command(journal)) {
         session.console.say(&page);
     }
-    exit_code(&report.outcome)
+    exit_code(report)
 }
 
 /// How a run ended, in the form that was asked for.

@@ -50,7 +50,7 @@ pub(super) async fn demo(session: &mut Session, args: &Demo) -> Result<u8, Failu
     // No hint about `resume`: the cluster and the journal are gone with the demo.
     apply::show(&session.console, &report);
     session.console.say(&farewell(&report, begun.elapsed()));
-    Ok(exit_code(&report.outcome))
+    Ok(exit_code(&report))
 }
 
 fn farewell(report: &Report, here: Duration) -> Page {

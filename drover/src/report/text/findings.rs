@@ -1,10 +1,10 @@
 //! What the checks say.
 
 use upgrade_core::finding::{Finding, Severity};
-use upgrade_core::inventory::{ClusterIdentity, EvidenceVerdict};
+use upgrade_core::inventory::{ClusterIdentity, Evidence, EvidenceVerdict};
 
 use super::{Page, Tone};
-use crate::report::{count, tally};
+use crate::report::tally;
 
 /// Every finding, those that block first, each with what to do about it.
 pub fn findings(findings: &[Finding]) -> Page {
@@ -44,13 +44,33 @@ pub fn identity(identity: &ClusterIdentity) -> Page {
     page.line(2).plain("Azure       ").plain(&identity.arm_id);
     page.line(2).plain("kube-system ").plain(&identity.kube_system);
     let of = |verdict| identity.evidence.iter().filter(move |evidence| evidence.verdict == verdict);
-    let agree = of(EvidenceVerdict::Agrees).count();
-    page.line(2).plain("proven by   ").plain(count(agree, "piece of evidence", "pieces of evidence"));
+    let agree: Vec<String> = of(EvidenceVerdict::Agrees).map(|evidence| evidence.what.to_string()).collect();
+    page.paragraph(
+        2,
+        "agree       ",
+        Tone::Plain,
+        if agree.is_empty() { "-".into() } else { agree.join(", ") },
+    );
     for evidence in of(EvidenceVerdict::Contradicts) {
-        page.paragraph(2, "contradicts ", Tone::Bad, format!("{}: {}", evidence.what, evidence.detail));
+        page.paragraph(2, "contradicts ", Tone::Bad, evidence);
     }
     for evidence in of(EvidenceVerdict::Unavailable) {
-        page.paragraph(2, "not seen    ", Tone::Warn, format!("{}: {}", evidence.what, evidence.detail));
+        page.paragraph(2, "unclear     ", Tone::Warn, evidence);
+    }
+    page
+}
+
+/// Every piece of evidence with what it shows, those that contradict first.
+pub fn evidence(evidence: &[Evidence]) -> Page {
+    let mut page = Page::default();
+    for (verdict, lead, tone) in [
+        (EvidenceVerdict::Contradicts, "contradicts ", Tone::Bad),
+        (EvidenceVerdict::Unavailable, "unclear     ", Tone::Warn),
+        (EvidenceVerdict::Agrees, "agrees      ", Tone::Plain),
+    ] {
+        for evidence in evidence.iter().filter(|evidence| evidence.verdict == verdict) {
+            page.paragraph(2, lead, tone, evidence);
+        }
     }
     page
 }

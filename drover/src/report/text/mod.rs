@@ -9,7 +9,7 @@ mod snapshot;
 mod status;
 
 pub use event::event;
-pub use findings::{findings, identity};
+pub use findings::{evidence, findings, identity};
 pub use forecast::forecast;
 pub use plan::plan;
 pub use run::{ledger, report};
