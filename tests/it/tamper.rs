@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use axum::http::{HeaderValue, Method, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -102,7 +102,7 @@ impl Tamper {
     }
 
     /// Tells the truth until so much has been written.
-    pub(crate) fn from_write(&self, count: usize) -> &Self {
+    pub(crate) fn wait_for_write(&self, count: usize) -> &Self {
         self.shared.told.lock().unwrap().from_write = count;
         self
     }
@@ -154,7 +154,7 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response<B
 struct Asked {
     method: Method,
     url: String,
-    headers: axum::http::HeaderMap,
+    headers: HeaderMap,
     body: Bytes,
 }
 
@@ -176,6 +176,20 @@ impl Shared {
         response
     }
 
+    /// The lab's answer, changed.
+    async fn edited(&self, path: &str, asked: Asked) -> (StatusCode, HeaderMap, Value) {
+        let answer = self.fetch(asked).await;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let mut body: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        let told = self.told.lock().unwrap();
+        for (_, lie) in told.lies.iter().filter(|(end, _)| path.ends_with(end)) {
+            if let Lie::Edited(edit) = lie {
+                edit(&mut body);
+            }
+        }
+        (status, headers, body)
+    }
+
     async fn lie(&self, path: &str, asked: Asked) -> Response<Body> {
         let instead = {
             let mut told = self.told.lock().unwrap();
@@ -186,19 +200,8 @@ impl Shared {
             })
         };
         let (status, mut headers, body) = match instead {
-            Some((status, body)) => (status, axum::http::HeaderMap::new(), body),
-            None => {
-                let answer = self.fetch(asked).await;
-                let (status, headers) = (answer.status(), answer.headers().clone());
-                let mut body: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
-                let told = self.told.lock().unwrap();
-                for (_, lie) in told.lies.iter().filter(|(end, _)| path.ends_with(end)) {
-                    if let Lie::Edited(edit) = lie {
-                        edit(&mut body);
-                    }
-                }
-                (status, headers, body)
-            }
+            Some((status, body)) => (status, HeaderMap::new(), body),
+            None => self.edited(path, asked).await,
         };
         headers.remove(TRANSFER_ENCODING);
         headers.remove(CONTENT_LENGTH);

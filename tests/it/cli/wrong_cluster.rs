@@ -2,15 +2,21 @@
 //! anything is written, counted where the writes would arrive.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use aks_drover::Fleet;
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cluster_lab::{Lab, Scenario, Server, ServerOptions};
 use insta::assert_snapshot;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use upgrade_core::event::{EventKind, Report, RunOutcome};
 use upgrade_core::inventory::Ownership;
+use upgrade_core::ports::Clock;
 
 use super::{Ended, run};
 use crate::tamper::Tamper;
@@ -43,26 +49,26 @@ struct Scene {
 impl Scene {
     /// The demo cluster, imported as it is.
     fn generic(time_scale: f64) -> Self {
-        Self::of(Scenario::demo(), time_scale)
+        Self::of(&Scenario::demo(), time_scale)
     }
 
     /// The demo cluster with an AKS configuration in Rancher, in which nobody has ever edited anything.
     fn in_ranchers_hands() -> Self {
         let mut scenario = Scenario::demo();
         scenario.rancher.ownership = Ownership::Unmanaged;
-        Self::of(scenario, STANDING)
+        Self::of(&scenario, STANDING)
     }
 
-    fn of(scenario: Scenario, time_scale: f64) -> Self {
+    fn of(scenario: &Scenario, time_scale: f64) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let lab = Lab::new(&scenario, 1);
+        let lab = Lab::new(scenario, 1);
         let options = ServerOptions { port: 0, time_scale, token_dir: folder.path().to_owned() };
         let server = Server::start(lab.clone(), &options).unwrap();
         let tamper = Tamper::before(server.address());
         let config =
             server.drover_toml().replace(&server.address().to_string(), &tamper.address().to_string());
         let scene = Self { lab, tamper, folder, config, _server: server };
-        scene.configure(|config| config.to_owned());
+        scene.configure(str::to_owned);
         let planned = scene.run(&["plan", "demo", "--to", "1.35", "-o", "plan.json", "--runs", "0"]);
         assert_eq!(planned.code, Some(0), "{planned:?}");
         assert_eq!(scene.tamper.writes(), [""; 0], "a plan writes nothing");
@@ -154,7 +160,7 @@ const GENERIC: [Mismatch; 18] = [
     }),
     ("one node of a neighbour among ours", |scene| {
         let edit = |node: &mut Value| {
-            replace(node, "resourceGroups/MC_rg-demo_demo", "resourceGroups/MC_rg-next_demo")
+            replace(node, "resourceGroups/MC_rg-demo_demo", "resourceGroups/MC_rg-next_demo");
         };
         scene.tamper.edit(NODES, one_node(edit));
     }),
@@ -245,19 +251,18 @@ const IN_RANCHERS_HANDS: [Mismatch; 5] = [
 
 /// Applies the plan once for each mismatch; gives what the user sees each time.
 fn refusals(scene: &Scene, mismatches: &[Mismatch]) -> String {
-    let mut transcript = String::new();
-    for (name, arrange) in mismatches {
+    let refused = mismatches.iter().map(|(name, arrange)| {
         arrange(scene);
         let ended = scene.run(&["apply", "plan.json", "--yes"]);
         assert_eq!(ended.code, Some(3), "{name}: {ended:?}");
         assert_eq!(scene.tamper.writes(), [""; 0], "{name}");
         assert!(scene.tamper.lied_after().is_some(), "{name}: the truth was told");
         assert!(!scene.folder().join("journal").exists(), "{name}: a refused plan begins no run");
-        transcript.push_str(&format!("# {name}\n{}\n", scene.seen(&ended)));
         scene.tamper.reset();
         scene.configure(str::to_owned);
-    }
-    transcript
+        format!("# {name}\n{}", scene.seen(&ended))
+    });
+    refused.collect::<Vec<_>>().join("\n")
 }
 
 /// What is other and means the same: the proof holds, and the command goes on to what it was asked for.
@@ -333,7 +338,7 @@ fn ranchers_own_record_of_another_cluster_is_refused_before_anything_is_written(
 #[test]
 fn a_cluster_that_changes_in_the_middle_of_a_run_is_not_written_to_any_more() {
     let scene = Scene::generic(FAST);
-    scene.tamper.from_write(1).edit(KUBE_SYSTEM, |namespace| {
+    scene.tamper.wait_for_write(1).edit(KUBE_SYSTEM, |namespace| {
         namespace["metadata"]["uid"] = "0e0e0e0e-1111-4222-8333-444444444444".into();
     });
     let ended = scene.run(&["apply", "plan.json", "--yes", "--quiet"]);
@@ -356,7 +361,7 @@ fn a_cluster_that_changes_in_the_middle_of_a_run_is_not_written_to_any_more() {
 #[test]
 fn evidence_that_goes_out_of_sight_in_the_middle_of_a_run_holds_it() {
     let scene = Scene::generic(FAST);
-    scene.tamper.from_write(1).answer(CREDENTIAL, 403, no_credential());
+    scene.tamper.wait_for_write(1).answer(CREDENTIAL, 403, no_credential());
     let (report, warnings) = tokio::runtime::Runtime::new().unwrap().block_on(applied(&scene));
     let RunOutcome::Held { title, cause, .. } = &report.outcome else { panic!("{:?}", report.outcome) };
     assert_eq!(aks_drover::exit_code(&report), 1);
@@ -365,9 +370,43 @@ fn evidence_that_goes_out_of_sight_in_the_middle_of_a_run_holds_it() {
     assert_snapshot!("held", format!("warning: {warning}\n\nheld at: {title}\ncause: {cause}\n"));
 }
 
-/// A run by the lab's clock, in which five minutes pass quickly; with all that it warned of.
+/// Real time, as the lab's clock tells it, until somebody makes it leap.
+struct Leaping {
+    lab: Arc<dyn Clock>,
+    start: Timestamp,
+    /// Milliseconds.
+    leapt: AtomicI64,
+}
+
+impl Leaping {
+    fn of(lab: &Lab) -> Arc<Self> {
+        Arc::new(Self { lab: lab.clock(), start: lab.now(), leapt: AtomicI64::new(0) })
+    }
+
+    fn leap(&self, duration: Duration) {
+        self.leapt.fetch_add(i64::try_from(duration.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl Clock for Leaping {
+    fn now(&self) -> Timestamp {
+        let passed = self.lab.now().duration_since(self.start).as_secs_f64() / FAST;
+        let leapt = SignedDuration::from_millis(self.leapt.load(Ordering::Relaxed));
+        self.start + SignedDuration::from_secs_f64(passed) + leapt
+    }
+
+    async fn sleep_until(&self, until: Timestamp) {
+        let rest = until.duration_since(self.now()).as_secs_f64().max(0.0) * FAST;
+        self.lab.sleep_until(self.lab.now() + SignedDuration::from_secs_f64(rest)).await;
+    }
+}
+
+/// A run that makes five minutes pass as soon as it has warned, with all that it warned of.
 async fn applied(scene: &Scene) -> (Report, Vec<String>) {
-    let fleet = Fleet::from_file(scene.folder().join("drover.toml")).unwrap().with_clock(scene.lab.clock());
+    let clock = Leaping::of(&scene.lab);
+    let fleet = Fleet::from_file(scene.folder().join("drover.toml")).unwrap();
+    let fleet = fleet.with_clock(Arc::<Leaping>::clone(&clock));
     let cluster = fleet.connect("demo").await.unwrap();
     let plan = cluster.plan("1.35".parse().unwrap()).await.unwrap();
     let mut run = cluster.apply(plan).journal(scene.folder().join("journal")).start().await.unwrap();
@@ -375,6 +414,7 @@ async fn applied(scene: &Scene) -> (Report, Vec<String>) {
     while let Some(event) = run.next().await {
         if let EventKind::Warning { message } = event.kind {
             warnings.push(message);
+            clock.leap(Duration::from_secs(301));
         }
     }
     (run.finish().await.unwrap(), warnings)

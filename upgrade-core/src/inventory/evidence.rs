@@ -5,8 +5,8 @@
 
 mod nodes;
 
+use core::net::IpAddr;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
 
@@ -167,8 +167,8 @@ fn certificates(pem: &str) -> BTreeSet<String> {
 fn fingerprint(certificates: &BTreeSet<String>) -> String {
     let one = |body: &String| {
         let digest = Sha256::digest(body.as_bytes());
-        let (first, _) = digest.split_first_chunk::<6>().expect("a SHA-256 has 32 bytes");
-        first.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        let (first, _) = digest.split_first_chunk::<8>().expect("a SHA-256 has 32 bytes");
+        format!("{:012x}", u64::from_be_bytes(*first) >> 16)
     };
     certificates.iter().map(one).collect::<Vec<_>>().join(" and ")
 }

@@ -136,11 +136,12 @@ impl Machine {
             Ok(identity) => identity,
             Err(error) => {
                 let why = format!("the identity could not be read: {error}");
-                return if error.is_retryable() {
-                    self.doubt(now, why, error.retry_after)
+                if error.is_retryable() {
+                    self.doubt(now, why, error.retry_after);
                 } else {
-                    self.hold(None, why)
-                };
+                    self.hold(None, why);
+                }
+                return;
             }
         };
         if !identity.is_same_cluster(&self.plan.cluster) {
