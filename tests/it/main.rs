@@ -6,6 +6,7 @@ mod cli;
 mod conformance;
 mod faces;
 mod readme;
+mod security;
 mod stories;
 mod support;
 mod tamper;
