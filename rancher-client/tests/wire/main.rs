@@ -8,7 +8,6 @@ mod errors;
 mod faults;
 mod kubernetes;
 mod operations;
-mod secrets;
 mod support;
 mod tls;
 mod tokens;

@@ -1,4 +1,8 @@
 //! The token appears nowhere, whatever a server repeats and however a value is shown.
+//!
+//! A process of its own, because what is traced is a matter of the process.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside the functions marked as tests")]
 
 use std::fmt::{Debug, Display};
 use std::io::Write;
@@ -15,6 +19,10 @@ use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use crate::support::{Leaps, SECRET, TOKEN, http_client, id, static_token};
+
+#[expect(dead_code, reason = "shared with the wire tests, which use all of it")]
+#[path = "wire/support.rs"]
+mod support;
 
 /// Everything that was shown in any way.
 #[derive(Clone, Default)]
