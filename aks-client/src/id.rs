@@ -56,9 +56,30 @@ pub enum ParseError {
     },
 }
 
-/// Hosts of ARM that Microsoft operates; a regional host is a subdomain of one of them.
-const CLOUDS: [&str; 3] =
-    ["management.azure.com", "management.usgovcloudapi.net", "management.chinacloudapi.cn"];
+/// A cloud that Microsoft operates, each with identities and tokens of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cloud {
+    /// `management.azure.com`
+    Public,
+    /// `management.usgovcloudapi.net`
+    UsGovernment,
+    /// `management.chinacloudapi.cn`
+    China,
+}
+
+impl Cloud {
+    const ALL: [Self; 3] = [Self::Public, Self::UsGovernment, Self::China];
+
+    /// The host of the cloud's ARM; a regional host is a subdomain of it.
+    fn host(self) -> &'static str {
+        match self {
+            Self::Public => "management.azure.com",
+            Self::UsGovernment => "management.usgovcloudapi.net",
+            Self::China => "management.chinacloudapi.cn",
+        }
+    }
+}
 
 /// The address of an ARM service: https, or http on a loopback address (for tests and the lab).
 ///
@@ -77,9 +98,19 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The scope a token for this endpoint is asked for: the endpoint followed by `/.default`.
+    /// The cloud this endpoint belongs to, by its global or a regional host; `None` for any other host.
+    pub fn cloud(&self) -> Option<Cloud> {
+        let host = self.url.host_str()?;
+        Cloud::ALL.into_iter().find(|cloud| is_within(host, cloud.host()))
+    }
+
+    /// The scope a token for this endpoint is asked for, ending in `/.default`: that of its cloud, whichever of the cloud's
+    /// regions it is in, because tokens are made out to the cloud; of an endpoint elsewhere, its own.
     pub fn scope(&self) -> String {
-        format!("{self}/.default")
+        match self.cloud() {
+            Some(cloud) => format!("https://{}/.default", cloud.host()),
+            None => format!("{self}/.default"),
+        }
     }
 
     /// The endpoint as a URL, without a slash at its end unless it has no path.
@@ -127,7 +158,7 @@ impl Endpoint {
         }
         match (self.url.host(), url.host()) {
             (Some(Host::Domain(own)), Some(Host::Domain(other))) => {
-                let root = CLOUDS.into_iter().find(|cloud| is_within(own, cloud)).unwrap_or(own);
+                let root = self.cloud().map_or(own, |cloud| cloud.host());
                 is_within(other, root)
             }
             (own, other) => own.is_some() && own == other,

@@ -32,10 +32,28 @@ fn an_endpoint_is_https_or_loopback_and_nothing_else() {
 }
 
 #[test]
-fn the_scope_has_one_slash() {
+fn the_scope_is_the_clouds_and_has_one_slash() {
     let scope = |text: &str| text.parse::<Endpoint>().unwrap().scope();
+    assert_eq!(scope("https://westeurope.management.azure.com"), "https://management.azure.com/.default");
+    assert_eq!(scope("https://management.chinacloudapi.cn"), "https://management.chinacloudapi.cn/.default");
     assert_eq!(scope("https://management.azure.com/"), "https://management.azure.com/.default");
     assert_eq!(scope("http://127.0.0.1:8900/arm/"), "http://127.0.0.1:8900/arm/.default");
+}
+
+#[test]
+fn an_endpoint_knows_its_cloud() {
+    let cloud = |text: &str| text.parse::<Endpoint>().unwrap().cloud();
+    for (endpoint, wanted) in [
+        ("https://management.azure.com", Some(Cloud::Public)),
+        ("https://westeurope.management.azure.com/", Some(Cloud::Public)),
+        ("https://management.usgovcloudapi.net", Some(Cloud::UsGovernment)),
+        ("https://management.chinacloudapi.cn", Some(Cloud::China)),
+        ("https://management.azure.com.evil.example", None),
+        ("https://evilmanagement.azure.com", None),
+        ("http://127.0.0.1:8900", None),
+    ] {
+        assert_eq!(cloud(endpoint), wanted, "{endpoint}");
+    }
 }
 
 #[test]

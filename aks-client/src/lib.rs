@@ -33,69 +33,72 @@
 //! Secrets: the token and the signatures in operations' URLs are in no `Debug`, `Display` or trace, nor in an error, even
 //! where the service repeats the token. A stored [`Operation`] holds its URL in full.
 //!
-//! # Reading a cluster
+//! The examples run against the lab, an ARM with one AKS cluster on this machine.
 //!
-//! Against any server that speaks ARM; here one that knows a single cluster.
+//! # Reading a cluster
 //!
 //! ```
 //! use std::sync::Arc;
 //! use aks_client::{AksClient, ApiVersion, ClusterId, StaticToken};
-//! # use wiremock::{Mock, MockServer, ResponseTemplate, matchers::{method, path}};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let _ = rustls::crypto::ring::default_provider().install_default();
-//! let id: ClusterId = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-demo\
-//!     /providers/Microsoft.ContainerService/managedClusters/shop".parse()?;
-//! # let server = MockServer::start().await;
-//! # let cluster = serde_json::json!({"id": id.resource_id(), "name": "shop", "location": "westeurope", "eTag": "1",
-//! #     "properties": {"provisioningState": "Succeeded", "currentKubernetesVersion": "1.34.6"}});
-//! # Mock::given(method("GET")).and(path(id.resource_id()))
-//! #     .respond_with(ResponseTemplate::new(200).set_body_json(cluster)).mount(&server).await;
-//! # let endpoint = server.uri();
-//! let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
-//! let token = StaticToken::new("a-ready-bearer-token".into())?;
+//! # let folder = tempfile::tempdir()?;
+//! # let options = cluster_lab::ServerOptions { port: 0, time_scale: 1.0, token_dir: folder.path().to_owned() };
+//! # let lab = cluster_lab::Server::start(cluster_lab::Lab::new(&cluster_lab::Scenario::demo(), 1), &options)?;
+//! # let (endpoint, token_file) = (format!("http://{}", lab.address()), folder.path().join("azure-token"));
+//! let id: ClusterId = "/subscriptions/00000000-0000-4000-8000-00000000de30/resourceGroups/rg-demo\
+//!     /providers/Microsoft.ContainerService/managedClusters/demo".parse()?;
+//! let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+//! let token = StaticToken::new(std::fs::read_to_string(token_file)?.into())?;
 //! let client = AksClient::new(http, endpoint.parse()?, ApiVersion::default(), Arc::new(token));
 //!
 //! let cluster = client.cluster(&id).await?;
-//! assert_eq!(cluster.current_kubernetes_version(), Some("1.34.6"));
+//! assert_eq!(cluster.current_kubernetes_version(), Some("1.34.2"));
 //! assert!(cluster.provisioning_state().is_terminal());
+//!
+//! let pools = client.pools(&id).await?;
+//! assert_eq!(pools.iter().map(|pool| (pool.name(), pool.count())).collect::<Vec<_>>(),
+//!     [("system", Some(3)), ("user", Some(6))]);
+//! assert!(client.upgrade_profile(&id).await?.iter().any(|offer| offer.version == "1.35.1"));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Upgrading a pool and following it
+//! # Making a pool like another one, and following the operation
 //!
-//! What was begun is stored before it is waited for, so that a later process can go on with it.
+//! A mirror is a copy of what a read showed, without what cannot be sent. What was begun is stored before it is waited
+//! for, so that a later process can go on with it.
 //!
 //! ```
-//! use aks_client::{Error, Operation, OperationProgress, OperationStatus};
+//! use aks_client::{Error, MirrorSpec, Operation, OperationProgress, OperationStatus, mirror_body};
 //! use futures::StreamExt;
-//! # use std::sync::Arc;
-//! # use aks_client::{AksClient, ApiVersion, ClusterId, StaticToken};
-//! # use wiremock::{Mock, MockServer, ResponseTemplate, matchers::{method, path}};
+//! # use std::{sync::Arc, time::Duration};
+//! # use aks_client::{AksClient, ApiVersion, ClusterId, Pause, StaticToken};
+//! # use futures::future::BoxFuture;
+//! # /// The lab's time runs fast, and so does this client's.
+//! # struct Fast;
+//! # impl Pause for Fast {
+//! #     fn pause(&self, duration: Duration) -> BoxFuture<'_, ()> { Box::pin(tokio::time::sleep(duration / 600)) }
+//! # }
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let _ = rustls::crypto::ring::default_provider().install_default();
-//! # let id = ClusterId::new("00000000-0000-0000-0000-000000000001".parse()?, "rg-demo", "shop")?;
-//! # let server = MockServer::start().await;
-//! # let at = format!("{}/agentPools/user1", id.resource_id());
-//! # let shown = |version: &str| serde_json::json!({"name": "user1", "properties": {"eTag": "1",
-//! #     "provisioningState": "Succeeded", "currentOrchestratorVersion": version}});
-//! # Mock::given(method("GET")).and(path(&at)).respond_with(ResponseTemplate::new(200).set_body_json(shown("1.34.6")))
-//! #     .up_to_n_times(1).mount(&server).await;
-//! # Mock::given(method("GET")).and(path(&at))
-//! #     .respond_with(ResponseTemplate::new(200).set_body_json(shown("1.35.2"))).mount(&server).await;
-//! # Mock::given(method("PUT")).and(path(&at)).respond_with(ResponseTemplate::new(200).set_body_json(shown("1.34.6"))
-//! #     .insert_header("Azure-AsyncOperation", format!("{}/operations/1", server.uri()))).mount(&server).await;
-//! # Mock::given(method("GET")).and(path("/operations/1")).respond_with(ResponseTemplate::new(200)
-//! #     .set_body_json(serde_json::json!({"status": "Succeeded"}))).mount(&server).await;
+//! # let folder = tempfile::tempdir()?;
+//! # let options = cluster_lab::ServerOptions { port: 0, time_scale: 600.0, token_dir: folder.path().to_owned() };
+//! # let lab = cluster_lab::Server::start(cluster_lab::Lab::new(&cluster_lab::Scenario::demo(), 1), &options)?;
+//! # let (endpoint, token_file) = (format!("http://{}", lab.address()), folder.path().join("azure-token"));
+//! # let id: ClusterId = "/subscriptions/00000000-0000-4000-8000-00000000de30/resourceGroups/rg-demo\
+//! #     /providers/Microsoft.ContainerService/managedClusters/demo".parse()?;
 //! # let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
-//! # let token = Arc::new(StaticToken::new("a-ready-bearer-token".into())?);
-//! # let client = AksClient::new(http, server.uri().parse()?, ApiVersion::default(), token);
-//! let begun = match client.begin_upgrade_pool(&id, "user1", "1.35.2").await {
+//! # let token = Arc::new(StaticToken::new(std::fs::read_to_string(token_file)?.into())?);
+//! # let client = AksClient::new(http, endpoint.parse()?, ApiVersion::default(), token).with_pause(Arc::new(Fast));
+//! let pool = client.pool(&id, "user").await?.ok_or("there is no pool `user`")?;
+//! let spec = MirrorSpec { count: 1, version: "1.34.2".into(), ..MirrorSpec::default() };
+//! let begun = match client.begin_create_pool(&id, "buffer", &mirror_body(&pool, &spec)).await {
 //!     Ok(operation) => operation,
-//!     Err(error) if !error.outcome_known() => return Err(format!("look at the pool first: {error}").into()),
+//!     Err(error) if !error.outcome_known() => return Err(format!("look for the pool first: {error}").into()),
 //!     Err(error @ Error::Conflict { .. }) => return Err(format!("try again later: {error}").into()),
 //!     Err(error) => return Err(error.into()),
 //! };
@@ -113,6 +116,8 @@
 //!     }
 //! }
 //! assert_eq!(last, Some(OperationStatus::Succeeded));
+//! let buffer = client.pool(&id, "buffer").await?.ok_or("it is gone again")?;
+//! assert_eq!((buffer.vm_size(), buffer.count()), (pool.vm_size(), Some(1)));
 //! # Ok(())
 //! # }
 //! ```
@@ -175,7 +180,7 @@ pub use capacity::{
 };
 pub use client::AksClient;
 pub use error::{Answer, Error, Trace};
-pub use id::{ApiVersion, ClusterId, Endpoint, ParseError, SubscriptionId};
+pub use id::{ApiVersion, Cloud, ClusterId, Endpoint, ParseError, SubscriptionId};
 pub use model::{
     AgentPool, AvailableUpgrade, ClosedSpan, ForceUpgrade, Machine, MaintenanceConfiguration,
     MaintenancePurpose, MaintenanceSchedule, MaintenanceWindow, ManagedCluster, NodeImageUse, PatchVersion,

@@ -39,16 +39,17 @@ impl Secret {
 
     /// The same at a time when a missing secret is an error of the configuration.
     pub(crate) async fn fetch_at_start(&self) -> Result<SecretString, ConfigError> {
-        self.fetch().await.map_err(|error| {
-            let remedy = match error {
-                SecretError::Variable { .. } => {
-                    "set it, or say in the configuration where else the secret is"
-                }
-                SecretError::File { .. } => "check the path and who may read it",
-                SecretError::Command { .. } => "run it by hand to see what it says",
-            };
-            self.place.error(error.to_string(), remedy)
-        })
+        self.fetch().await.map_err(|error| self.place.error(error.to_string(), error.remedy()))
+    }
+}
+
+impl SecretError {
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self {
+            Self::Variable { .. } => "set it, or say in the configuration where else the secret is",
+            Self::File { .. } => "check the path and who may read it",
+            Self::Command { .. } => "run it by hand to see what it says",
+        }
     }
 }
 

@@ -13,6 +13,9 @@ use crate::error::{ConfigError, Error};
 /// Rancher itself waits up to 40 s for a cluster agent that has lost its tunnel.
 const RANCHER_CONNECT: Duration = Duration::from_secs(60);
 const AZURE_CONNECT: Duration = Duration::from_secs(30);
+/// The metadata service answers from the same rack, or is not there.
+#[cfg(feature = "azure-identity")]
+const METADATA_CONNECT: Duration = Duration::from_secs(3);
 
 /// How long a connection may be silent in the middle of an answer. Longer than a watch, which ends itself after 225 s.
 const SILENCE: Duration = Duration::from_secs(300);
@@ -50,6 +53,13 @@ pub(crate) fn azure(name: &str, endpoint: &Url, ca: Option<&CaFile>) -> Result<C
         .map_err(|error| certificate_error(name, &error.to_string()))
 }
 
+/// The client for the metadata service of the machine this runs on: it must not be asked through a proxy, which would answer
+/// for the proxy's machine, if at all (Microsoft: Azure Instance Metadata Service, "Proxies").
+#[cfg(feature = "azure-identity")]
+pub(crate) fn metadata() -> reqwest::Result<Client> {
+    base(METADATA_CONNECT).no_proxy().build()
+}
+
 fn read(file: &CaFile) -> Result<Vec<Certificate>, Box<ConfigError>> {
     let wrong = |problem: String| Box::new(file.place.error(problem, "give a file of certificates in PEM"));
     let path = file.path.display();
@@ -65,7 +75,7 @@ fn read(file: &CaFile) -> Result<Vec<Certificate>, Box<ConfigError>> {
 
 /// The server's own certificate authority, if it is the one that was pinned.
 async fn pinned(name: &str, config: &RancherConfig, url: &Url, checksum: &str) -> Result<String, Error> {
-    let unchecked = base(url, RANCHER_CONNECT)
+    let unchecked = towards(url, RANCHER_CONNECT)
         .tls_danger_accept_invalid_certs(true)
         .build()
         .map_err(|error| certificate_error(name, &error.to_string()))?;
@@ -85,7 +95,7 @@ fn certificate_error(cluster: &str, why: &str) -> Error {
 }
 
 fn build(url: &Url, roots: Roots, connect: Duration) -> reqwest::Result<Client> {
-    let builder = base(url, connect);
+    let builder = towards(url, connect);
     match roots {
         Roots::And(certificates) if certificates.is_empty() => builder.build(),
         Roots::And(certificates) => builder.tls_certs_merge(certificates).build(),
@@ -93,17 +103,21 @@ fn build(url: &Url, roots: Roots, connect: Duration) -> reqwest::Result<Client> 
     }
 }
 
-fn base(url: &Url, connect: Duration) -> ClientBuilder {
+fn towards(url: &Url, connect: Duration) -> ClientBuilder {
+    let builder = base(connect);
+    // A proxy has no business between a process and itself.
+    if is_loopback(url) { builder.no_proxy() } else { builder }
+}
+
+pub(crate) fn base(connect: Duration) -> ClientBuilder {
     install_provider();
-    let builder = Client::builder()
+    Client::builder()
         .user_agent(rancher_client::USER_AGENT_TEXT)
         .redirect(Policy::none())
         // Watches through an ingress with HTTP/2 get no headers before the first event (Rancher: issue 21324).
         .http1_only()
         .connect_timeout(connect)
-        .read_timeout(SILENCE);
-    // A proxy has no business between a process and itself.
-    if is_loopback(url) { builder.no_proxy() } else { builder }
+        .read_timeout(SILENCE)
 }
 
 /// reqwest is built without a provider of its own and takes the process's; if the embedding program has chosen one, that stays.

@@ -185,6 +185,28 @@ impl CredentialKind {
             Self::Token(_) => "token",
         }
     }
+
+    /// The application or identity that it signs in, where the file names one.
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        match self {
+            Self::AzurePipelines { client_id, .. }
+            | Self::WorkloadIdentity { client_id, .. }
+            | Self::ClientSecret { client_id, .. } => Some(client_id),
+            Self::ManagedIdentity { client_id } => client_id.as_deref(),
+            Self::AzureCli { .. } | Self::Token(_) => None,
+        }
+    }
+
+    /// The tenant in which it signs in, where the file names one.
+    pub(crate) fn tenant_id(&self) -> Option<&str> {
+        match self {
+            Self::AzurePipelines { tenant_id, .. }
+            | Self::WorkloadIdentity { tenant_id, .. }
+            | Self::ClientSecret { tenant_id, .. } => Some(tenant_id),
+            Self::AzureCli { tenant_id } => tenant_id.as_deref(),
+            Self::ManagedIdentity { .. } | Self::Token(_) => None,
+        }
+    }
 }
 
 fn environment(table: &Table<'_>) -> Result<Environment, ConfigError> {

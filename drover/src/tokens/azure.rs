@@ -1,6 +1,7 @@
 //! Tokens for ARM: one kept until shortly before its end, whatever it comes from.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aks_client::{AccessToken, TokenError, TokenSource};
 use async_trait::async_trait;
@@ -20,14 +21,17 @@ use crate::error::ConfigError;
 /// How long before its end a token is replaced: a request may be repeated for a minute, and clocks differ.
 const EARLY: SignedDuration = SignedDuration::from_mins(5);
 
+/// How long before its end a token still serves while the identity service cannot be reached.
+const LATE: SignedDuration = SignedDuration::from_secs(30);
+
+/// The longest wait for a token. The metadata service of a machine is asked again for 72 s, as its makers advise.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 /// Where tokens come from when the one that is kept will not do.
 #[async_trait]
 pub(super) trait Origin: Send + Sync {
     /// A token that was just obtained.
     async fn fresh(&self, scope: &str) -> Result<AccessToken, TokenError>;
-
-    /// Forget whatever is kept inside.
-    fn forget(&self);
 }
 
 /// Tokens for one environment's Azure.
@@ -53,27 +57,43 @@ impl AzureTokens {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ConfigError> {
         let Credential { kind, place } = &config.credential;
-        let name = kind.name();
         let origin: Box<dyn Origin> = match kind {
             CredentialKind::Token(secret) => {
                 secret.fetch_at_start().await?;
                 Box::new(Ready(secret.clone()))
             }
             #[cfg(feature = "azure-identity")]
-            kind => Box::new(super::identity::Identity::new(kind, place, config.subscription, http).await?),
+            CredentialKind::ManagedIdentity { .. } => {
+                let http = crate::transport::metadata()
+                    .map_err(|error| place.error(error.to_string(), "use another kind of credential"))?;
+                Box::new(super::identity::Identity::new(config, http, super::identity::patience()).await?)
+            }
+            #[cfg(feature = "azure-identity")]
+            _ => Box::new(super::identity::Identity::new(config, http, super::identity::patience()).await?),
             #[cfg(not(feature = "azure-identity"))]
             _ => {
                 drop(http);
                 return Err(place.error(
-                    format!("credential kind `{name}` is not part of this build"),
+                    format!("credential kind `{}` is not part of this build", kind.name()),
                     "use kind `token`, or a build with the feature `azure-identity`",
                 ));
             }
         };
-        #[cfg(feature = "azure-identity")]
+        #[cfg(not(feature = "azure-identity"))]
         let _ = place;
-        tracing::info!(credential = name, "the credential for Azure");
-        Ok(Self { kind: name, origin, clock, kept: Mutex::new(None), refused: false.into() })
+        Ok(Self::of(kind, origin, clock))
+    }
+
+    /// Tokens from this origin.
+    pub(super) fn of(kind: &CredentialKind, origin: Box<dyn Origin>, clock: Arc<dyn Clock>) -> Self {
+        let name = kind.name();
+        tracing::info!(
+            credential = name,
+            client_id = kind.client_id(),
+            tenant_id = kind.tenant_id(),
+            "the credential for Azure"
+        );
+        Self { kind: name, origin, clock, kept: Mutex::new(None), refused: false.into() }
     }
 }
 
@@ -85,14 +105,20 @@ impl TokenSource for AzureTokens {
             let mut kept = self.kept.lock().await;
             if self.refused.swap(false, std::sync::atomic::Ordering::AcqRel) {
                 *kept = None;
-                self.origin.forget();
             }
             let now = self.clock.now();
-            let good = |kept: &&Kept| kept.scope == scope && lasts(&kept.token, now);
-            if let Some(kept) = kept.as_ref().filter(good) {
-                return Ok(kept.token.clone());
+            let old = kept.as_ref().filter(|kept| kept.scope == scope).map(|kept| &kept.token);
+            if let Some(old) = old.filter(|old| lasts(old, now, EARLY)) {
+                return Ok(old.clone());
             }
-            let token = self.origin.fresh(&scope).await?;
+            let token = match (self.fresh(&scope).await, old) {
+                (Ok(token), _) => token,
+                (Err(error), Some(old)) if error.is_retryable() && lasts(old, now, LATE) => {
+                    tracing::warn!(%error, "the token for Azure cannot be renewed yet; it still works");
+                    return Ok(old.clone());
+                }
+                (Err(error), _) => return Err(error),
+            };
             *kept = Some(Kept { scope, token: token.clone() });
             Ok(token)
         }
@@ -108,8 +134,17 @@ impl TokenSource for AzureTokens {
     }
 }
 
-fn lasts(token: &AccessToken, now: Timestamp) -> bool {
-    token.expires_at.is_none_or(|end| end.duration_since(now) > EARLY)
+impl AzureTokens {
+    async fn fresh(&self, scope: &str) -> Result<AccessToken, TokenError> {
+        tokio::time::timeout(PATIENCE, self.origin.fresh(scope)).await.unwrap_or_else(|_| {
+            let reason = format!("no answer within {} s", PATIENCE.as_secs());
+            Err(TokenError::Unavailable { reason, source: None })
+        })
+    }
+}
+
+fn lasts(token: &AccessToken, now: Timestamp, margin: SignedDuration) -> bool {
+    token.expires_at.is_none_or(|end| end.duration_since(now) > margin)
 }
 
 /// A ready bearer token that somebody else renews in its place.
@@ -125,8 +160,6 @@ impl Origin for Ready {
             .map_err(|error| TokenError::Refused { reason: error.to_string(), source: None })?;
         Ok(AccessToken { expires_at: end_of(&secret), secret })
     }
-
-    fn forget(&self) {}
 }
 
 /// When a JSON web token ends, by its own word; `None` for any other token. Nothing is decided by it but when to read anew.

@@ -1,12 +1,21 @@
 //! The credential kinds of `azure_identity`, over our own HTTP client.
+//!
+//! Every setting that the crate would otherwise look for in the environment is given to it. What remains belongs to the
+//! platform that a kind is for: `SYSTEM_OIDCREQUESTURI` of Azure Pipelines; `IDENTITY_ENDPOINT`, `IDENTITY_HEADER` and
+//! `MSI_ENDPOINT` with which App Service and Container Apps say where their managed identity is; and the variables of `az`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod failure;
+mod shell;
+mod wire;
 
-use aks_client::{AccessToken, SubscriptionId, TokenError};
+use std::sync::Arc;
+
+use aks_client::{AccessToken, Cloud, Endpoint, SubscriptionId, TokenError};
 use async_trait::async_trait;
+use azure_core::cloud::CloudConfiguration;
 use azure_core::credentials::{Secret as AzureSecret, TokenCredential};
-use azure_core::error::ErrorKind;
-use azure_core::http::{ClientOptions, Transport};
+use azure_core::http::{ClientOptions, ExponentialRetryOptions, RetryOptions, Transport};
+use azure_core::time::Duration;
 use azure_identity::{
     AzureCliCredential, AzureCliCredentialOptions, AzurePipelinesCredential, AzurePipelinesCredentialOptions,
     ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
@@ -15,52 +24,60 @@ use azure_identity::{
 };
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
+use url::Url;
 
 use super::azure::Origin;
-use crate::adapters::text::one_line;
-use crate::config::{CredentialKind, Place};
+use crate::adapters::text::{one_line, with_causes};
+use crate::config::{AzureConfig, CredentialKind};
+use crate::env;
 use crate::error::ConfigError;
+use failure::{Failure, token_error};
+use shell::Shell;
+use wire::Wire;
 
-/// A credential that is made anew after a refusal, because each keeps tokens of its own.
+/// Where a job of Azure Pipelines gets the assertion for a service connection.
+const OIDC_VARIABLE: &str = "SYSTEM_OIDCREQUESTURI";
+
+/// Makes a credential for each token: a credential of the crate keeps its tokens by a clock of its own, and holds on to the
+/// secrets it was made with.
 pub(super) struct Identity {
     kind: CredentialKind,
     subscription: SubscriptionId,
-    http: reqwest::Client,
-    current: Mutex<Option<Arc<dyn TokenCredential>>>,
+    options: ClientOptions,
 }
 
 impl Identity {
     /// Makes the credential once, so that what is missing for it is told before anything is contacted.
     pub(super) async fn new(
-        kind: &CredentialKind,
-        place: &Place,
-        subscription: SubscriptionId,
+        config: &AzureConfig,
         http: reqwest::Client,
+        retry: RetryOptions,
     ) -> Result<Self, ConfigError> {
-        let identity = Self { kind: kind.clone(), subscription, http, current: Mutex::new(None) };
-        let credential = identity.make().await.map_err(|error| match &error {
-            Failure::Secret(error) => {
-                place.error(error.as_str(), "see where the secret of this credential is")
-            }
-            Failure::Azure(error) => place.error(one_line(&error.to_string()), "check what this kind needs"),
-        })?;
-        *identity.lock() = Some(credential);
+        let credential = &config.credential;
+        let cloud = cloud(&config.endpoint);
+        if cloud.is_none() && asks_entra(&credential.kind) {
+            return Err(credential.place.error(
+                format!("for `{}` it is not known which identity service hands out tokens", config.endpoint),
+                "use kind `token`, `managed-identity` or `azure-cli`, or the endpoint of a cloud that Microsoft operates",
+            ));
+        }
+        let options = ClientOptions {
+            transport: Some(Transport::new(Arc::new(Wire::new(http)))),
+            retry,
+            cloud: cloud.map(Arc::new),
+            ..ClientOptions::default()
+        };
+        let identity = Self { kind: credential.kind.clone(), subscription: config.subscription, options };
+        identity.make().await.map_err(|failure| credential.place.error(failure.problem, failure.remedy))?;
         Ok(identity)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<dyn TokenCredential>>> {
-        // Replaced as a whole, so a panic elsewhere cannot leave half of it.
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn make(&self) -> Result<Arc<dyn TokenCredential>, Failure> {
-        let client_options = ClientOptions {
-            transport: Some(Transport::new(Arc::new(self.http.clone()))),
-            ..ClientOptions::default()
-        };
+        let client_options = self.options.clone();
         let assertion = |client_options| ClientAssertionCredentialOptions { client_options };
         Ok(match &self.kind {
             CredentialKind::AzurePipelines { tenant_id, client_id, service_connection_id, access_token } => {
+                pipelines_address()?;
                 let access_token = access_token.fetch().await?;
                 let options =
                     AzurePipelinesCredentialOptions { credential_options: assertion(client_options) };
@@ -73,12 +90,17 @@ impl Identity {
                 )?
             }
             CredentialKind::WorkloadIdentity { tenant_id, client_id, token_file } => {
-                WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
+                let options = WorkloadIdentityCredentialOptions {
                     credential_options: assertion(client_options),
                     client_id: Some(client_id.clone()),
                     tenant_id: Some(tenant_id.clone()),
                     token_file_path: Some(token_file.clone()),
-                }))?
+                };
+                WorkloadIdentityCredential::new(Some(options)).map_err(|error| Failure {
+                    problem: one_line(&with_causes(&error)),
+                    remedy: "Azure Workload Identity mounts the token into pods that are labelled for it; `token_file` \
+                             names another place",
+                })?
             }
             CredentialKind::ManagedIdentity { client_id } => {
                 ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
@@ -98,75 +120,74 @@ impl Identity {
                 AzureCliCredential::new(Some(AzureCliCredentialOptions {
                     subscription: tenant_id.is_none().then(|| self.subscription.to_string()),
                     tenant_id: tenant_id.clone(),
-                    ..AzureCliCredentialOptions::default()
+                    executor: Some(Arc::new(Shell)),
                 }))?
             }
             CredentialKind::Token(secret) => {
-                // Not one of this room's kinds; the caller keeps it.
-                return Err(Failure::Secret(format!("{} needs no identity service", secret.place.path())));
+                return Err(Failure {
+                    problem: format!("{} needs no identity service", secret.place.path()),
+                    remedy: "read the token from its place",
+                });
             }
         })
-    }
-
-    async fn credential(&self) -> Result<Arc<dyn TokenCredential>, Failure> {
-        if let Some(credential) = self.lock().clone() {
-            return Ok(credential);
-        }
-        let made = self.make().await?;
-        *self.lock() = Some(Arc::clone(&made));
-        Ok(made)
-    }
-}
-
-/// Why there is no credential, or no token.
-enum Failure {
-    Secret(String),
-    Azure(azure_core::Error),
-}
-
-impl From<crate::secrets::SecretError> for Failure {
-    fn from(error: crate::secrets::SecretError) -> Self {
-        Self::Secret(error.to_string())
-    }
-}
-
-impl From<azure_core::Error> for Failure {
-    fn from(error: azure_core::Error) -> Self {
-        Self::Azure(error)
-    }
-}
-
-impl From<Failure> for TokenError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Secret(reason) => Self::Refused { reason, source: None },
-            Failure::Azure(error) => {
-                let reason = one_line(&error.to_string());
-                let passing = match error.kind() {
-                    ErrorKind::Connection | ErrorKind::Io => true,
-                    ErrorKind::HttpResponse { status, .. } => {
-                        let status = u16::from(*status);
-                        status == 429 || status >= 500
-                    }
-                    _ => false,
-                };
-                let source = Some(Box::new(error) as Box<dyn std::error::Error + Send + Sync>);
-                if passing { Self::Unavailable { reason, source } } else { Self::Refused { reason, source } }
-            }
-        }
     }
 }
 
 #[async_trait]
 impl Origin for Identity {
     async fn fresh(&self, scope: &str) -> Result<AccessToken, TokenError> {
-        let credential = self.credential().await?;
-        let token = credential.get_token(&[scope], None).await.map_err(Failure::from)?;
+        let credential = self.make().await?;
+        let token =
+            credential.get_token(&[scope], None).await.map_err(|error| token_error(&self.kind, error))?;
         let expires_at = Timestamp::from_second(token.expires_on.unix_timestamp()).ok();
         Ok(AccessToken { secret: token.token.secret().into(), expires_at })
     }
+}
 
-    fn forget(&self) {
-        *self.lock() = None;
+/// How often Entra is asked again. The requests of a whole run wait for one token, and the client repeats its reads anyway.
+pub(super) fn patience() -> RetryOptions {
+    RetryOptions::exponential(ExponentialRetryOptions {
+        initial_delay: Duration::seconds(1),
+        max_retries: 3,
+        max_total_elapsed: Duration::seconds(20),
+        ..ExponentialRetryOptions::default()
+    })
+}
+
+/// The identity service of each of Microsoft's clouds is known to `azure_core`. Without one, `azure_identity` would look for
+/// `AZURE_AUTHORITY_HOST`.
+fn cloud(endpoint: &Endpoint) -> Option<CloudConfiguration> {
+    match endpoint.cloud()? {
+        Cloud::Public => Some(CloudConfiguration::AzurePublic),
+        Cloud::UsGovernment => Some(CloudConfiguration::AzureGovernment),
+        Cloud::China => Some(CloudConfiguration::AzureChina),
+        _ => None,
     }
 }
+
+fn asks_entra(kind: &CredentialKind) -> bool {
+    match kind {
+        CredentialKind::AzurePipelines { .. }
+        | CredentialKind::WorkloadIdentity { .. }
+        | CredentialKind::ClientSecret { .. } => true,
+        CredentialKind::ManagedIdentity { .. }
+        | CredentialKind::AzureCli { .. }
+        | CredentialKind::Token(_) => false,
+    }
+}
+
+/// The pipeline's token is sent to the address in the variable, so the address must be safe to send it to.
+fn pipelines_address() -> Result<(), Failure> {
+    let failure = |problem: &str| Failure {
+        problem: format!("the variable `{OIDC_VARIABLE}` {problem}"),
+        remedy: "Azure Pipelines sets it in every job; elsewhere use another kind of credential",
+    };
+    let address = env::text(OIDC_VARIABLE).ok_or_else(|| failure("is not set"))?;
+    match Url::parse(&address) {
+        Ok(url) if url.scheme() == "https" => Ok(()),
+        _ => Err(failure("is no https address")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@ mod azure;
 #[cfg(feature = "azure-identity")]
 mod identity;
 mod rancher;
+#[cfg(test)]
+mod testing;
 
 pub(crate) use azure::AzureTokens;
 pub(crate) use rancher::RancherTokens;
