@@ -6,10 +6,9 @@ use futures::try_join;
 use jiff::Timestamp;
 use upgrade_core::finding::Finding;
 use upgrade_core::inventory::ClusterIdentity;
-use upgrade_core::model::{FormatVersion, VersionRequest};
+use upgrade_core::model::VersionRequest;
 use upgrade_core::plan::{Plan, PlanError};
 use upgrade_core::ports::{Azure, Clock, EventSink, Gate, Journal, Kubernetes, Ports, Rancher};
-use upgrade_core::view::View;
 use upgrade_core::{Inventory, Policy, access, trial};
 
 use crate::apply::{Apply, RunSelector};
@@ -86,30 +85,8 @@ impl Cluster {
             );
             return Err(identity_error(&identity, why));
         }
-        let mut view = View::default();
-        for list in snapshot.lists {
-            view.apply(list);
-        }
-        let mut inventory = Inventory {
-            format: FormatVersion::CURRENT,
-            taken_at: Some(clock.now()),
-            identity,
-            rancher: facts,
-            cluster: azure.cluster,
-            pools: azure.pools,
-            nodes: Vec::new(),
-            pods: Vec::new(),
-            workloads: Vec::new(),
-            budgets: Vec::new(),
-            services: Vec::new(),
-            slices: Vec::new(),
-            claims: Vec::new(),
-            deprecated_apis: snapshot.deprecated_apis,
-            access: access::review(&**kubernetes, &view).await,
-            trials: Vec::new(),
-            unseen: snapshot.unseen,
-        };
-        inventory.set_view(&view);
+        let mut inventory = Inventory::of(clock.now(), identity, facts, azure, snapshot);
+        inventory.access = access::review(&**kubernetes, &inventory).await;
         Ok(inventory)
     }
 

@@ -7,11 +7,10 @@ use upgrade_core::access;
 use upgrade_core::event::{Event, EventKind, Report, RunOutcome};
 use upgrade_core::inventory::Inventory;
 use upgrade_core::journal::Record;
-use upgrade_core::model::{FormatVersion, RunId, StepId};
+use upgrade_core::model::{RunId, StepId};
 use upgrade_core::plan::Plan;
 use upgrade_core::ports::{Answer, EventSink, Gate, Journal, PortError, Ports, Question};
 use upgrade_core::run::{Start, drive, stop_signal};
-use upgrade_core::view::View;
 
 use crate::forecast::{Forecast, Rehearsed};
 use crate::lab::Lab;
@@ -134,31 +133,9 @@ impl Lab {
         };
         let seen = self.block_on(read).expect("the lab's own ports answer at once");
         let (snapshot, azure, identity, facts) = seen.expect("nothing in the lab forbids a read");
-        let mut view = View::default();
-        for list in snapshot.lists {
-            view.apply(list);
-        }
-        let access = self.block_on(access::review(&*kubernetes, &view)).expect("the lab answers at once");
-        let mut inventory = Inventory {
-            format: FormatVersion::CURRENT,
-            taken_at: Some(self.now()),
-            identity,
-            rancher: facts,
-            cluster: azure.cluster,
-            pools: azure.pools,
-            nodes: Vec::new(),
-            pods: Vec::new(),
-            workloads: Vec::new(),
-            budgets: Vec::new(),
-            services: Vec::new(),
-            slices: Vec::new(),
-            claims: Vec::new(),
-            deprecated_apis: snapshot.deprecated_apis,
-            access,
-            trials: Vec::new(),
-            unseen: snapshot.unseen,
-        };
-        inventory.set_view(&view);
+        let mut inventory = Inventory::of(self.now(), identity, facts, azure, snapshot);
+        let access = self.block_on(access::review(&*kubernetes, &inventory));
+        inventory.access = access.expect("the lab answers at once");
         inventory
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cluster_lab::{Lab, Webhook};
 use futures::StreamExt;
 use upgrade_core::access::{self, AccessAnswer, Right, Verb};
+use upgrade_core::Inventory;
 use upgrade_core::inventory::DeprecatedApi;
 use upgrade_core::lock::{Lease, LeaseRecord, Lock, LockAction, LockTimes, lock_name};
 use upgrade_core::model::{
@@ -408,6 +409,13 @@ pub(crate) async fn a_trial_is_answered_like_the_write_and_changes_nothing(ports
     assert_eq!(budgets(&after), budgets(&before));
 }
 
+/// Everything, as a plan is made from it.
+async fn inventory(ports: &Ports) -> Inventory {
+    let (identity, facts) = (ports.rancher.identity().await.unwrap(), ports.rancher.facts().await.unwrap());
+    let (azure, snapshot) = (ports.azure.observe().await.unwrap(), ports.kubernetes.snapshot().await.unwrap());
+    Inventory::of(ports.clock.now(), identity, facts, azure, snapshot)
+}
+
 /// The world of the cases below: a user who may not do everything, webhooks, and an API that will go.
 pub(crate) fn restricted(lab: &Lab) {
     let webhook = |name: &str, refuses: Right, dry_run| Webhook {
@@ -472,7 +480,7 @@ pub(crate) async fn a_missing_right_is_refused_said_and_named(ports: Ports) {
         let error = kubernetes.evict(&pod.name, &pod.uid, mode).await.unwrap_err();
         assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Forbidden, true), "{error}");
     }
-    let known = access::review(&**kubernetes, &view).await;
+    let known = access::review(&**kubernetes, &inventory(&ports).await).await;
     assert!(
         known.iter().any(|reviewed| reviewed.right == rights[4] && reviewed.answer != AccessAnswer::Allowed)
     );

@@ -9,10 +9,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::inventory::Inventory;
 use crate::model::{ObjectName, Workload, WorkloadKind, WorkloadRef};
 use crate::plan::{Route, RouteChoice};
 use crate::ports::Kubernetes;
-use crate::view::{ResourceKind, View};
+use crate::view::ResourceKind;
 
 /// What may be done to a resource: RBAC's verbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -201,17 +202,19 @@ pub(crate) fn needs<'a>(
 }
 
 /// What any upgrade of this cluster could need. A plan needs a part of it.
-fn needs_of_cluster(view: &View) -> BTreeSet<Right> {
-    let by_restart = |w: &&Workload| RouteChoice::of(w, view).is_some_and(|c| c.route == Route::Restart);
+fn needs_of_cluster(inventory: &Inventory) -> BTreeSet<Right> {
+    let view = inventory.view_of_workloads();
+    let by_restart = |w: &&Workload| RouteChoice::of(w, &view).is_some_and(|c| c.route == Route::Restart);
     let restarted = view.workloads().filter(|w| w.owner.is_none()).filter(by_restart).map(|w| &w.reference);
-    let evicted = view.pods().filter(|pod| !pod.leaves_with_node()).map(|pod| pod.name.namespace());
+    let evicted =
+        inventory.pods.iter().filter(|pod| !pod.leaves_with_node()).map(|pod| pod.name.namespace());
     needs(restarted, evicted)
 }
 
 /// Asks the API server for every right that an upgrade of this cluster could need. What it does not answer is in the result as
 /// such.
-pub async fn review(kubernetes: &dyn Kubernetes, view: &View) -> Vec<Reviewed> {
-    let needs = needs_of_cluster(view);
+pub async fn review(kubernetes: &dyn Kubernetes, inventory: &Inventory) -> Vec<Reviewed> {
+    let needs = needs_of_cluster(inventory);
     let mut known = Vec::new();
     loop {
         let questions = questions(&needs, &known);
@@ -287,7 +290,7 @@ mod tests {
     #[test]
     fn an_upgrade_follows_cordons_restarts_and_evicts() {
         let needs: Vec<String> =
-            needs_of_cluster(&inventory().view()).iter().map(ToString::to_string).collect();
+            needs_of_cluster(&inventory()).iter().map(ToString::to_string).collect();
         let beyond_watching: Vec<&str> =
             needs.iter().map(String::as_str).filter(|need| !need.starts_with("watch ")).collect();
         assert_eq!(needs.len() - beyond_watching.len(), ResourceKind::ALL.len());

@@ -10,6 +10,7 @@ use crate::access::Reviewed;
 use crate::model::{
     Budget, Claim, EndpointSlice, FormatVersion, ManagedCluster, Node, Pod, Pool, PoolName, Service, Workload,
 };
+use crate::ports::{AzureView, KubeSnapshot};
 use crate::trial::Tried;
 use crate::view::{Change, Object, ResourceKind, View};
 
@@ -137,15 +138,76 @@ impl Inventory {
         view
     }
 
-    /// Fills the Kubernetes part from a view, sorted, so that equal clusters give equal bytes.
-    pub fn set_view(&mut self, view: &View) {
-        self.nodes = view.nodes().cloned().collect();
-        self.pods = view.pods().cloned().collect();
-        self.workloads = view.workloads().cloned().collect();
-        self.budgets = view.budgets().cloned().collect();
-        self.services = view.services().cloned().collect();
-        self.slices = view.slices().cloned().collect();
-        self.claims = view.claims().cloned().collect();
+    /// Puts together what was read at one time. Sorted, so that equal clusters give equal bytes. What is asked afterwards
+    /// (access, trials) is still to come.
+    pub fn of(
+        taken_at: Timestamp,
+        identity: ClusterIdentity,
+        rancher: RancherFacts,
+        azure: AzureView,
+        snapshot: KubeSnapshot,
+    ) -> Self {
+        let mut inventory = Self {
+            format: FormatVersion::CURRENT,
+            taken_at: Some(taken_at),
+            identity,
+            rancher,
+            cluster: azure.cluster,
+            pools: azure.pools,
+            nodes: Vec::new(),
+            pods: Vec::new(),
+            workloads: Vec::new(),
+            budgets: Vec::new(),
+            services: Vec::new(),
+            slices: Vec::new(),
+            claims: Vec::new(),
+            deprecated_apis: snapshot.deprecated_apis,
+            access: Vec::new(),
+            trials: Vec::new(),
+            unseen: snapshot.unseen,
+        };
+        inventory.take_in(snapshot.lists);
+        inventory
+    }
+
+    /// Takes the objects out of the lists: of a large cluster there is no room for two.
+    fn take_in(&mut self, lists: Vec<Change>) {
+        let objects = lists.into_iter().flat_map(|list| match list {
+            Change::Listed { objects, .. } => objects,
+            // A snapshot is made of lists.
+            Change::Applied(_) | Change::Deleted { .. } => Vec::new(),
+        });
+        for object in objects {
+            match object {
+                Object::Node(node) => self.nodes.push(node),
+                Object::Pod(pod) => self.pods.push(pod),
+                Object::Workload(workload) => self.workloads.push(workload),
+                Object::Budget(budget) => self.budgets.push(budget),
+                Object::Service(service) => self.services.push(service),
+                Object::Slice(slice) => self.slices.push(slice),
+                Object::Claim(claim) => self.claims.push(claim),
+            }
+        }
+        put_in_order(&mut self.nodes, |node| &node.name);
+        put_in_order(&mut self.pods, |pod| &pod.name);
+        put_in_order(&mut self.workloads, |workload| &workload.reference);
+        put_in_order(&mut self.budgets, |budget| &budget.name);
+        put_in_order(&mut self.services, |service| &service.name);
+        put_in_order(&mut self.slices, |slice| &slice.name);
+        put_in_order(&mut self.claims, |claim| &claim.name);
+    }
+
+    /// What decides how a workload leaves a node, as a view: the workloads, the Services and the claims, without the many
+    /// pods.
+    pub(crate) fn view_of_workloads(&self) -> View {
+        let mut view = View::default();
+        let workloads = self.workloads.iter().cloned().map(Object::Workload);
+        let rest = (self.services.iter().cloned().map(Object::Service))
+            .chain(self.claims.iter().cloned().map(Object::Claim));
+        for object in workloads.chain(rest) {
+            view.apply(Change::Applied(object));
+        }
+        view
     }
 
     /// One pool.
@@ -156,5 +218,47 @@ impl Inventory {
     /// Why a kind of resource could not be seen; `None` if it was.
     pub fn unseen(&self, kind: ResourceKind) -> Option<&str> {
         self.unseen.iter().find(|unseen| unseen.what == kind.plural()).map(|unseen| unseen.why.as_str())
+    }
+}
+
+/// Sorts objects by name; of two with one name the later stays.
+fn put_in_order<T, K: Ord>(objects: &mut Vec<T>, name: impl Fn(&T) -> &K) {
+    objects.reverse();
+    objects.sort_by(|a, b| name(a).cmp(name(b)));
+    objects.dedup_by(|later, earlier| name(later) == name(earlier));
+    objects.shrink_to_fit();
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::tests_support::{inventory, node, pod, replica_set, service};
+
+    use super::*;
+
+    #[test]
+    fn lists_fill_an_inventory_as_their_view_would() {
+        let mut newer = pod("shop/web-1", "n1");
+        newer.ready = false;
+        let pods = [pod("shop/web-2", "n1"), pod("shop/web-1", "n1"), pod("pay/api-1", "n2"), newer];
+        let lists: [Vec<Object>; 4] = [
+            vec![Object::Node(node("n2", "user")), Object::Node(node("n1", "user"))],
+            pods.map(Object::Pod).to_vec(),
+            vec![Object::Workload(replica_set(2))],
+            vec![Object::Service(service("shop/web"))],
+        ];
+        let kinds = [ResourceKind::Node, ResourceKind::Pod, ResourceKind::ReplicaSet, ResourceKind::Service];
+        let mut view = View::default();
+        for (kind, objects) in kinds.into_iter().zip(lists.clone()) {
+            view.apply(Change::Listed { kind, objects });
+        }
+        let mut by_lists = Inventory { nodes: Vec::new(), pods: Vec::new(), ..inventory() };
+        (by_lists.workloads, by_lists.services) = (Vec::new(), Vec::new());
+        let lists = kinds.into_iter().zip(lists).map(|(kind, objects)| Change::Listed { kind, objects });
+        by_lists.take_in(lists.collect());
+        assert_eq!(by_lists.nodes.iter().collect::<Vec<_>>(), view.nodes().collect::<Vec<_>>());
+        assert_eq!(by_lists.pods.iter().collect::<Vec<_>>(), view.pods().collect::<Vec<_>>());
+        assert_eq!(by_lists.workloads.iter().collect::<Vec<_>>(), view.workloads().collect::<Vec<_>>());
+        assert_eq!(by_lists.services.iter().collect::<Vec<_>>(), view.services().collect::<Vec<_>>());
+        assert_eq!((by_lists.pods.len(), by_lists.pods[1].ready), (3, false));
     }
 }

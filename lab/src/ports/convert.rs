@@ -118,7 +118,7 @@ impl Slim for core::Pod {
         Some(Object::Pod(Pod {
             name: object_name(&self.metadata)?,
             uid: uid(&self.metadata)?,
-            labels: labels(&self.metadata),
+            labels: labels(&self.metadata).into(),
             node: spec.node_name.as_ref().and_then(|name| NodeName::new(name.as_str()).ok()),
             owner: owner(&self.metadata),
             phase,
@@ -127,7 +127,7 @@ impl Slim for core::Pod {
             terminating: self.metadata.deletion_timestamp.is_some(),
             mirror: self.metadata.annotations.iter().flatten().any(|(key, _)| key == MIRROR),
             requests: rules::requests(spec),
-            rules: rules::of_pod(spec),
+            rules: rules::of_pod(spec).into(),
             priority: spec.priority.unwrap_or_default(),
             claims: claims(spec),
             empty_dir: volumes().any(|volume| volume.empty_dir.is_some()),

@@ -14,6 +14,7 @@ mod quantity;
 mod scheduling;
 mod selector;
 mod service;
+mod shared;
 mod version;
 mod workload;
 
@@ -37,6 +38,7 @@ pub use scheduling::{
 };
 pub use selector::{LabelExpression, LabelOperator, LabelSelector, Labels};
 pub use service::{Claim, Endpoint, EndpointSlice, Service, ServiceType};
+pub use shared::Shared;
 pub use version::{KubeVersion, VersionError, VersionRequest};
 pub use workload::{
     PodTemplate, RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RUN_ANNOTATION, Strategy, Workload,

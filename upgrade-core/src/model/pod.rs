@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, NodeName, ObjectName, Resources, SchedulingRules, Uid, WorkloadKind};
+use super::{Labels, NodeName, ObjectName, Resources, SchedulingRules, Shared, Uid, WorkloadKind};
 
 /// A pod, as far as moving it is concerned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,7 +13,7 @@ pub struct Pod {
     /// The uid.
     pub uid: Uid,
     /// Labels.
-    pub labels: Labels,
+    pub labels: Shared<Labels>,
     /// Where it runs; `None` while it waits for a node.
     pub node: Option<NodeName>,
     /// Its controller.
@@ -34,7 +34,7 @@ pub struct Pod {
     pub requests: Resources,
     /// Where it may run.
     #[serde(default)]
-    pub rules: SchedulingRules,
+    pub rules: Shared<SchedulingRules>,
     /// Its priority.
     #[serde(default)]
     pub priority: i32,

@@ -48,7 +48,7 @@ pub(crate) fn pod(name: &str, node: &str) -> Pod {
     Pod {
         name: name.parse().unwrap(),
         uid: Uid::new(format!("uid-{}", name.replace('/', "-"))).unwrap(),
-        labels: Labels::from([("app".to_owned(), "web".to_owned())]),
+        labels: Labels::from([("app".to_owned(), "web".to_owned())]).into(),
         node: Some(NodeName::new(node).unwrap()),
         owner: Some(Owner {
             kind: WorkloadKind::ReplicaSet,
@@ -61,7 +61,7 @@ pub(crate) fn pod(name: &str, node: &str) -> Pod {
         terminating: false,
         mirror: false,
         requests: Resources::new(100, 100),
-        rules: SchedulingRules::default(),
+        rules: SchedulingRules::default().into(),
         priority: 0,
         claims: Vec::new(),
         empty_dir: false,

@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(blocking(&case, &Policy::default(), "1.35"), ["MOV-002 shop/web-1-a"]);
         let mut case = inventory();
         for pod in &mut case.pods {
-            pod.rules.node_selector.insert("agentpool".into(), "user".into());
+            pod.rules.to_mut().node_selector.insert("agentpool".into(), "user".into());
         }
         assert_eq!(blocking(&case, &Policy::default(), "1.35"), ["MOV-003 shop/web"]);
         let mut case = inventory();

@@ -1,5 +1,6 @@
 //! One request to the API server, and the pages of a list.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,15 +8,16 @@ use futures::{Future, Stream};
 use http::{Method, Request};
 use kube::client::Body;
 use rancher_client::{BodyError, KubernetesProxy};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 use upgrade_core::model::{ObjectName, WorkloadKind};
 use upgrade_core::ports::{PortError, WriteMode};
 use upgrade_core::view::{Object, ResourceKind};
 use url::form_urlencoded;
 
-use super::decode::{Wire, Zones, volume_zones};
-use super::failure::{Failure, undecodable};
+use super::decode::{DecodeError, Wire, Zones, share, volume_zones};
+use super::failure::Failure;
 use super::service::ProxyService;
 use super::wire;
 
@@ -152,13 +154,16 @@ impl Api {
 
     /// Sends once, and reads the whole answer. The kube client's own decoding is not used, because it logs bodies that it
     /// cannot read, environment values and all.
-    async fn send<T: DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, Failure> {
+    async fn whole(&self, request: Request<Vec<u8>>) -> Result<Bytes, Failure> {
         let exchange = async {
             let response = self.client.send(request.map(Body::from)).await?;
             Ok::<_, Failure>(response.into_body().collect_bytes().await?)
         };
-        let body = tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| silence())??;
-        serde_json::from_slice(&body).map_err(|error| Failure::Unreadable(error.to_string()))
+        tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| silence())?
+    }
+
+    async fn send<T: DeserializeOwned>(&self, request: Request<Vec<u8>>) -> Result<T, Failure> {
+        parsed(&self.whole(request).await?)
     }
 
     /// Reads, again if need be.
@@ -185,7 +190,7 @@ impl Api {
         let path = with_query(path, &[&[("fieldManager", FIELD_MANAGER)], dry_run(mode)].concat());
         let body = patch.to_string().into_bytes();
         let content = Some("application/merge-patch+json");
-        self.send::<serde::de::IgnoredAny>(request(Method::PATCH, &path, content, body)).await.map(|_| ())
+        self.send::<IgnoredAny>(request(Method::PATCH, &path, content, body)).await.map(|_| ())
     }
 
     /// Creates something. Sent once.
@@ -213,20 +218,29 @@ impl Api {
             ResourceKind::PersistentVolumeClaim => self.zones_if_allowed().await?,
             _ => Zones::new(),
         };
-        self.list_with(kind, &zones).await
+        self.list_with(kind, &Arc::new(zones)).await
     }
 
     /// Every object of one kind, claims with the zones that are known.
-    pub(super) async fn list_with(&self, kind: ResourceKind, zones: &Zones) -> Result<Listing, PortError> {
+    pub(super) async fn list_with(
+        &self,
+        kind: ResourceKind,
+        zones: &Arc<Zones>,
+    ) -> Result<Listing, PortError> {
         with_wire!(kind, T => self.list_as::<T>(kind, zones).await)
     }
 
-    async fn list_as<T: Wire>(&self, kind: ResourceKind, zones: &Zones) -> Result<Listing, PortError> {
+    async fn list_as<T: Wire>(&self, kind: ResourceKind, zones: &Arc<Zones>) -> Result<Listing, PortError> {
         let what = format!("listing {}", kind.plural());
-        let (items, version) =
-            self.pages::<T>(collection(kind)).await.map_err(|failure| failure.of_read(&what))?;
-        let objects = items.into_iter().map(|item| item.object(workload_kind(kind), zones));
-        let objects = objects.collect::<Result<_, _>>().map_err(|error| undecodable(&what, error))?;
+        let zones = Arc::clone(zones);
+        let read = move |items: Vec<T>| {
+            let objects = items.into_iter().map(|item| item.object(workload_kind(kind), &zones));
+            let mut objects: Vec<Object> = objects.collect::<Result<_, _>>()?;
+            share(&mut objects);
+            Ok(objects)
+        };
+        let (objects, version) =
+            self.pages(collection(kind), read).await.map_err(|failure| failure.of_read(&what))?;
         Ok(Listing { objects, version })
     }
 
@@ -240,9 +254,10 @@ impl Api {
 
     /// The zones of all volumes.
     pub(super) async fn zones(&self) -> Result<Zones, PortError> {
-        let volumes = self.pages::<wire::PersistentVolume>(VOLUMES).await;
+        let read = |volumes: Vec<wire::PersistentVolume>| Ok(volumes.into_iter().map(volume_zones).collect());
+        let volumes = self.pages(VOLUMES, read).await;
         let (volumes, _) = volumes.map_err(|failure| failure.of_read("listing persistentvolumes"))?;
-        Ok(volumes.into_iter().map(volume_zones).collect())
+        Ok(volumes.into_iter().collect())
     }
 
     /// The zones of one volume; none if it is gone or may not be seen.
@@ -255,32 +270,76 @@ impl Api {
         }
     }
 
-    /// All pages of a list. When a continuation expires, the list begins anew: what a page from there would show is of
-    /// another moment.
-    async fn pages<T: DeserializeOwned>(&self, path: &str) -> Result<(Vec<T>, String), Failure> {
+    /// All pages of a list, each read by `read` and then forgotten: what is skipped of a page is ten times what is kept. While
+    /// a page is read, the next one is on its way, and no more than that.
+    ///
+    /// When a continuation expires, the list begins anew: what a page from there would show is of another moment.
+    async fn pages<T, O>(
+        &self,
+        path: &str,
+        read: impl Fn(Vec<T>) -> Result<Vec<O>, DecodeError> + Send + Sync + 'static,
+    ) -> Result<(Vec<O>, String), Failure>
+    where
+        T: DeserializeOwned,
+        O: Send + 'static,
+    {
         let limit = PAGE.to_string();
+        let read = Arc::new(read);
         let mut restarts = 0;
         let mut items = Vec::new();
+        let mut reading: Option<JoinHandle<Result<Vec<O>, Failure>>> = None;
         let mut next: Option<String> = None;
         loop {
             let mut pairs = vec![("limit", limit.as_str())];
             pairs.extend(next.as_deref().map(|next| ("continue", next)));
-            let page: wire::List<T> = match self.read(&with_query(path, &pairs)).await {
+            let path = with_query(path, &pairs);
+            let (body, meta) = match repeat(|| self.page(&path)).await {
                 Err(failure) if failure.is_expired() && next.is_some() && restarts < RESTARTS => {
                     restarts += 1;
                     items.clear();
-                    next = None;
+                    (next, reading) = (None, None);
                     continue;
                 }
                 page => page?,
             };
-            items.extend(page.items.unwrap_or_default());
-            next = page.metadata.next.filter(|next| !next.is_empty());
-            if next.is_none() {
-                return Ok((items, page.metadata.resource_version.unwrap_or_default()));
+            if let Some(reading) = reading.take() {
+                items.append(&mut done(reading).await?);
             }
+            let read = Arc::clone(&read);
+            let task = tokio::task::spawn_blocking(move || decoded(&body, &*read));
+            next = meta.next.filter(|next| !next.is_empty());
+            if next.is_none() {
+                items.append(&mut done(task).await?);
+                return Ok((items, meta.resource_version.unwrap_or_default()));
+            }
+            reading = Some(task);
         }
     }
+
+    /// One page as it came, and what it says of itself. Going through it once for that takes a few milliseconds.
+    async fn page(&self, path: &str) -> Result<(Bytes, wire::ListMeta), Failure> {
+        let body = self.whole(get(path)).await?;
+        let page: wire::List<IgnoredAny> = parsed(&body)?;
+        Ok((body, page.metadata))
+    }
+}
+
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|error| Failure::Unreadable(error.to_string()))
+}
+
+fn decoded<T: DeserializeOwned, O>(
+    body: &[u8],
+    read: impl Fn(Vec<T>) -> Result<Vec<O>, DecodeError>,
+) -> Result<Vec<O>, Failure> {
+    let page: wire::List<T> = parsed(body)?;
+    read(page.items.unwrap_or_default()).map_err(Failure::Undecodable)
+}
+
+/// What a thread of its own has read.
+async fn done<O>(reading: JoinHandle<Result<Vec<O>, Failure>>) -> Result<Vec<O>, Failure> {
+    // A thread that did not finish means that the runtime is going down, and that nobody waits for this.
+    reading.await.unwrap_or_else(|error| Err(Failure::Broken(error.to_string())))
 }
 
 /// Tries a read until it succeeds, cannot succeed, or has been tried often enough.

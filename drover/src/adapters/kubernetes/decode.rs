@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use upgrade_core::model::{
     Budget, BudgetLimit, BudgetStatus, Bytes, Claim, Endpoint, EndpointSlice, IdError, IntOrPercent,
-    LabelSelector, Node, NodeName, ObjectName, Owner, Resources, Service, ServiceType, Taint, TaintEffect,
-    Uid, WorkloadKind, ZONE_LABEL,
+    LabelSelector, Node, NodeName, ObjectName, Owner, Pod, Resources, Service, ServiceType, Taint,
+    TaintEffect, Uid, WorkloadKind, ZONE_LABEL,
 };
 use upgrade_core::view::Object;
 
@@ -30,6 +30,20 @@ impl DecodeError {
 
 /// The zones of volumes, by the volume's name.
 pub(super) type Zones = BTreeMap<String, Vec<String>>;
+
+/// Lets neighbours hold in common what is equal: a list is in the order of names, so a workload's pods lie together.
+pub(super) fn share(objects: &mut [Object]) {
+    let mut last: Option<&Pod> = None;
+    for object in objects {
+        if let Object::Pod(pod) = object {
+            if let Some(last) = last {
+                pod.labels = pod.labels.clone().with(&last.labels);
+                pod.rules = pod.rules.clone().with(&last.rules);
+            }
+            last = Some(pod);
+        }
+    }
+}
 
 /// One kind of object as it is read.
 pub(super) trait Wire: serde::de::DeserializeOwned + Clone + Send + 'static {

@@ -7,6 +7,7 @@ use rancher_client::{BodyError, KubeStatus, ProxyError, ProxyFailure, RancherTro
 use tower::BoxError;
 use upgrade_core::ports::{CallOutcome, PortError, PortErrorKind, RemoteService};
 
+use super::decode::DecodeError;
 use crate::adapters::rancher;
 use crate::adapters::text::{one_line, with_causes};
 
@@ -27,6 +28,8 @@ pub(super) enum Failure {
     Broken(String),
     /// The answer cannot be understood.
     Unreadable(String),
+    /// An object in the answer cannot be understood.
+    Undecodable(DecodeError),
 }
 
 impl From<kube::Error> for Failure {
@@ -92,7 +95,7 @@ impl Failure {
             Self::Answer(failure) => failure.is_retryable(),
             Self::Rancher(error) => error.is_retryable(),
             Self::Broken(_) | Self::Idle | Self::Event(_) => true,
-            Self::Expired | Self::Unreadable(_) => false,
+            Self::Expired | Self::Unreadable(_) | Self::Undecodable(_) => false,
         }
     }
 
@@ -131,6 +134,7 @@ impl Failure {
             Self::Idle => internal(what, "the answer stopped in the middle", PortErrorKind::Unreachable),
             Self::Event(message) => internal(what, &message, PortErrorKind::Internal),
             Self::Broken(reason) => internal(what, &reason, PortErrorKind::Unreachable),
+            Self::Undecodable(error) => undecodable(what, error),
             Self::Unreadable(reason) => {
                 internal(what, &format!("the answer cannot be read: {reason}"), PortErrorKind::Internal)
             }
@@ -184,7 +188,7 @@ fn kind(failure: &ProxyFailure) -> (RemoteService, PortErrorKind) {
 }
 
 /// The object that was read cannot be told: Kubernetes holds something that it would not admit.
-pub(super) fn undecodable(what: &str, error: super::decode::DecodeError) -> PortError {
+pub(super) fn undecodable(what: &str, error: DecodeError) -> PortError {
     let message = one_line(&format!("{what}: {error}"));
     PortError {
         source: Some(Arc::new(error)),

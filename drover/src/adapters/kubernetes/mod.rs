@@ -14,6 +14,7 @@ mod workloads;
 mod writes;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -134,7 +135,7 @@ impl HttpKubernetes {
             }
             zones => zones?,
         };
-        let zones = &zones;
+        let zones = &Arc::new(zones);
         let lists = stream::iter(ResourceKind::ALL).map(|kind| async move {
             match self.api.list_with(kind, zones).await {
                 Ok(listing) => Ok(Ok(Change::Listed { kind, objects: listing.objects })),

@@ -41,8 +41,8 @@ pub(super) fn pod(pod: wire::Pod) -> Result<Pod, DecodeError> {
         images: images(&spec),
         grace_seconds: grace(&spec),
         trouble: trouble(&status),
-        rules: rules(spec),
-        labels: meta.labels.unwrap_or_default(),
+        rules: rules(spec).into(),
+        labels: meta.labels.unwrap_or_default().into(),
     })
 }
 

@@ -1,5 +1,7 @@
 //! Against a Rancher made of prepared answers.
 
+mod pages;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -130,8 +130,9 @@ impl Follower {
             ResourceKind::PersistentVolumeClaim => self.api.zones_if_allowed().await?,
             _ => Zones::new(),
         };
+        let zones = Arc::new(zones);
         let listing = self.api.list_with(self.kind, &zones).await?;
-        Ok((listing.objects, listing.version, zones))
+        Ok((listing.objects, listing.version, Arc::unwrap_or_clone(zones)))
     }
 
     /// One watch. Says why it is over, and whether anything was heard.

@@ -192,7 +192,7 @@ impl<'r> Spread<'r> {
             value: String::new(),
             effect: None,
         };
-        let rules = SchedulingRules { tolerations: vec![everything], ..pod.rules.clone() };
+        let rules = SchedulingRules { tolerations: vec![everything], ..(*pod.rules).clone() };
         let required = pod.rules.spread.iter().filter(|rule| rule.required);
         let counted = required.map(|rule| {
             let mut counts = BTreeMap::new();
