@@ -88,6 +88,11 @@ pub(super) fn json(status: u16, body: &Value) -> Response<Body> {
     typed(status, "application/json", body.to_string())
 }
 
+/// An answer with a body that is JSON already.
+pub(super) fn json_bytes(status: u16, body: Vec<u8>) -> Response<Body> {
+    typed(status, "application/json", body)
+}
+
 /// An answer with a text.
 pub(super) fn text(status: u16, body: impl Into<String>) -> Response<Body> {
     typed(status, "text/plain; charset=utf-8", body.into())
@@ -100,8 +105,8 @@ pub(super) fn empty(status: u16) -> Response<Body> {
     response
 }
 
-fn typed(status: u16, kind: &'static str, body: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
+fn typed(status: u16, kind: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
     *response.status_mut() = code(status);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response

@@ -44,6 +44,8 @@ pub use access::{Access, Webhook};
 pub(crate) use daemonset::revision as daemon_revision;
 pub(crate) use deployment::set_annotations;
 pub(crate) use dispatch::dispatch;
+#[cfg(feature = "http")]
+pub(crate) use dispatch::nobody_looks;
 pub(crate) use kubelet::{RUN_SECONDS, running_status};
 pub(crate) use lease::valid as lease_is_valid;
 pub(crate) use machines::controlled_by;

@@ -3,6 +3,8 @@
 mod app;
 mod demo;
 mod inventory;
+#[cfg(feature = "http")]
+mod large;
 mod objects;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! One kind's objects and the log of what happened to them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// How many changes of a kind are remembered. A reader further behind lists anew, as with etcd after a compaction.
@@ -93,6 +94,17 @@ impl<T> Table<T> {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
         self.objects.values().flat_map(BTreeMap::values)
+    }
+
+    /// The objects that come after a place in the order of namespaces and names.
+    pub(crate) fn iter_after(&self, place: Option<(&str, &str)>) -> impl Iterator<Item = &Arc<T>> {
+        let (namespace, name) = place.unwrap_or_default();
+        let beyond = (Bound::Excluded(name), Bound::Unbounded);
+        let rest =
+            self.objects.get(namespace).into_iter().flat_map(move |names| names.range::<str, _>(beyond));
+        let others = self.objects.range::<str, _>((Bound::Excluded(namespace), Bound::Unbounded));
+        let others = others.flat_map(|(_, names)| names);
+        rest.chain(others).map(|(_, object)| object)
     }
 
     pub(crate) fn iter_in(&self, namespace: &str) -> impl Iterator<Item = &Arc<T>> + use<'_, T> {

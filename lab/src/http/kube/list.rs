@@ -68,71 +68,90 @@ pub(super) fn answer(app: &App, call: &Call, target: &Target) -> Result<Response
         let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
         with_kind(target.kind, Lister { store: &world.store, selection, limit, after, exact })
     })?;
-    Ok(call::json(200, &body))
+    Ok(call::json_bytes(200, body))
 }
 
 impl KindVisitor for Lister<'_> {
-    type Output = Result<Value, ApiError>;
+    type Output = Result<Vec<u8>, ApiError>;
 
     fn visit<T: Stored>(self) -> Self::Output {
         let revision = self.after.as_ref().map(|after| after.revision).or(self.exact);
         let revision = revision.unwrap_or_else(|| self.store.revision());
-        let objects = at_revision::<T>(self.store, revision).map_err(|expired| {
+        let place = self.after.as_ref().map(|after| (after.namespace.as_str(), after.name.as_str()));
+        let mut rest = at_revision::<T>(self.store, revision, place).map_err(|expired| {
             expired_error(&format!(
                 "The provided continue parameter is too old to display a consistent list result ({expired:?})"
             ))
         })?;
-        let shown_before = |key: &Key| {
-            let after = self.after.as_ref();
-            after.is_some_and(|after| (&key.namespace, &key.name) <= (&after.namespace, &after.name))
-        };
-        let all: Vec<_> = objects
-            .into_iter()
-            .filter(|(key, object)| !shown_before(key) && self.selection.admits(&**object))
-            .collect();
-        let page = self.limit.map_or(all.len(), |limit| limit.min(all.len()));
+        rest.retain(|object| self.selection.admits(&**object));
+        let page = self.limit.map_or(rest.len(), |limit| limit.min(rest.len()));
         let mut metadata = json!({ "resourceVersion": revision.to_string() });
-        if let Some((last, _)) = page.checked_sub(1).map(|last| &all[last]).filter(|_| page < all.len()) {
-            let next = Continue { revision, namespace: last.namespace.clone(), name: last.name.clone() };
+        if let Some(last) = page.checked_sub(1).map(|last| key(&*rest[last])).filter(|_| page < rest.len()) {
+            let next = Continue { revision, namespace: last.namespace, name: last.name };
             metadata["continue"] = next.text().into();
             if self.selection.is_everything() {
-                metadata["remainingItemCount"] = (all.len() - page).into();
+                metadata["remainingItemCount"] = (rest.len() - page).into();
             }
         }
-        let items: Vec<Value> = all[..page].iter().map(|(_, object)| item(&**object)).collect();
-        Ok(json!({
-            "kind": format!("{}List", T::KIND), "apiVersion": T::API_VERSION, "metadata": metadata, "items": items,
-        }))
+        Ok(body(&metadata, &rest[..page]))
     }
 }
 
-/// The objects of a kind as they were at a revision.
-fn at_revision<T: Stored>(store: &Store, revision: u64) -> Result<BTreeMap<Key, Arc<T>>, Expired> {
-    let key = |object: &T| {
-        let meta = object.metadata();
-        Key::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
-    };
-    let mut objects: BTreeMap<Key, Arc<T>> =
-        store.list::<T>().map(|object| (key(object), Arc::clone(object))).collect();
-    let changes: Vec<_> = store.changes_since::<T>(revision)?.collect();
+fn key<T: Stored>(object: &T) -> Key {
+    let meta = object.metadata();
+    Key::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+/// The objects of a kind as they were at a revision, those that come after a place, in order.
+fn at_revision<T: Stored>(
+    store: &Store,
+    revision: u64,
+    place: Option<(&str, &str)>,
+) -> Result<Vec<Arc<T>>, Expired> {
+    let table = T::table(store);
+    let now = table.iter_after(place).cloned();
+    let mut changes = table.changes_since(revision)?.peekable();
+    if changes.peek().is_none() {
+        return Ok(now.collect());
+    }
+    let mut objects: BTreeMap<Key, Arc<T>> = now.map(|object| (key(&*object), object)).collect();
+    let changes: Vec<_> = changes.collect();
     for logged in changes.into_iter().rev() {
-        let key = key(&logged.object);
+        let key = key(&*logged.object);
         match &logged.before {
             Some(before) => objects.insert(key, Arc::clone(before)),
             None => objects.remove(&key),
         };
     }
-    Ok(objects)
+    let is_after = |key: &Key| place.is_none_or(|place| (key.namespace.as_str(), key.name.as_str()) > place);
+    Ok(objects.into_iter().filter(|(key, _)| is_after(key)).map(|(_, object)| object).collect())
 }
 
-/// An object inside a list: kind and version are said once, by the list.
-fn item<T: Stored>(object: &T) -> Value {
-    let mut value = serde_json::to_value(object).expect("a Kubernetes object is plain data");
-    if let Some(members) = value.as_object_mut() {
-        members.remove("apiVersion");
-        members.remove("kind");
+/// The list as the API server writes it: what it says of itself first, then the objects, whose kind and version are said
+/// once, by the list. Written directly: a large cluster's pages would spend most of their time as trees.
+fn body<T: Stored>(metadata: &Value, objects: &[Arc<T>]) -> Vec<u8> {
+    const PLAIN: &str = "Kubernetes objects are plain data";
+    let (kind, version) = (T::KIND, T::API_VERSION);
+    let mut body =
+        format!(r#"{{"kind":"{kind}List","apiVersion":"{version}","metadata":{metadata},"items":["#)
+            .into_bytes();
+    let typed = format!(r#"{{"apiVersion":"{version}","kind":"{kind}","#);
+    for (index, object) in objects.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        let begin = body.len();
+        serde_json::to_writer(&mut body, &**object).expect(PLAIN);
+        debug_assert!(
+            body[begin..].starts_with(typed.as_bytes()),
+            "k8s-openapi writes version and kind first"
+        );
+        if body[begin..].starts_with(typed.as_bytes()) {
+            body.splice(begin..begin + typed.len(), *b"{");
+        }
     }
-    value
+    body.extend_from_slice(b"]}");
+    body
 }
 
 pub(super) fn expired_error(message: &str) -> ApiError {
