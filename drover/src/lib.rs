@@ -4,22 +4,32 @@
 //! ([`upgrade_core`]) together with the two clients. Everything that the command `aks-drover` and the Python package can
 //! do is here, without a line of terminal or Python in it.
 //!
-//! ```no_run
-//! # async fn upgrade() -> Result<(), aks_drover::Error> {
-//! let fleet = aks_drover::Fleet::from_file("drover.toml")?;
-//! let cluster = fleet.connect("shop-acc").await?;
-//! let plan = cluster.plan("1.36".parse().expect("a version")).await?;
-//! let mut run = cluster.apply(plan).journal("journal").start().await?;
+//! ```
+//! # use cluster_lab::{Lab, Scenario, Server, ServerOptions};
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let temporary = tempfile::tempdir()?;
+//! # let folder = temporary.path();
+//! # let options = ServerOptions { port: 0, time_scale: 1200.0, token_dir: folder.to_owned() };
+//! # let lab = Server::start(Lab::new(&Scenario::demo(), 1), &options)?;
+//! # std::fs::write(folder.join("drover.toml"), lab.drover_toml())?;
+//! let fleet = aks_drover::Fleet::from_file(folder.join("drover.toml"))?;
+//! let cluster = fleet.connect("demo").await?;
+//! let plan = cluster.plan("1.35".parse()?).await?;
+//! let mut run = cluster.apply(plan).journal(folder.join("journal")).start().await?;
 //! while let Some(event) = run.next().await {
 //!     println!("{event:?}");
 //! }
 //! let report = run.finish().await?;
+//! assert_eq!(report.outcome, upgrade_core::event::RunOutcome::Done);
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! Nothing ambient is read: no kubeconfig, no current context, no default of `az`. What the file names is read when it is
-//! needed and never before.
+//! needed and never before. What remains of the environment belongs to others: proxies (`HTTPS_PROXY`, `NO_PROXY`) and, for
+//! the credential kinds of these names only, Azure Pipelines' `SYSTEM_OIDCREQUESTURI` and `SYSTEM_ACCESSTOKEN`, the
+//! `IDENTITY_ENDPOINT` and its siblings by which a platform says where its managed identity is, and the variables of `az`.
 
 mod adapters;
 mod apply;

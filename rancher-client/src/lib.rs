@@ -5,36 +5,34 @@
 //! place; no file, variable or kubeconfig is ever read. It repeats nothing on its own, except once after a 401 when
 //! the [`TokenSource`] has another token by then.
 //!
+//! The examples run against the lab, a Rancher with one AKS cluster on this machine.
+//!
 //! # Reading a cluster
 //!
 //! ```
 //! use std::sync::Arc;
 //! use rancher_client::{BearerToken, RancherClient, RancherUrl, StaticToken};
-//! # use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # rustls::crypto::ring::default_provider().install_default().unwrap();
-//! # let server = MockServer::start().await;
-//! # let list = r#"{"data":[{"id":"c-x7k2p","name":"shop-acc","driver":"imported","provider":"aks"}]}"#;
-//! # Mock::given(path("/v3/clusters"))
-//! #     .respond_with(ResponseTemplate::new(200).set_body_raw(list, "application/json")).mount(&server).await;
-//! # Mock::given(path("/k8s/clusters/c-x7k2p/version"))
-//! #     .respond_with(ResponseTemplate::new(200).set_body_string("{}")).mount(&server).await;
-//! # let address = server.uri();
+//! # let _ = rustls::crypto::ring::default_provider().install_default();
+//! # let folder = tempfile::tempdir()?;
+//! # let options = cluster_lab::ServerOptions { port: 0, time_scale: 1.0, token_dir: folder.path().to_owned() };
+//! # let lab = cluster_lab::Server::start(cluster_lab::Lab::new(&cluster_lab::Scenario::demo(), 1), &options)?;
+//! # let (address, token_file) = (format!("http://{}", lab.address()), folder.path().join("rancher-token"));
 //! let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
-//! let token = BearerToken::parse("token-7x2kp:hunter2")?;
+//! let token = BearerToken::parse(&std::fs::read_to_string(token_file)?)?;
 //! let rancher = RancherClient::new(http, RancherUrl::parse(&address)?, Arc::new(StaticToken::new(token)));
 //!
-//! let cluster = rancher.cluster_by_name("shop-acc").await?;
-//! assert_eq!(cluster.id().as_str(), "c-x7k2p");
-//!
-//! let kubernetes = rancher.proxy(cluster.id());
-//! let response = kubernetes.send(http::Request::get("/version").body(Vec::new())?).await?;
-//! assert!(response.status().is_success());
+//! let cluster = rancher.cluster_by_name("demo").await?;
+//! assert_eq!((cluster.provider(), cluster.state()), (Some("aks"), "active"));
+//! assert_eq!(rancher.cluster(cluster.id()).await?.name(), "demo");
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A name may stand for several clusters, an id never does; all that Rancher says of a cluster stays in
+//! [`Cluster::raw`], whatever this crate knows of it.
 //!
 //! # When something fails
 //!
@@ -44,19 +42,117 @@
 //!
 //! # Tokens
 //!
-//! [`BearerToken`] checks a token's shape before anything is sent, [`TokenSource`] says where tokens come from, and
-//! [`RancherClient::token_info`] how long the one in use still works ([`TokenInfo::remaining`]). A token that is limited
-//! to one cluster gets 401 on every list; [`RancherClient::token_reach`] tells it from one that is no good.
+//! [`BearerToken`] checks a token's shape before anything is sent, and [`TokenSource`] says where tokens come from. What
+//! is worth knowing before a long run:
+//!
+//! ```
+//! use std::time::Duration;
+//! use rancher_client::{TokenReach, TokenReading};
+//! # use std::sync::Arc;
+//! # use rancher_client::{BearerToken, RancherClient, RancherUrl, StaticToken};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let _ = rustls::crypto::ring::default_provider().install_default();
+//! # let folder = tempfile::tempdir()?;
+//! # let options = cluster_lab::ServerOptions { port: 0, time_scale: 1.0, token_dir: folder.path().to_owned() };
+//! # let lab = cluster_lab::Server::start(cluster_lab::Lab::new(&cluster_lab::Scenario::demo(), 1), &options)?;
+//! # let (address, token_file) = (format!("http://{}", lab.address()), folder.path().join("rancher-token"));
+//! # let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
+//! # let token = BearerToken::parse(&std::fs::read_to_string(token_file)?)?;
+//! # let rancher = RancherClient::new(http, RancherUrl::parse(&address)?, Arc::new(StaticToken::new(token)));
+//! // How long it still works, by Rancher's clock.
+//! let TokenReading::Known(token) = rancher.token_info().await? else { return Err("not described".into()) };
+//! let now = token.server_time.unwrap_or_default();
+//! assert!(token.remaining(now).covers(Duration::from_secs(8 * 3600)));
+//!
+//! // How far it reaches. A token that is limited to one cluster gets 401 on every list, as one that is no good.
+//! let id = rancher.cluster_by_name("demo").await?.id().clone();
+//! assert_eq!(rancher.token_reach(&id).await?, TokenReach::Unlimited);
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # The way to the Kubernetes API
 //!
-//! [`RancherClient::proxy`] sends requests of any kind. [`KubernetesProxy::warm_up`] comes first, [`idle_deadline`]
-//! notices a watch whose connection died.
+//! [`RancherClient::proxy`] sends requests of any kind and adds the address and the token, no more. After a pause the
+//! first request of a user may be refused for some seconds, so [`warm_up`](KubernetesProxy::warm_up) comes first; a watch
+//! whose connection died says nothing, so [`idle_deadline`] listens for silence.
+//!
+//! ```
+//! use std::time::Duration;
+//! use futures::StreamExt;
+//! use rancher_client::{TokioPause, idle_deadline};
+//! # use std::sync::Arc;
+//! # use rancher_client::{BearerToken, RancherClient, RancherUrl, StaticToken};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let _ = rustls::crypto::ring::default_provider().install_default();
+//! # let folder = tempfile::tempdir()?;
+//! # let options = cluster_lab::ServerOptions { port: 0, time_scale: 1.0, token_dir: folder.path().to_owned() };
+//! # let lab = cluster_lab::Server::start(cluster_lab::Lab::new(&cluster_lab::Scenario::demo(), 1), &options)?;
+//! # let (address, token_file) = (format!("http://{}", lab.address()), folder.path().join("rancher-token"));
+//! # let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
+//! # let token = BearerToken::parse(&std::fs::read_to_string(token_file)?)?;
+//! # let rancher = RancherClient::new(http, RancherUrl::parse(&address)?, Arc::new(StaticToken::new(token)));
+//! # let id = rancher.cluster_by_name("demo").await?.id().clone();
+//! let kubernetes = rancher.proxy(&id);
+//! kubernetes.warm_up(&TokioPause, Duration::from_secs(120)).await?;
+//!
+//! let nodes = http::Request::get("/api/v1/nodes?limit=500").body(Vec::new())?;
+//! let response = kubernetes.send(nodes).await?;
+//! if !response.status().is_success() {
+//!     return Err(kubernetes.failure(response).await.into());
+//! }
+//! let nodes: serde_json::Value = response.json().await?;
+//! assert_eq!(nodes["items"].as_array().map(Vec::len), Some(9));
+//!
+//! // Without a version a watch begins with what there is, one event a line.
+//! let watch = http::Request::get("/api/v1/nodes?watch=true&timeoutSeconds=225").body(Vec::new())?;
+//! let response = kubernetes.send(watch).await?;
+//! let mut pieces = Box::pin(idle_deadline(response, Duration::from_secs(60), Arc::new(TokioPause)));
+//! let first = pieces.next().await.ok_or("the watch ended")??;
+//! assert!(first.starts_with(br#"{"type":"ADDED""#) || first.starts_with(br#"{"object":"#));
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Who writes to Azure
 //!
 //! [`ownership`] says whether Rancher itself changes the AKS cluster, and whether it is at rest; [`lock_step`] waits
 //! after a change in Azure until Rancher has adopted it.
+//!
+//! ```
+//! use rancher_client::lock_step::LockStep;
+//! use rancher_client::ownership::{AzureState, Ownership, guard};
+//! use rancher_client::TokioPause;
+//! # use std::sync::Arc;
+//! # use rancher_client::{BearerToken, RancherClient, RancherUrl, StaticToken};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let _ = rustls::crypto::ring::default_provider().install_default();
+//! # let folder = tempfile::tempdir()?;
+//! # let options = cluster_lab::ServerOptions { port: 0, time_scale: 1.0, token_dir: folder.path().to_owned() };
+//! # let lab = cluster_lab::Server::start(cluster_lab::Lab::new(&cluster_lab::Scenario::demo(), 1), &options)?;
+//! # let (address, token_file) = (format!("http://{}", lab.address()), folder.path().join("rancher-token"));
+//! # let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
+//! # let token = BearerToken::parse(&std::fs::read_to_string(token_file)?)?;
+//! # let rancher = RancherClient::new(http, RancherUrl::parse(&address)?, Arc::new(StaticToken::new(token)));
+//! let cluster = rancher.cluster_by_name("demo").await?;
+//! let refresh = rancher.aks_refresh().await?;
+//! let now = cluster.server_time().unwrap_or_default();
+//!
+//! // Before a write to Azure: what Azure has now, and whether Rancher wants the same and is at rest.
+//! let azure = AzureState { version: Some("1.34.2".into()), pools: Vec::new() };
+//! let owner = guard(&cluster, &azure, now, refresh).map_err(|reasons| reasons[0].to_string())?;
+//! assert_eq!(owner, Ownership::Generic, "an imported cluster is nobody's but Azure's");
+//!
+//! // After it: until Rancher shows what Azure shows. Of a cluster that Rancher does not manage that is at once.
+//! let wait = LockStep::new(azure, now).refresh(refresh);
+//! let adopted = wait.wait(&rancher.reader(cluster.id()), &TokioPause, |progress| println!("{progress}")).await?;
+//! assert!(adopted.waited.is_zero());
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Certificates
 //!
