@@ -43,5 +43,7 @@ pub use lab::{Lab, Stuck};
 pub use rehearse::{RehearseOptions, rehearse};
 pub use scenario::{Manifest, Scenario};
 pub use site::Site;
-pub use store::{ChangeType, Expired, Key, Kind, KindVisitor, Logged, Store, Stored, Table, with_kind};
+pub use store::{
+    ChangeType, Expired, Key, Kind, KindNames, KindVisitor, Logged, Store, Stored, Table, with_kind,
+};
 pub use world::World;

@@ -3,6 +3,8 @@
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
 use serde_json::Value;
 
 /// The largest body let through, Rancher's own limit (setting `public-api-body-limit`, 2.13).
@@ -49,8 +51,20 @@ impl Call {
 
     /// The bearer token, the scheme's name in any case.
     pub(super) fn bearer(&self) -> Option<&str> {
+        let (scheme, token) = self.authorization()?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token)
+    }
+
+    /// The name and password of basic authentication, `name:password`. Rancher decodes them with the alphabet of URLs.
+    pub(super) fn basic(&self) -> Option<String> {
+        let (scheme, token) = self.authorization()?;
+        let bytes = scheme.eq_ignore_ascii_case("basic").then(|| URL_SAFE.decode(token))?.ok()?;
+        String::from_utf8(bytes).ok()
+    }
+
+    fn authorization(&self) -> Option<(&str, &str)> {
         let (scheme, token) = self.headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        Some((scheme, token.trim()))
     }
 
     /// The type of the body, without its parameters.
@@ -120,6 +134,14 @@ fn code(status: u16) -> StatusCode {
 pub(super) fn set_header(response: &mut Response<Body>, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
+    }
+}
+
+/// Tells the client's user something that changes nothing (RFC 7234, code 299).
+pub(super) fn add_warning(response: &mut Response<Body>, text: &str) {
+    let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
+    if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+        response.headers_mut().append("warning", value);
     }
 }
 

@@ -28,10 +28,11 @@ pub(super) fn answer(app: &App, call: &Call) -> Response<Body> {
     response
 }
 
-/// Is the bearer one of Rancher's tokens?
+/// Does the request carry one of Rancher's tokens, as a bearer or as name and password? kubectl sends no bearer to a server
+/// without TLS.
 pub(super) fn authenticate(app: &App, call: &Call) -> bool {
-    let good = |bearer| app.lab.with(|world| world.rancher.authenticate(bearer, world.now()).is_some());
-    call.bearer().is_some_and(good)
+    let good = |token: &str| app.lab.with(|world| world.rancher.authenticate(token, world.now()).is_some());
+    call.bearer().is_some_and(good) || call.basic().is_some_and(|token| good(&token))
 }
 
 /// The header by which a client tells a bad token from a missing permission (Rancher: `pkg/auth/server.go`).

@@ -21,7 +21,7 @@ pub struct ServerOptions {
     pub port: u16,
     /// Virtual seconds in a real one; 1 is real time. Must be positive and finite.
     pub time_scale: f64,
-    /// An existing directory into which the tokens are written, readable by their owner alone.
+    /// An existing directory into which the tokens and a kubeconfig are written, readable by their owner alone.
     pub token_dir: PathBuf,
 }
 
@@ -33,6 +33,7 @@ pub struct ServerOptions {
 pub struct Server {
     address: SocketAddr,
     config: String,
+    kubeconfig: PathBuf,
     closing: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -63,12 +64,14 @@ impl Server {
         write_secret(&rancher_file, &bearer)?;
         write_secret(&azure_file, &azure_token)?;
         let config = config(&lab, address, &rancher_file, &azure_file);
+        let kubeconfig = options.token_dir.join("kubeconfig");
+        write_secret(&kubeconfig, &kubectl_config(&lab, address, &bearer))?;
         let (closing, closed) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let scale = options.time_scale;
         let serve = move || runtime.block_on(serve(lab, listener, address, azure_token, scale, closed));
         let thread = std::thread::Builder::new().name("cluster-lab".to_owned()).spawn(serve)?;
-        Ok(Self { address, config, closing, thread: Some(thread) })
+        Ok(Self { address, config, kubeconfig, closing, thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -79,6 +82,12 @@ impl Server {
     /// A complete `drover.toml` that points at the lab, with one cluster in one environment `lab`. The tokens are in files.
     pub fn drover_toml(&self) -> String {
         self.config.clone()
+    }
+
+    /// A file that lets kubectl reach the lab's cluster through the lab's Rancher: `kubectl --kubeconfig FILE`. Drover itself
+    /// reads no such file.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
     }
 
     /// Stops serving: open requests are answered, watches end. Returns when everything has ended.
@@ -165,6 +174,19 @@ fn write_secret(path: &Path, content: &str) -> io::Result<()> {
     file.write_all(content.as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, path)
+}
+
+/// What kubectl needs. It sends no bearer to a server without TLS, so the token is the name and password of the address, as
+/// Rancher takes it, too.
+fn kubectl_config(lab: &Lab, address: SocketAddr, bearer: &str) -> String {
+    let (id, name) = lab.with(|world| (world.rancher.id().to_string(), world.rancher.name().to_owned()));
+    let server = format!("http://{bearer}@{address}/k8s/clusters/{id}");
+    let config = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": name, "users": [],
+        "clusters": [{ "name": name, "cluster": { "server": server } }],
+        "contexts": [{ "name": name, "context": { "cluster": name, "user": "" } }],
+    });
+    config.to_string()
 }
 
 /// The configuration. TOML's quoted texts are JSON's, as far as a path or a name goes.

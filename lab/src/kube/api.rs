@@ -11,6 +11,7 @@ use upgrade_core::model::{
 };
 
 use super::pods;
+use super::removal::is_held;
 use crate::error::ApiError;
 use crate::store::{Store, Stored, whole_second};
 use crate::world::World;
@@ -57,7 +58,7 @@ impl World {
             negative if negative < 0 => 1,
             asked => asked,
         };
-        if grace == 0 {
+        if grace == 0 && !is_held(&pod.metadata) {
             return self.store.delete::<Pod>(namespace, name);
         }
         let deadline = whole_second(self.now()) + SignedDuration::from_secs(grace);

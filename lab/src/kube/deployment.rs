@@ -147,8 +147,8 @@ pub(super) fn scale_set(world: &mut World, case: &Case, set: &ReplicaSet, to: i3
     changed
 }
 
-/// The set of the current template, made if there is none yet; `true` if it was.
-fn ensure_new(world: &mut World, case: &Case, sets: &Sets) -> (Arc<ReplicaSet>, bool) {
+/// The set of the current template, made if there is none yet; `true` if it was. `None` while another's set has its name.
+fn ensure_new(world: &mut World, case: &Case, sets: &Sets) -> Option<(Arc<ReplicaSet>, bool)> {
     let newest = sets.old.iter().filter_map(|set| annotation(set, REVISION)).max().unwrap_or_default();
     if let Some(set) = &sets.new {
         let revision =
@@ -158,7 +158,7 @@ fn ensure_new(world: &mut World, case: &Case, sets: &Sets) -> (Arc<ReplicaSet>, 
             set.spec.min_ready_seconds = case.min_ready();
             set.metadata.annotations.get_or_insert_default().insert(REVISION.to_owned(), revision);
         });
-        return (set.expect("it was just listed"), false);
+        return Some((set.expect("it was just listed"), false));
     }
     let replicas = if case.rolling {
         let room = case.replicas + case.surge - sum(&sets.old, spec_replicas);
@@ -166,8 +166,27 @@ fn ensure_new(world: &mut World, case: &Case, sets: &Sets) -> (Arc<ReplicaSet>, 
     } else {
         case.replicas
     };
-    let set = world.store.create(new_set(case, replicas, newest + 1)).expect("the hash is new");
-    (set, true)
+    let wanted = new_set(case, replicas, newest + 1);
+    let name = wanted.metadata.name.clone().unwrap_or_default();
+    match world.store.create(wanted) {
+        Ok(set) => Some((set, true)),
+        Err(_) => adopt(world, case, &name).map(|set| (set, true)),
+    }
+}
+
+/// Takes a set that nobody controls. One that another Deployment of this name has left behind is waited out: the garbage
+/// collector is on its way (Kubernetes takes another hash).
+fn adopt(world: &mut World, case: &Case, name: &str) -> Option<Arc<ReplicaSet>> {
+    let set = world.store.get::<ReplicaSet>(&case.key.namespace, name)?;
+    if crate::store::controller(&set.metadata).is_some() {
+        world.enqueue_later(std::time::Duration::from_secs(1), Work::Deployment(case.key.clone()));
+        return None;
+    }
+    let owner = controlled_by(&*case.deployment);
+    let adopted = world.store.update::<ReplicaSet>(&case.key.namespace, name, |set| {
+        set.metadata.owner_references.get_or_insert_default().push(owner);
+    });
+    adopted.ok()
 }
 
 fn new_set(case: &Case, replicas: i32, revision: i32) -> ReplicaSet {
@@ -202,7 +221,7 @@ fn new_set(case: &Case, replicas: i32, revision: i32) -> ReplicaSet {
 }
 
 fn roll(world: &mut World, case: &Case, sets: &Sets) {
-    let (new, made) = ensure_new(world, case, sets);
+    let Some((new, made)) = ensure_new(world, case, sets) else { return };
     if made || scale_new(world, case, &new, sets) {
         return;
     }
@@ -270,7 +289,7 @@ fn recreate(world: &mut World, case: &Case, sets: &Sets) {
     if scaled || sets.old.iter().any(runs) {
         return;
     }
-    let (new, made) = ensure_new(world, case, sets);
+    let Some((new, made)) = ensure_new(world, case, sets) else { return };
     if made || scale_set(world, case, &new, case.replicas) {
         return;
     }

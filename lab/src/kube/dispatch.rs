@@ -14,7 +14,7 @@ use upgrade_core::view::{Change, Object};
 use super::kubelet::Step;
 use super::{Task, Work, garbage, key_of, kubelet, pods, scheduler, timing, uid_of};
 use crate::ports::convert::Slim;
-use crate::store::{ChangeType, Key, Logged, Stored, controller};
+use crate::store::{ChangeType, Key, Kind, KindVisitor, Logged, Stored, controller, with_kind};
 use crate::world::World;
 
 /// Shows the writes since the last time to the controllers, which put what they have to do on the queue. Writes nothing.
@@ -28,6 +28,7 @@ pub(crate) fn dispatch(world: &mut World) {
         on_node(world, &logged);
     }
     for logged in take_in::<PersistentVolumeClaim>(world, since) {
+        garbage::on_leaf_change(world, &logged);
         if logged.change != ChangeType::Deleted {
             scheduler::something_changed(world);
         }
@@ -59,8 +60,10 @@ pub(crate) fn dispatch(world: &mut World) {
     }
     for logged in take_in::<PodDisruptionBudget>(world, since) {
         world.enqueue(Work::Budget(key_of(&*logged.object)));
+        garbage::on_leaf_change(world, &logged);
     }
     for logged in take_in::<EndpointSlice>(world, since) {
+        garbage::on_leaf_change(world, &logged);
         // Somebody else than the controller may have touched it.
         if let Some(service) =
             logged.object.metadata.labels.as_ref().and_then(|l| l.get("kubernetes.io/service-name"))
@@ -70,6 +73,63 @@ pub(crate) fn dispatch(world: &mut World) {
     }
     for logged in take_in::<Pod>(world, since) {
         on_pod(world, &logged);
+        garbage::on_leaf_change(world, &logged);
+    }
+    for kind in PLAIN {
+        with_kind(*kind, Plain { world, since });
+    }
+}
+
+/// Kinds of which only a deletion means something, to those who own or are owned.
+const PLAIN: &[Kind] = &[
+    Kind::Node,
+    Kind::PersistentVolume,
+    Kind::Namespace,
+    Kind::Lease,
+    Kind::ConfigMap,
+    Kind::ServiceAccount,
+    Kind::CronJob,
+    Kind::HorizontalPodAutoscaler,
+    Kind::PriorityClass,
+    Kind::ResourceQuota,
+    Kind::StorageClass,
+    Kind::CSINode,
+    Kind::VolumeAttachment,
+    Kind::ValidatingWebhookConfiguration,
+    Kind::MutatingWebhookConfiguration,
+    Kind::Secret,
+    Kind::Event,
+    Kind::LimitRange,
+    Kind::ControllerRevision,
+    Kind::Ingress,
+    Kind::IngressClass,
+    Kind::NetworkPolicy,
+    Kind::Role,
+    Kind::RoleBinding,
+    Kind::ClusterRole,
+    Kind::ClusterRoleBinding,
+    Kind::CSIDriver,
+];
+
+struct Plain<'a> {
+    world: &'a mut World,
+    since: u64,
+}
+
+impl KindVisitor for Plain<'_> {
+    type Output = ();
+
+    fn visit<T: Stored>(self) {
+        if T::table(&self.world.store).last_change() <= self.since {
+            return;
+        }
+        // What is forgotten already was written by a scenario, at once; nobody deleted it.
+        let Ok(changes) = self.world.store.changes_since::<T>(self.since) else { return };
+        let gone: Vec<Logged<T>> =
+            changes.filter(|logged| logged.change == ChangeType::Deleted).cloned().collect();
+        for logged in gone {
+            garbage::on_leaf_change(self.world, &logged);
+        }
     }
 }
 

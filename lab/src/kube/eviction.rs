@@ -111,7 +111,7 @@ fn may_go_unhealthy(budget: &PodDisruptionBudget) -> bool {
 
 fn refusal(cause: String, retry_after_seconds: i32) -> ApiError {
     ApiError {
-        causes: vec![Cause { reason: "DisruptionBudget".to_owned(), message: cause }],
+        causes: vec![Cause { reason: "DisruptionBudget".to_owned(), message: cause, field: None }],
         retry_after_seconds,
         ..ApiError::new(
             429,

@@ -6,11 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    PersistentVolumeClaim, Pod, PodIP, PodSpec, PodStatus,
+    Node, PersistentVolumeClaim, Pod, PodIP, PodSpec, PodStatus,
 };
 use upgrade_core::model::NodeName;
 
-use super::{Task, key_of, node, pods, timing, uid_of};
+use super::{Task, key_of, node, pods, removal, timing, uid_of};
 use crate::store::{Key, controller};
 use crate::world::World;
 
@@ -44,9 +44,7 @@ pub(super) fn step(world: &mut World, step: Step, key: &Key, uid: &str) {
         Step::Starts => start(world, key, &pod),
         Step::BecomesReady => become_ready(world, key),
         Step::Finishes => finish(world, key),
-        Step::Ends => {
-            world.store.delete::<Pod>(&key.namespace, &key.name).expect("it was just found");
-        }
+        Step::Ends => removal::finish_pod(world, key),
     }
 }
 
@@ -287,6 +285,10 @@ pub(super) fn told_to_stop(world: &mut World, pod: &Pod) {
     let grace = Duration::from_secs(u64::try_from(grace).unwrap_or_default());
     let notice = world.draw(timing::NOTICE);
     let stop = if machine_name(world, pod).is_none() {
+        if pods::node_of(pod).is_some_and(|node| world.store.get::<Node>("", node).is_some()) {
+            // A node object that somebody has made, and no kubelet to say that the pod has ended.
+            return;
+        }
         // No machine, no process.
         Duration::ZERO
     } else {

@@ -2,20 +2,24 @@
 
 use k8s_openapi::api::coordination::v1::Lease;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, Cause};
+use crate::store::KindNames;
 
 /// The API's 422 for a Lease that cannot be.
 pub(crate) fn valid(lease: &Lease) -> Result<(), ApiError> {
     let name = lease.metadata.name.as_deref().unwrap_or_default();
     let Some(spec) = &lease.spec else { return Ok(()) };
+    let mut faults = Vec::new();
+    let mut fault = |field: &str, value: i32, rule: &str| {
+        let message = format!("Invalid value: {value}: {rule}");
+        let field = Some(field.to_owned());
+        faults.push(Cause { reason: "FieldValueInvalid".to_owned(), message, field });
+    };
     if let Some(seconds) = spec.lease_duration_seconds.filter(|seconds| *seconds <= 0) {
-        let why = format!("spec.leaseDurationSeconds: Invalid value: {seconds}: must be greater than 0");
-        return Err(ApiError::invalid::<Lease>(name, &why));
+        fault("spec.leaseDurationSeconds", seconds, "must be greater than 0");
     }
     if let Some(count) = spec.lease_transitions.filter(|count| *count < 0) {
-        let why =
-            format!("spec.leaseTransitions: Invalid value: {count}: must be greater than or equal to 0");
-        return Err(ApiError::invalid::<Lease>(name, &why));
+        fault("spec.leaseTransitions", count, "must be greater than or equal to 0");
     }
-    Ok(())
+    if faults.is_empty() { Ok(()) } else { Err(ApiError::invalid(KindNames::of::<Lease>(), name, faults)) }
 }

@@ -19,6 +19,7 @@ mod machines;
 mod node;
 mod pods;
 mod proportion;
+pub(crate) mod removal;
 mod replicaset;
 mod scheduler;
 mod statefulset;
@@ -31,12 +32,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::Metadata;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use upgrade_core::model::{KubeVersion, NodeName, PoolName};
 use upgrade_core::view::{Change, View};
 
-use crate::store::Key;
+use crate::store::{Key, Kind, Stored};
 use crate::world::{Wake, World};
 use machines::Machine;
 
@@ -129,6 +132,10 @@ pub(crate) enum Task {
     Retry(Key),
     /// What an owner that is gone has left behind is removed.
     Garbage(String),
+    /// The deletion of an object that has dependents goes on.
+    Cascade(Kind, Key, String),
+    /// What is left in a namespace that is being deleted is looked at.
+    EmptyNamespace(String),
 }
 
 /// Something a controller has to look at.
@@ -228,10 +235,32 @@ pub(crate) fn on_task(world: &mut World, task: Task) {
         Task::Pod(step, key, uid) => kubelet::step(world, step, &key, &uid),
         Task::Retry(key) => scheduler::retry(world, &key),
         Task::Garbage(uid) => garbage::collect(world, &uid),
+        Task::Cascade(kind, key, uid) => garbage::cascade(world, kind, &key, &uid),
+        Task::EmptyNamespace(name) => removal::empty_namespace(world, &name),
+    }
+}
+
+/// Nothing is made any more for an object that is being deleted.
+fn is_going(world: &World, work: &Work) -> bool {
+    fn going<T: Stored>(world: &World, key: &Key) -> bool {
+        let object = world.store.get::<T>(&key.namespace, &key.name);
+        object.is_some_and(|object| object.metadata().deletion_timestamp.is_some())
+    }
+    match work {
+        Work::DaemonSet(key) => going::<DaemonSet>(world, key),
+        Work::Deployment(key) => going::<Deployment>(world, key),
+        Work::Job(key) => going::<Job>(world, key),
+        Work::ReplicaSet(key) => going::<ReplicaSet>(world, key),
+        Work::StatefulSet(key) => going::<StatefulSet>(world, key),
+        // Everything else is not made anything for.
+        _ => false,
     }
 }
 
 fn reconcile(world: &mut World, work: &Work) {
+    if is_going(world, work) {
+        return;
+    }
     match work {
         Work::Budget(key) => disruption::reconcile(world, key),
         Work::DaemonSet(key) => daemonset::reconcile(world, key),

@@ -6,18 +6,20 @@ use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ResourceQuota, Service,
-    ServiceAccount,
+    ConfigMap, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
-use k8s_openapi::api::storage::v1::{CSINode, StorageClass, VolumeAttachment};
+use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, StorageClass, VolumeAttachment};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{Metadata, Resource};
 use serde::Serialize;
@@ -60,6 +62,34 @@ pub trait Stored:
     }
 }
 
+/// What Kubernetes calls a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KindNames {
+    /// The API group; empty for core.
+    pub group: &'static str,
+    /// The version within the group.
+    pub version: &'static str,
+    /// Group and version, as `apiVersion` has them.
+    pub api_version: &'static str,
+    /// `Deployment`.
+    pub kind: &'static str,
+    /// `deployments`.
+    pub plural: &'static str,
+}
+
+impl KindNames {
+    /// Of a type.
+    pub const fn of<T: Resource>() -> Self {
+        Self {
+            group: T::GROUP,
+            version: T::VERSION,
+            api_version: T::API_VERSION,
+            kind: T::KIND,
+            plural: T::URL_PATH_SEGMENT,
+        }
+    }
+}
+
 /// Somebody who does the same for every kind.
 pub trait KindVisitor {
     /// What comes of it.
@@ -99,7 +129,7 @@ macro_rules! generations {
 }
 
 macro_rules! kinds {
-    ($($kind:ident $field:ident $scope:ident $generations:ident;)*) => {
+    ($($kind:ident $field:ident $scope:ident $generations:ident $status:ident;)*) => {
         /// The kinds that the store keeps.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Kind {
@@ -118,6 +148,28 @@ macro_rules! kinds {
                     return Some(Self::$kind);
                 })*
                 None
+            }
+
+            /// The kind that an owner reference or a manifest names.
+            pub fn of(api_version: &str, kind: &str) -> Option<Self> {
+                $(if (<$kind as Resource>::API_VERSION, <$kind as Resource>::KIND) == (api_version, kind) {
+                    return Some(Self::$kind);
+                })*
+                None
+            }
+
+            /// What Kubernetes calls it.
+            pub const fn names(self) -> KindNames {
+                match self {
+                    $(Self::$kind => KindNames::of::<$kind>(),)*
+                }
+            }
+
+            /// Do its objects have a status, which their controllers write?
+            pub const fn has_status(self) -> bool {
+                match self {
+                    $(Self::$kind => kinds!(@ $status),)*
+                }
             }
 
             /// Do its objects live in a namespace?
@@ -167,32 +219,46 @@ macro_rules! kinds {
     };
     (@ namespaced) => { true };
     (@ cluster) => { false };
+    (@ status) => { true };
+    (@ plain) => { false };
 }
 
 kinds! {
-    Node nodes cluster uncounted;
-    Pod pods namespaced pod;
-    Deployment deployments namespaced counted;
-    ReplicaSet replica_sets namespaced counted;
-    StatefulSet stateful_sets namespaced counted;
-    DaemonSet daemon_sets namespaced counted;
-    Job jobs namespaced counted;
-    PodDisruptionBudget budgets namespaced counted;
-    Service services namespaced uncounted;
-    EndpointSlice slices namespaced uncounted;
-    PersistentVolumeClaim claims namespaced uncounted;
-    PersistentVolume volumes cluster uncounted;
-    Namespace namespaces cluster uncounted;
-    Lease leases namespaced uncounted;
-    ConfigMap config_maps namespaced uncounted;
-    ServiceAccount service_accounts namespaced uncounted;
-    CronJob cron_jobs namespaced counted;
-    HorizontalPodAutoscaler autoscalers namespaced uncounted;
-    PriorityClass priority_classes cluster uncounted;
-    ResourceQuota quotas namespaced uncounted;
-    StorageClass storage_classes cluster uncounted;
-    CSINode csi_nodes cluster uncounted;
-    VolumeAttachment attachments cluster uncounted;
-    ValidatingWebhookConfiguration validating_webhooks cluster uncounted;
-    MutatingWebhookConfiguration mutating_webhooks cluster uncounted;
+    Node nodes cluster uncounted status;
+    Pod pods namespaced pod status;
+    Deployment deployments namespaced counted status;
+    ReplicaSet replica_sets namespaced counted status;
+    StatefulSet stateful_sets namespaced counted status;
+    DaemonSet daemon_sets namespaced counted status;
+    Job jobs namespaced counted status;
+    PodDisruptionBudget budgets namespaced counted status;
+    Service services namespaced uncounted status;
+    EndpointSlice slices namespaced uncounted plain;
+    PersistentVolumeClaim claims namespaced uncounted status;
+    PersistentVolume volumes cluster uncounted status;
+    Namespace namespaces cluster uncounted status;
+    Lease leases namespaced uncounted plain;
+    ConfigMap config_maps namespaced uncounted plain;
+    ServiceAccount service_accounts namespaced uncounted plain;
+    CronJob cron_jobs namespaced counted status;
+    HorizontalPodAutoscaler autoscalers namespaced uncounted status;
+    PriorityClass priority_classes cluster uncounted plain;
+    ResourceQuota quotas namespaced uncounted status;
+    StorageClass storage_classes cluster uncounted plain;
+    CSINode csi_nodes cluster uncounted plain;
+    VolumeAttachment attachments cluster uncounted status;
+    ValidatingWebhookConfiguration validating_webhooks cluster uncounted plain;
+    MutatingWebhookConfiguration mutating_webhooks cluster uncounted plain;
+    Secret secrets namespaced uncounted plain;
+    Event events namespaced uncounted plain;
+    LimitRange limit_ranges namespaced uncounted plain;
+    ControllerRevision controller_revisions namespaced uncounted plain;
+    Ingress ingresses namespaced counted status;
+    IngressClass ingress_classes cluster counted plain;
+    NetworkPolicy network_policies namespaced counted plain;
+    Role roles namespaced uncounted plain;
+    RoleBinding role_bindings namespaced uncounted plain;
+    ClusterRole cluster_roles cluster uncounted plain;
+    ClusterRoleBinding cluster_role_bindings cluster uncounted plain;
+    CSIDriver csi_drivers cluster uncounted plain;
 }

@@ -12,10 +12,10 @@ use jiff::{Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 pub(crate) use index::controller;
-pub use kinds::{Kind, KindVisitor, Store, Stored, with_kind};
+pub use kinds::{Kind, KindNames, KindVisitor, Store, Stored, with_kind};
 pub use table::{ChangeType, Expired, Key, Logged, Table};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, Cause};
 
 impl Store {
     /// The revision of the last write: the highest `resourceVersion` there is.
@@ -66,7 +66,10 @@ impl Store {
         if object.metadata().name.is_none() {
             let stem = object.metadata().generate_name.clone();
             let stem = stem.ok_or_else(|| {
-                ApiError::invalid::<T>("", "metadata.name: Required value: name or generateName is required")
+                let message = "Required value: name or generateName is required".to_owned();
+                let field = Some("metadata.name".to_owned());
+                let fault = Cause { reason: "FieldValueRequired".to_owned(), message, field };
+                ApiError::invalid(KindNames::of::<T>(), "", vec![fault])
             })?;
             let name = loop {
                 let name = format!("{stem}{}", self.suffix());

@@ -1,7 +1,7 @@
 //! Lists, in pages where asked for.
 //!
 //! All pages of a list show the moment of the first. What has changed since is taken back by the log, so a page token is good
-//! for as long as the log reaches; after that it is the API's 410.
+//! for as long as the log reaches; after that it is the API's 410, with a token that goes on without that promise.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 
 use super::super::app::App;
 use super::super::call::{self, Call};
+use super::forms::Form;
+use super::objects::{Shared, shown};
+use super::options::{Match, Options};
 use super::path::{Place, Target};
 use super::select::Selection;
 use crate::error::ApiError;
@@ -23,6 +26,7 @@ use crate::store::{Expired, Key, KindVisitor, Store, Stored, with_kind};
 /// A page token: the moment, and the last object shown. Opaque to clients.
 #[derive(Debug, Serialize, Deserialize)]
 struct Continue {
+    /// 0 for whatever the moment is then.
     revision: u64,
     namespace: String,
     name: String,
@@ -43,58 +47,62 @@ impl Continue {
 /// What a list asks for.
 struct Lister<'a> {
     store: &'a Store,
-    selection: Selection,
+    selection: &'a Selection,
     limit: Option<usize>,
-    after: Option<Continue>,
-    exact: Option<u64>,
+    after: Option<Key>,
+    revision: u64,
+}
+
+/// What a list shows at once.
+struct Page {
+    objects: Vec<Shared>,
+    /// The last one shown, if there are more.
+    last: Option<Key>,
+    /// How many more there are, where that is known without looking at them.
+    remaining: Option<usize>,
 }
 
 pub(super) fn answer(app: &App, call: &Call, target: &Target) -> Result<Response<Body>, ApiError> {
+    let kind = target.kind;
     let namespace = match &target.place {
         Place::Namespace(namespace) => Some(namespace.as_str()),
         Place::Everywhere | Place::Object { .. } => None,
     };
-    let selection = Selection::of(call, target.kind, namespace)?;
-    let number = |name: &str| {
-        let given = call.parameter(name).map(str::parse::<u64>).transpose();
-        given.map_err(|_| ApiError::bad_request(format!("{name} is not a number")))
-    };
-    let version = number("resourceVersion")?;
-    // With resource version 0 the limit is not looked at (Kubernetes: watch cache).
-    let limit = number("limit")?.filter(|limit| *limit > 0 && version != Some(0));
+    let selection = Selection::of(call, kind, namespace)?;
+    let form = Form::of(call)?;
+    let options = Options::of(call, false)?;
     let after = call.parameter("continue").map(Continue::read).transpose()?;
-    let exact = version.filter(|_| call.parameter("resourceVersionMatch") == Some("Exact"));
-    let body = app.lab.with(|world| {
-        let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        with_kind(target.kind, Lister { store: &world.store, selection, limit, after, exact })
+    // With resource version 0 the limit is not looked at (Kubernetes: watch cache).
+    let limit = options.limit.filter(|_| options.version != Some(0));
+    let exact = match options.version_match {
+        Some(Match::Exact) => options.version,
+        Some(Match::NotOlderThan) => None,
+        // As it was before there was a match: a limited list at a version shows that version.
+        None => options.version.filter(|version| *version > 0 && limit.is_some()),
+    };
+    let moment = after.as_ref().map(|after| after.revision).or(exact).filter(|revision| *revision > 0);
+    let (page, revision, now) = app.lab.with(|world| {
+        let store = &world.store;
+        options.check_reached(store.revision())?;
+        let revision = moment.unwrap_or_else(|| store.revision());
+        let after = after.as_ref().map(|after| Key::new(after.namespace.as_str(), after.name.as_str()));
+        let page = with_kind(kind, Lister { store, selection: &selection, limit, after, revision });
+        Ok((page, revision, world.now()))
     })?;
-    Ok(call::json_bytes(200, body))
-}
-
-impl KindVisitor for Lister<'_> {
-    type Output = Result<Vec<u8>, ApiError>;
-
-    fn visit<T: Stored>(self) -> Self::Output {
-        let revision = self.after.as_ref().map(|after| after.revision).or(self.exact);
-        let revision = revision.unwrap_or_else(|| self.store.revision());
-        let place = self.after.as_ref().map(|after| (after.namespace.as_str(), after.name.as_str()));
-        let mut rest = at_revision::<T>(self.store, revision, place).map_err(|expired| {
-            expired_error(&format!(
-                "The provided continue parameter is too old to display a consistent list result ({expired:?})"
-            ))
-        })?;
-        rest.retain(|object| self.selection.admits(&**object));
-        let page = self.limit.map_or(rest.len(), |limit| limit.min(rest.len()));
-        let mut metadata = json!({ "resourceVersion": revision.to_string() });
-        if let Some(last) = page.checked_sub(1).map(|last| key(&*rest[last])).filter(|_| page < rest.len()) {
-            let next = Continue { revision, namespace: last.namespace, name: last.name };
-            metadata["continue"] = next.text().into();
-            if self.selection.is_everything() {
-                metadata["remainingItemCount"] = (rest.len() - page).into();
-            }
+    let page = match (page, after) {
+        (Ok(page), _) => page,
+        (Err(_), Some(after)) => return Ok(token_expired(after)),
+        (Err(expired), None) => return Err(expired_error(&expired.to_string())),
+    };
+    let mut metadata = json!({ "resourceVersion": revision.to_string() });
+    if let Some(Key { namespace, name }) = page.last {
+        metadata["continue"] = Continue { revision, namespace, name }.text().into();
+        if let Some(remaining) = page.remaining {
+            metadata["remainingItemCount"] = remaining.into();
         }
-        Ok(body(&metadata, &rest[..page]))
     }
+    let objects: Vec<Value> = page.objects.iter().map(|object| shown(kind, &**object)).collect();
+    Ok(call::json(200, &form.list(kind, &metadata, objects, now)))
 }
 
 fn key<T: Stored>(object: &T) -> Key {
@@ -102,58 +110,61 @@ fn key<T: Stored>(object: &T) -> Key {
     Key::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
-/// The objects of a kind as they were at a revision, those that come after a place, in order.
-fn at_revision<T: Stored>(
-    store: &Store,
-    revision: u64,
-    place: Option<(&str, &str)>,
-) -> Result<Vec<Arc<T>>, Expired> {
-    let table = T::table(store);
-    let now = table.iter_after(place).cloned();
-    let mut changes = table.changes_since(revision)?.peekable();
-    if changes.peek().is_none() {
-        return Ok(now.collect());
-    }
-    let mut objects: BTreeMap<Key, Arc<T>> = now.map(|object| (key(&*object), object)).collect();
-    let changes: Vec<_> = changes.collect();
-    for logged in changes.into_iter().rev() {
-        let key = key(&*logged.object);
-        match &logged.before {
-            Some(before) => objects.insert(key, Arc::clone(before)),
-            None => objects.remove(&key),
-        };
-    }
-    let is_after = |key: &Key| place.is_none_or(|place| (key.namespace.as_str(), key.name.as_str()) > place);
-    Ok(objects.into_iter().filter(|(key, _)| is_after(key)).map(|(_, object)| object).collect())
-}
+impl KindVisitor for Lister<'_> {
+    type Output = Result<Page, Expired>;
 
-/// The list as the API server writes it: what it says of itself first, then the objects, whose kind and version are said
-/// once, by the list. Written directly: a large cluster's pages would spend most of their time as trees.
-fn body<T: Stored>(metadata: &Value, objects: &[Arc<T>]) -> Vec<u8> {
-    const PLAIN: &str = "Kubernetes objects are plain data";
-    let (kind, version) = (T::KIND, T::API_VERSION);
-    let mut body =
-        format!(r#"{{"kind":"{kind}List","apiVersion":"{version}","metadata":{metadata},"items":["#)
-            .into_bytes();
-    let typed = format!(r#"{{"apiVersion":"{version}","kind":"{kind}","#);
-    for (index, object) in objects.iter().enumerate() {
-        if index > 0 {
-            body.push(b',');
+    fn visit<T: Stored>(self) -> Self::Output {
+        // What is different now was different then; what is gone stood where it stood.
+        let mut past: BTreeMap<Key, Option<Arc<T>>> = BTreeMap::new();
+        for logged in self.store.changes_since::<T>(self.revision)? {
+            past.entry(key(&*logged.object)).or_insert_with(|| logged.before.clone());
         }
-        let begin = body.len();
-        serde_json::to_writer(&mut body, &**object).expect(PLAIN);
-        debug_assert!(
-            body[begin..].starts_with(typed.as_bytes()),
-            "k8s-openapi writes version and kind first"
-        );
-        if body[begin..].starts_with(typed.as_bytes()) {
-            body.splice(begin..begin + typed.len(), *b"{");
+        let start = self.after.clone().or_else(|| self.selection.namespace().map(|n| Key::new(n, "")));
+        let here = |key: &Key| self.selection.namespace().is_none_or(|namespace| key.namespace == namespace);
+        let now = T::table(self.store).iter_after(start.as_ref()).map(|object| (key(&**object), object));
+        let now = now.take_while(|(key, _)| here(key)).filter(|(key, _)| !past.contains_key(key));
+        let behind = |key: &Key| start.as_ref().is_none_or(|start| key > start);
+        let then = past.iter().filter(|(key, _)| behind(key) && here(key));
+        let mut then = then.filter_map(|(key, object)| Some((key.clone(), object.as_ref()?))).peekable();
+        let mut now = now.peekable();
+        let mut all = std::iter::from_fn(|| {
+            let past_first = match (now.peek(), then.peek()) {
+                (Some((a, _)), Some((b, _))) => b < a,
+                (None, Some(_)) => true,
+                (_, None) => false,
+            };
+            if past_first { then.next() } else { now.next() }
+        })
+        .filter(|(_, object)| self.selection.admits(T::KIND_OF, &***object));
+        let mut objects: Vec<Shared> = Vec::new();
+        let mut last = None;
+        let limit = self.limit.unwrap_or(usize::MAX);
+        while objects.len() < limit {
+            let Some((key, object)) = all.next() else {
+                return Ok(Page { objects, last: None, remaining: None });
+            };
+            let object: Arc<T> = Arc::clone(object);
+            objects.push(object);
+            last = Some(key);
         }
+        if all.next().is_none() {
+            return Ok(Page { objects, last: None, remaining: None });
+        }
+        let remaining = self.selection.is_everything().then(|| all.count() + 1);
+        Ok(Page { objects, last, remaining })
     }
-    body.extend_from_slice(b"]}");
-    body
 }
 
 pub(super) fn expired_error(message: &str) -> ApiError {
     ApiError::new(410, "Expired", message)
+}
+
+/// The moment of the first page is forgotten. The list can go on from the same place with what there is now.
+fn token_expired(after: Continue) -> Response<Body> {
+    let error = expired_error(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    let mut status = serde_json::to_value(error.status()).expect("a Status is plain data");
+    status["metadata"] = json!({ "continue": Continue { revision: 0, ..after }.text() });
+    call::json(error.code, &status)
 }

@@ -1,15 +1,26 @@
 //! The Kubernetes API behind Rancher's proxy, generic over every kind of the store.
 
+mod defaults;
 mod discovery;
+mod forms;
 mod list;
 mod metrics;
+mod names;
+mod objects;
+mod options;
 mod patch;
 mod path;
+mod remove;
 mod review;
 mod rights;
+mod rules;
+mod scale;
 mod select;
+mod strict;
+mod table;
 mod verbs;
 mod watch;
+mod write;
 
 use axum::body::Body;
 use axum::http::{Method, Response};
@@ -21,7 +32,7 @@ use super::call::{self, Call, set_retry_after};
 use super::rancher::{authenticate, set_auth, unauthorized};
 use crate::error::ApiError;
 use crate::rancher::router_error;
-use crate::store::with_kind;
+use forms::Form;
 use path::{Place, Target};
 
 /// Answers everything below `/k8s/clusters/`.
@@ -56,7 +67,7 @@ async fn proxied(app: &App, call: &Call, body: Body) -> Response<Body> {
 fn api(app: &App, call: &Call, path: &[&str], body: &[u8]) -> Response<Body> {
     let result = match path {
         ["healthz" | "livez" | "readyz"] if call.method == Method::GET => return call::text(200, "ok"),
-        ["version"] | ["api" | "apis", ..] if call.method == Method::GET => {
+        ["version"] | ["api" | "apis" | "openapi", ..] if call.method == Method::GET => {
             match app.lab.with(|world| discovery::answer(world, path)) {
                 Some(found) => return call::json(200, &found),
                 None => on_target(app, call, path, body),
@@ -85,14 +96,24 @@ fn on_target(app: &App, call: &Call, path: &[&str], body: &[u8]) -> Result<Respo
             list::answer(app, call, &target)
         };
     }
+    if call.method == Method::DELETE && target.place.is_collection() {
+        return remove::all(app, call, &target, &right, body);
+    }
+    let form = Form::of(call)?;
     let verb = verbs::Verb::of(call, &target, body)?;
-    let (status, value) = app.lab.with(|world| {
+    let (outcome, now) = app.lab.with(|world| {
         if verb.writes() {
             world.admit(&right, verb.is_dry_run())?;
         }
-        with_kind(target.kind, verbs::Act { world, target: &target, verb })
+        Ok::<_, ApiError>((verb.carry_out(world, &target)?, world.now()))
     })?;
-    Ok(call::json(status, &value))
+    let verbs::Outcome { status, body, warnings, is_object } = outcome;
+    let body = if is_object { form.object(target.kind, body, now) } else { body };
+    let mut response = call::json(status, &body);
+    for warning in warnings {
+        call::add_warning(&mut response, &warning);
+    }
+    Ok(response)
 }
 
 /// A refusal as the API writes it.

@@ -24,7 +24,14 @@ pub(super) enum Place {
 pub(super) enum Part {
     Whole,
     Status,
+    Scale,
     Eviction,
+    Binding,
+}
+
+/// Has the kind a size, to be read and set without knowing the kind?
+pub(super) const fn has_scale(kind: Kind) -> bool {
+    matches!(kind, Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet)
 }
 
 impl Target {
@@ -68,8 +75,10 @@ impl Target {
             [name, part @ ..] if !name.is_empty() => {
                 let part = match part {
                     [] => Part::Whole,
-                    ["status"] => Part::Status,
+                    ["status"] if kind.has_status() => Part::Status,
+                    ["scale"] if has_scale(kind) => Part::Scale,
                     ["eviction"] if kind == Kind::Pod => Part::Eviction,
+                    ["binding"] if kind == Kind::Pod => Part::Binding,
                     _ => return None,
                 };
                 Place::Object { namespace: namespace.to_owned(), name: (*name).to_owned(), part }
@@ -113,6 +122,11 @@ mod tests {
                 "apis/apps/v1/namespaces/shop/deployments/web/status",
                 object(Kind::Deployment, "shop", "web", Part::Status),
             ),
+            (
+                "apis/apps/v1/namespaces/shop/deployments/web/scale",
+                object(Kind::Deployment, "shop", "web", Part::Scale),
+            ),
+            ("api/v1/namespaces/shop/pods/web-0/binding", object(Kind::Pod, "shop", "web-0", Part::Binding)),
         ];
         for (path, expected) in table {
             assert_eq!(target(path), Some(expected), "{path}");
@@ -125,6 +139,8 @@ mod tests {
             "api/v1/namespaces/shop/pods/",
             "api/v1/namespaces/shop/pods/web-0/exec",
             "apis/apps/v1/deployments/web",
+            "apis/apps/v1/namespaces/shop/daemonsets/web/scale",
+            "api/v1/namespaces/shop/configmaps/a/status",
             "apis/apps/v1beta1/deployments",
             "apis/policy/v1/namespaces/a/poddisruptionbudgets/b/eviction",
         ] {

@@ -7,18 +7,6 @@ use super::super::call::Call;
 use super::method_not_allowed;
 use super::path::{Part, Place, Target};
 use crate::error::ApiError;
-use crate::store::{KindVisitor, Stored, with_kind};
-
-/// A kind's group and plural.
-struct Named;
-
-impl KindVisitor for Named {
-    type Output = (&'static str, &'static str);
-
-    fn visit<T: Stored>(self) -> Self::Output {
-        (T::GROUP, T::URL_PATH_SEGMENT)
-    }
-}
 
 /// The right that the user must have.
 pub(super) fn needed(call: &Call, target: &Target) -> Result<Right, ApiError> {
@@ -34,7 +22,8 @@ pub(super) fn needed(call: &Call, target: &Target) -> Result<Right, ApiError> {
         Method::DELETE => Verb::Delete,
         _ => return Err(method_not_allowed()),
     };
-    let (group, plural) = with_kind(target.kind, Named);
+    let names = target.kind.names();
+    let (group, plural) = (names.group, names.plural);
     let (namespace, part) = match &target.place {
         Place::Everywhere => ("", Part::Whole),
         Place::Namespace(namespace) => (namespace.as_str(), Part::Whole),
@@ -43,7 +32,9 @@ pub(super) fn needed(call: &Call, target: &Target) -> Result<Right, ApiError> {
     let resource = match part {
         Part::Whole => plural.to_owned(),
         Part::Status => format!("{plural}/status"),
+        Part::Scale => format!("{plural}/scale"),
         Part::Eviction => format!("{plural}/eviction"),
+        Part::Binding => format!("{plural}/binding"),
     };
     let everywhere = Right::new(verb, group, resource);
     Ok(if namespace.is_empty() { everywhere } else { everywhere.within(namespace) })

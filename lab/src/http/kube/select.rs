@@ -4,8 +4,9 @@ use serde_json::Value;
 use upgrade_core::model::{LabelExpression, LabelOperator, LabelSelector, Labels};
 
 use super::super::call::Call;
+use super::objects::{AnyObject, shown};
 use crate::error::ApiError;
-use crate::store::{Kind, Stored};
+use crate::store::Kind;
 
 /// Which objects a list or a watch is about.
 #[derive(Clone, Debug, Default)]
@@ -35,47 +36,85 @@ impl Selection {
         self.labels == LabelSelector::default() && self.fields.is_empty()
     }
 
-    pub(super) fn admits<T: Stored>(&self, object: &T) -> bool {
-        let meta = object.metadata();
+    /// The namespace it is about, if it is about one.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    pub(super) fn admits(&self, kind: Kind, object: &dyn AnyObject) -> bool {
+        let meta = object.meta();
         let here = self.namespace.as_ref().is_none_or(|namespace| meta.namespace.as_ref() == Some(namespace));
         let none = Labels::new();
         here && self.labels.matches(meta.labels.as_ref().unwrap_or(&none))
-            && self.fields.iter().all(|field| (value_of(object, &field.name) == field.value) == field.equal)
+            && self
+                .fields
+                .iter()
+                .all(|field| (value_of(kind, object, &field.name) == field.value) == field.equal)
     }
 }
 
-/// The fields that each kind can be selected by (Kubernetes: field selectors).
+/// The fields that a kind can be selected by beside its name and namespace (Kubernetes: field selectors).
+const FIELDS: &[(Kind, &[&str])] = &[
+    (
+        Kind::Pod,
+        &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ],
+    ),
+    (Kind::Node, &["spec.unschedulable"]),
+    (Kind::Namespace, &["status.phase"]),
+    (Kind::Job, &["status.successful"]),
+    (Kind::ReplicaSet, &["status.replicas"]),
+    (Kind::Secret, &["type"]),
+    (Kind::Service, &["spec.clusterIP", "spec.type"]),
+    (
+        Kind::Event,
+        &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+    ),
+];
+
 fn supported(kind: Kind, name: &str) -> bool {
-    match name {
-        "metadata.name" => true,
-        "metadata.namespace" => kind.is_namespaced(),
-        "spec.nodeName"
-        | "spec.restartPolicy"
-        | "spec.schedulerName"
-        | "spec.serviceAccountName"
-        | "status.podIP" => kind == Kind::Pod,
-        "status.phase" => matches!(kind, Kind::Pod | Kind::Namespace),
-        "spec.unschedulable" => kind == Kind::Node,
-        _ => false,
-    }
+    let own = || FIELDS.iter().find(|(of, _)| *of == kind).is_some_and(|(_, names)| names.contains(&name));
+    name == "metadata.name" || name == "metadata.namespace" && kind.is_namespaced() || own()
 }
 
-fn value_of<T: Stored>(object: &T, name: &str) -> String {
-    let meta = object.metadata();
-    match name {
-        "metadata.name" => meta.name.clone().unwrap_or_default(),
-        "metadata.namespace" => meta.namespace.clone().unwrap_or_default(),
-        "spec.nodeName" => object.node_name().unwrap_or_default().to_owned(),
-        other => {
-            let json = serde_json::to_value(object).unwrap_or_default();
-            match json.pointer(&format!("/{}", other.replace('.', "/"))) {
-                Some(Value::String(text)) => text.clone(),
-                Some(value @ (Value::Bool(_) | Value::Number(_))) => value.to_string(),
-                // An absent switch is off.
-                _ if other == "spec.unschedulable" => "false".to_owned(),
-                _ => String::new(),
-            }
-        }
+fn value_of(kind: Kind, object: &dyn AnyObject, name: &str) -> String {
+    let meta = object.meta();
+    let pointer = match name {
+        "metadata.name" => return meta.name.clone().unwrap_or_default(),
+        "metadata.namespace" => return meta.namespace.clone().unwrap_or_default(),
+        "spec.nodeName" => return object.node().unwrap_or_default().to_owned(),
+        // Two fields are called otherwise in the object.
+        "status.successful" => "/status/succeeded".to_owned(),
+        "source" => "/source/component".to_owned(),
+        other => format!("/{}", other.replace('.', "/")),
+    };
+    match shown(kind, object).pointer(&pointer) {
+        Some(Value::String(text)) => text.clone(),
+        Some(value @ (Value::Bool(_) | Value::Number(_))) => value.to_string(),
+        // An absent switch is off, an absent count nothing.
+        _ if matches!(name, "spec.unschedulable" | "spec.hostNetwork") => "false".to_owned(),
+        _ if matches!(name, "status.successful" | "status.replicas") => "0".to_owned(),
+        _ => String::new(),
     }
 }
 

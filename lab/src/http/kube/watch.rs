@@ -1,6 +1,7 @@
 //! Watches: an endless answer, one JSON object in a line for each change.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -12,12 +13,15 @@ use tokio::time::{Instant, sleep_until};
 
 use super::super::app::App;
 use super::super::call::Call;
+use super::forms::Form;
 use super::list::expired_error;
+use super::objects::{Shared, shown};
+use super::options::Options;
 use super::path::{Place, Target};
 use super::select::Selection;
 use crate::error::ApiError;
 use crate::lab::Lab;
-use crate::store::{ChangeType, Kind, KindVisitor, Logged, Store, Stored, with_kind};
+use crate::store::{ChangeType, Expired, Kind, KindVisitor, Logged, Store, Stored, with_kind};
 
 /// The API server sends a bookmark about once a minute.
 const BOOKMARK: Duration = Duration::from_secs(60);
@@ -33,6 +37,9 @@ struct Watcher {
     lab: Lab,
     kind: Kind,
     selection: Selection,
+    form: Form,
+    /// Has a table told its columns? It does so once.
+    headed: bool,
     /// Told up to here.
     revision: u64,
     begin: Begin,
@@ -61,23 +68,24 @@ pub(super) fn answer(app: &App, call: &Call, target: &Target) -> Result<Response
         Place::Everywhere | Place::Object { .. } => None,
     };
     let selection = Selection::of(call, target.kind, namespace)?;
-    let number = |name: &str| {
-        let given = call.parameter(name).map(str::parse::<u64>).transpose();
-        given.map_err(|_| ApiError::bad_request(format!("{name} is not a number")))
-    };
-    let revision = number("resourceVersion")?.unwrap_or(0);
-    let begin = match (call.flag("sendInitialEvents"), revision) {
+    let form = Form::of(call)?;
+    let options = Options::of(call, true)?;
+    app.lab.with(|world| options.check_reached(world.store.revision()))?;
+    let revision = options.version.unwrap_or(0);
+    let begin = match (options.initial_events, revision) {
         (true, _) => Begin::StateAndBookmark,
         (false, 0) => Begin::State,
         (false, _) => Begin::Changes,
     };
-    let seconds = number("timeoutSeconds")?.filter(|seconds| *seconds > 0).unwrap_or(LONGEST);
+    let seconds = options.timeout_seconds.unwrap_or(LONGEST);
     // A bookmark's minute is a virtual one, but nobody wants more than one in a real second.
     let bookmark_every = app.pace.real(BOOKMARK).max(Duration::from_secs(1));
     let watcher = Watcher {
         lab: app.lab.clone(),
         kind: target.kind,
         selection,
+        form,
+        headed: false,
         revision,
         begin,
         bookmarks: call.flag("allowWatchBookmarks"),
@@ -127,17 +135,14 @@ impl Watcher {
         if !self.bookmarks {
             return None;
         }
-        Some(
-            line("BOOKMARK", &with_kind(self.kind, Bookmark { revision: self.revision, initial_end: false }))
-                .into(),
-        )
+        Some(self.bookmark(false).into())
     }
 
     /// What there is to tell now, and the world's revision of that moment.
     fn look(&mut self) -> (u64, String) {
         let begin = std::mem::replace(&mut self.begin, Begin::Changes);
         let (kind, selection, revision) = (self.kind, &self.selection, self.revision);
-        let (seen, last, told) = self.lab.with(|world| {
+        let (seen, last, now, told) = self.lab.with(|world| {
             let (seen, last) = (world.revision(), world.store.revision());
             let store = &world.store;
             let told = match begin {
@@ -146,25 +151,62 @@ impl Watcher {
                     Ok(with_kind(kind, Everything { store, selection }))
                 }
             };
-            (seen, last, told)
+            (seen, last, world.now(), told)
         });
         match told {
-            Ok(mut lines) => {
+            Ok(events) => {
                 self.revision = last;
+                let mut lines = String::new();
+                for (change, object) in events {
+                    let object = self.shape(shown(kind, &*object), now);
+                    lines.push_str(&line(change, &object));
+                }
                 if begin == Begin::StateAndBookmark {
-                    lines.push_str(&line(
-                        "BOOKMARK",
-                        &with_kind(kind, Bookmark { revision: last, initial_end: true }),
-                    ));
+                    lines.push_str(&self.bookmark(true));
                 }
                 (seen, lines)
             }
-            Err(error) => {
+            Err(expired) => {
                 self.over = true;
+                let error = expired_error(&format!(
+                    "too old resource version: {} ({})",
+                    expired.asked, expired.oldest
+                ));
                 let status = serde_json::to_value(error.status()).expect("a Status is plain data");
                 (seen, line("ERROR", &status))
             }
         }
+    }
+
+    /// An object in the form that the client wants.
+    fn shape(&mut self, object: Value, now: jiff::Timestamp) -> Value {
+        let mut shaped = self.form.object(self.kind, object, now);
+        if matches!(self.form, Form::Table { .. }) && std::mem::replace(&mut self.headed, true) {
+            shaped["columnDefinitions"] = Value::Null;
+        }
+        shaped
+    }
+
+    /// Nothing but how far the watch has come.
+    fn bookmark(&self, initial_end: bool) -> String {
+        let names = self.kind.names();
+        let mut metadata = json!({ "resourceVersion": self.revision.to_string() });
+        if initial_end {
+            metadata["annotations"] = json!({ INITIAL_END: "true" });
+        }
+        let object = match self.form {
+            Form::Object => {
+                json!({ "kind": names.kind, "apiVersion": names.api_version, "metadata": metadata })
+            }
+            Form::Metadata => {
+                json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata })
+            }
+            Form::Table { .. } => json!({
+                "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": null,
+                "rows": [],
+            }),
+        };
+        line("BOOKMARK", &object)
     }
 }
 
@@ -174,6 +216,9 @@ fn line(kind: &str, object: &Value) -> String {
     line
 }
 
+/// What a watch tells of one object.
+type Event = (&'static str, Shared);
+
 /// Everything there is, as additions.
 struct Everything<'a> {
     store: &'a Store,
@@ -181,11 +226,16 @@ struct Everything<'a> {
 }
 
 impl KindVisitor for Everything<'_> {
-    type Output = String;
+    type Output = Vec<Event>;
 
-    fn visit<T: Stored>(self) -> String {
-        let chosen = self.store.list::<T>().filter(|object| self.selection.admits(&***object));
-        chosen.map(|object| line("ADDED", &value(&**object))).collect()
+    fn visit<T: Stored>(self) -> Vec<Event> {
+        let chosen = self.store.list::<T>().filter(|object| self.selection.admits(T::KIND_OF, &***object));
+        chosen
+            .map(|object| {
+                let object: Arc<T> = Arc::clone(object);
+                ("ADDED", object as Shared)
+            })
+            .collect()
     }
 }
 
@@ -197,47 +247,26 @@ struct Changes<'a> {
 }
 
 impl KindVisitor for Changes<'_> {
-    type Output = Result<String, ApiError>;
+    type Output = Result<Vec<Event>, Expired>;
 
     fn visit<T: Stored>(self) -> Self::Output {
-        let changes = self.store.changes_since::<T>(self.revision).map_err(|expired| {
-            expired_error(&format!("too old resource version: {} ({})", expired.asked, expired.oldest))
-        })?;
+        let changes = self.store.changes_since::<T>(self.revision)?;
         Ok(changes.filter_map(|logged| told(logged, self.selection)).collect())
     }
 }
 
-/// The line for a change. An object that comes into a selection is added to it, one that leaves it is deleted from it.
-fn told<T: Stored>(logged: &Logged<T>, selection: &Selection) -> Option<String> {
-    let was = logged.before.as_ref().is_some_and(|before| selection.admits(&**before));
-    let is = logged.change != ChangeType::Deleted && selection.admits(&*logged.object);
-    let kind = match (was, is) {
+/// What a change is to somebody who watches a selection. An object that comes into it is added to it, one that leaves it is
+/// deleted from it.
+fn told<T: Stored>(logged: &Logged<T>, selection: &Selection) -> Option<Event> {
+    let admits = |object: &T| selection.admits(T::KIND_OF, object);
+    let was = logged.before.as_ref().is_some_and(|before| admits(before));
+    let is = logged.change != ChangeType::Deleted && admits(&logged.object);
+    let change = match (was, is) {
         (false, true) => "ADDED",
         (true, true) => "MODIFIED",
         (true, false) => "DELETED",
         (false, false) => return None,
     };
-    Some(line(kind, &value(&*logged.object)))
-}
-
-fn value<T: Stored>(object: &T) -> Value {
-    serde_json::to_value(object).expect("a Kubernetes object is plain data")
-}
-
-/// The object of a bookmark: nothing but how far the watch has come.
-struct Bookmark {
-    revision: u64,
-    initial_end: bool,
-}
-
-impl KindVisitor for Bookmark {
-    type Output = Value;
-
-    fn visit<T: Stored>(self) -> Value {
-        let mut metadata = json!({ "resourceVersion": self.revision.to_string() });
-        if self.initial_end {
-            metadata["annotations"] = json!({ INITIAL_END: "true" });
-        }
-        json!({ "kind": T::KIND, "apiVersion": T::API_VERSION, "metadata": metadata })
-    }
+    let object: Arc<T> = Arc::clone(&logged.object);
+    Some((change, object))
 }

@@ -2,10 +2,12 @@
 
 mod access;
 mod arm;
+mod forms;
 mod objects;
 mod rancher;
 mod server;
 mod watch;
+mod writes;
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;

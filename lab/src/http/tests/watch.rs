@@ -130,3 +130,19 @@ async fn a_streamed_list_ends_in_its_bookmark() {
     let end = watch.next().await.unwrap();
     assert_eq!(end["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
 }
+
+#[tokio::test]
+async fn a_watch_for_people_tells_its_columns_once() {
+    let bench = Bench::new();
+    let bearer = format!("Bearer {RANCHER}");
+    let headers =
+        [("authorization", bearer.as_str()), ("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let response = bench.open("GET", &format!("{K8S}/api/v1/nodes?watch=1"), &headers, "").await;
+    let mut watch = Lines { stream: response.into_body().into_data_stream(), rest: String::new() };
+    let (first, second) = (watch.next().await.unwrap(), watch.next().await.unwrap());
+    assert_eq!((&first["type"], &first["object"]["kind"]), (&json!("ADDED"), &json!("Table")));
+    assert!(
+        first["object"]["columnDefinitions"].is_array() && second["object"]["columnDefinitions"].is_null()
+    );
+    assert!(second["object"]["metadata"]["resourceVersion"].is_string());
+}
