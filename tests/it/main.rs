@@ -5,6 +5,8 @@ mod architecture;
 mod cli;
 mod conformance;
 mod faces;
+mod kubectl;
+mod live;
 mod readme;
 mod security;
 mod stories;

@@ -28,6 +28,7 @@ pub(super) async fn lab(session: &mut Session, args: &Lab) -> Result<u8, Failure
         lab.cluster,
         quoted(&lab.config)
     ));
+    console.note(format!("or: kubectl --kubeconfig {} get pods -A", quoted(lab.server.kubeconfig())));
     console.note("Ctrl-C ends it");
     session.signals.next().await;
     Ok(exit::DONE)
