@@ -151,7 +151,8 @@ impl World {
             namespace.metadata.deletion_grace_period_seconds.get_or_insert(0);
             namespace.status.get_or_insert_default().phase = Some("Terminating".to_owned());
         })?;
-        empty_namespace(self, name);
+        let after = self.draw(timing::GARBAGE);
+        self.soon(after, Task::EmptyNamespace(name.to_owned()));
         Ok(())
     }
 }

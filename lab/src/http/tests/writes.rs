@@ -133,7 +133,8 @@ async fn every_plain_kind_is_made_read_listed_changed_and_deleted() {
         assert_eq!(list["items"].as_array().unwrap().len(), 1, "{all}");
         let label = json!({ "metadata": { "labels": { "a": "b" } } });
         for kind in [MERGE, STRATEGIC] {
-            assert_eq!(bench.kube_typed("PATCH", &one, kind, &label).await.status, 200, "{all}");
+            let patched = bench.kube_typed("PATCH", &one, kind, &label).await;
+            assert_eq!((patched.status, patched.header("warning")), (200, None), "{all}: {}", patched.text);
         }
         let annotate = json!([{ "op": "add", "path": "/metadata/annotations", "value": { "c": "d" } }]);
         let patched = bench.kube_typed("PATCH", &one, JSON_PATCH, &annotate).await.json();
@@ -301,8 +302,6 @@ async fn a_namespace_goes_with_what_is_in_it() {
     bench.kube("POST", "/api/v1/namespaces/web/configmaps", &config_map("a")).await;
     let going = bench.kube("DELETE", "/api/v1/namespaces/web", &Value::Null).await.json();
     assert_eq!(going["status"]["phase"], "Terminating");
-    assert_eq!(bench.get(DEPLOYMENTS).await["items"], json!([]));
-    assert!(bench.pods().await.iter().all(|pod| pod["metadata"]["deletionTimestamp"].is_string()));
     let late = bench.kube("POST", "/api/v1/namespaces/web/configmaps", &config_map("b")).await;
     assert_eq!(
         (late.status, &late.json()["details"]["causes"][0]["reason"]),
