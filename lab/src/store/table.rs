@@ -111,18 +111,6 @@ impl<T> Table<T> {
         self.objects.get(namespace).into_iter().flat_map(BTreeMap::values)
     }
 
-    /// The objects behind a place, by namespace and name; all of them behind none.
-    pub(crate) fn iter_after<'a>(&'a self, place: Option<&'a Key>) -> impl Iterator<Item = &'a Arc<T>> {
-        let from = place.map_or("", |place| place.namespace.as_str());
-        self.objects.range::<str, _>((Bound::Included(from), Bound::Unbounded)).flat_map(
-            move |(namespace, names)| {
-                let first = place.filter(|place| place.namespace == *namespace);
-                let from = first.map_or(Bound::Unbounded, |place| Bound::Excluded(place.name.as_str()));
-                names.range::<str, _>((from, Bound::Unbounded)).map(|(_, object)| object)
-            },
-        )
-    }
-
     pub(crate) fn changes_since(&self, revision: u64) -> Result<impl Iterator<Item = &Logged<T>>, Expired> {
         if revision < self.forgotten {
             return Err(Expired { asked: revision, oldest: self.forgotten });

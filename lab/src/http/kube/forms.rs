@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::call::Call;
+use super::objects::{Shared, shown};
 use super::table;
 use crate::error::ApiError;
 use crate::store::Kind;
@@ -79,21 +80,35 @@ impl Form {
         }
     }
 
-    /// A list in this form.
-    pub(super) fn list(self, kind: Kind, metadata: &Value, objects: Vec<Value>, now: Timestamp) -> Value {
+    /// A list in this form, as JSON. One object after another: a large cluster's pages would spend most of their time as trees.
+    pub(super) fn list(self, kind: Kind, metadata: &Value, objects: &[Shared], now: Timestamp) -> Vec<u8> {
         let names = kind.names();
+        let shown = objects.iter().map(|object| shown(kind, &**object));
         match self {
-            Self::Object => json!({
-                "kind": format!("{}List", names.kind), "apiVersion": names.api_version, "metadata": metadata,
-                "items": objects.into_iter().map(item).collect::<Value>(),
-            }),
-            Self::Metadata => json!({
-                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
-                "items": objects.into_iter().map(metadata_of).collect::<Value>(),
-            }),
-            Self::Table { include } => table::of(kind, metadata, objects, include, now),
+            Self::Object => {
+                items(&format!("{}List", names.kind), names.api_version, metadata, shown.map(item))
+            }
+            Self::Metadata => {
+                items("PartialObjectMetadataList", "meta.k8s.io/v1", metadata, shown.map(metadata_of))
+            }
+            Self::Table { include } => {
+                table::of(kind, metadata, shown.collect(), include, now).to_string().into_bytes()
+            }
         }
     }
+}
+
+fn items(kind: &str, version: &str, metadata: &Value, objects: impl Iterator<Item = Value>) -> Vec<u8> {
+    let mut body =
+        format!(r#"{{"kind":"{kind}","apiVersion":"{version}","metadata":{metadata},"items":["#).into_bytes();
+    for (place, object) in objects.enumerate() {
+        if place > 0 {
+            body.push(b',');
+        }
+        serde_json::to_writer(&mut body, &object).expect("a Kubernetes object is plain data");
+    }
+    body.extend_from_slice(b"]}");
+    body
 }
 
 /// What a client that knows no kinds needs.

@@ -11,12 +11,12 @@ use axum::http::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::app::App;
 use super::super::call::{self, Call};
 use super::forms::Form;
-use super::objects::{Shared, shown};
+use super::objects::Shared;
 use super::options::{Match, Options};
 use super::path::{Place, Target};
 use super::select::Selection;
@@ -101,8 +101,7 @@ pub(super) fn answer(app: &App, call: &Call, target: &Target) -> Result<Response
             metadata["remainingItemCount"] = remaining.into();
         }
     }
-    let objects: Vec<Value> = page.objects.iter().map(|object| shown(kind, &**object)).collect();
-    Ok(call::json(200, &form.list(kind, &metadata, objects, now)))
+    Ok(call::json_bytes(200, form.list(kind, &metadata, &page.objects, now)))
 }
 
 fn key<T: Stored>(object: &T) -> Key {
@@ -120,8 +119,9 @@ impl KindVisitor for Lister<'_> {
             past.entry(key(&*logged.object)).or_insert_with(|| logged.before.clone());
         }
         let start = self.after.clone().or_else(|| self.selection.namespace().map(|n| Key::new(n, "")));
+        let place = start.as_ref().map(|start| (start.namespace.as_str(), start.name.as_str()));
         let here = |key: &Key| self.selection.namespace().is_none_or(|namespace| key.namespace == namespace);
-        let now = T::table(self.store).iter_after(start.as_ref()).map(|object| (key(&**object), object));
+        let now = T::table(self.store).iter_after(place).map(|object| (key(&**object), object));
         let now = now.take_while(|(key, _)| here(key)).filter(|(key, _)| !past.contains_key(key));
         let behind = |key: &Key| start.as_ref().is_none_or(|start| key > start);
         let then = past.iter().filter(|(key, _)| behind(key) && here(key));

@@ -1,14 +1,17 @@
 //! Deletion, of one object and of many.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::Response;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
-use serde_json::{Value, json};
+use serde_json::json;
 use upgrade_core::access::Right;
 
 use super::super::app::App;
 use super::super::call::{self, Call};
-use super::objects::shown;
+use super::forms::Form;
+use super::objects::{Shared, shown};
 use super::path::{Place, Target};
 use super::select::Selection;
 use super::verbs::{Outcome, json_body};
@@ -44,6 +47,12 @@ pub(super) fn options(call: &Call, body: &[u8], dry_run: bool) -> Result<DeleteO
     Ok(options)
 }
 
+/// An object that was deleted or told to go, as it was last.
+struct Removed {
+    gone: bool,
+    object: Shared,
+}
+
 struct Remove<'a> {
     world: &'a mut World,
     namespace: &'a str,
@@ -52,19 +61,21 @@ struct Remove<'a> {
 }
 
 impl KindVisitor for Remove<'_> {
-    type Output = Result<(bool, Value), ApiError>;
+    type Output = Result<Removed, ApiError>;
 
     fn visit<T: Stored>(self) -> Self::Output {
         let removal = self.world.remove::<T>(self.namespace, self.name, Some(self.options))?;
         let gone = matches!(removal, Removal::Gone(_));
-        Ok((gone, shown(T::KIND_OF, &**removal.object())))
+        let object: Arc<T> = Arc::clone(removal.object());
+        Ok(Removed { gone, object })
     }
 }
 
 /// Deletes one object. What stays for a while is shown, and so is a pod; of what is gone the answer says that it was there.
 pub(super) fn one(world: &mut World, at: &At<'_>, options: &DeleteOptions) -> Result<Outcome, ApiError> {
     let At { kind, namespace, name, .. } = *at;
-    let (gone, object) = with_kind(kind, Remove { world, namespace, name, options })?;
+    let Removed { gone, object } = with_kind(kind, Remove { world, namespace, name, options })?;
+    let object = shown(kind, &*object);
     if !gone || kind == Kind::Pod {
         return Ok(Outcome { status: 200, body: object, warnings: Vec::new(), is_object: true });
     }
@@ -112,20 +123,20 @@ pub(super) fn all(
         Place::Everywhere | Place::Object { .. } => return Err(method_not_allowed()),
     };
     let selection = Selection::of(call, kind, namespace)?;
+    let form = Form::of(call)?;
     let options = options(call, body, call.parameter("dryRun") == Some("All"))?;
     app.lab.with(|world| {
         world.admit(right, is_dry_run(Some(&options)))?;
         let mut items = Vec::new();
         for (namespace, name) in with_kind(kind, Chosen(world, &selection)) {
             match with_kind(kind, Remove { world, namespace: &namespace, name: &name, options: &options }) {
-                Ok((_, object)) => items.push(object),
+                Ok(removal) => items.push(removal.object),
                 // The deletion of another object may have taken it along.
                 Err(error) if error.code == 404 => {}
                 Err(error) => return Err(error),
             }
         }
         let metadata = json!({ "resourceVersion": world.store.revision().to_string() });
-        let now = world.now();
-        Ok(call::json(200, &super::forms::Form::Object.list(kind, &metadata, items, now)))
+        Ok(call::json_bytes(200, form.list(kind, &metadata, &items, world.now())))
     })
 }
