@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use cluster_lab::{Lab, Webhook};
 use futures::StreamExt;
-use upgrade_core::access::{self, AccessAnswer, Right, Verb};
 use upgrade_core::Inventory;
+use upgrade_core::access::{self, AccessAnswer, Right, Verb};
 use upgrade_core::inventory::DeprecatedApi;
 use upgrade_core::lock::{Lease, LeaseRecord, Lock, LockAction, LockTimes, lock_name};
 use upgrade_core::model::{
@@ -412,7 +412,8 @@ pub(crate) async fn a_trial_is_answered_like_the_write_and_changes_nothing(ports
 /// Everything, as a plan is made from it.
 async fn inventory(ports: &Ports) -> Inventory {
     let (identity, facts) = (ports.rancher.identity().await.unwrap(), ports.rancher.facts().await.unwrap());
-    let (azure, snapshot) = (ports.azure.observe().await.unwrap(), ports.kubernetes.snapshot().await.unwrap());
+    let (azure, snapshot) =
+        (ports.azure.observe().await.unwrap(), ports.kubernetes.snapshot().await.unwrap());
     Inventory::of(ports.clock.now(), identity, facts, azure, snapshot)
 }
 

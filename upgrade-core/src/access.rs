@@ -206,8 +206,7 @@ fn needs_of_cluster(inventory: &Inventory) -> BTreeSet<Right> {
     let view = inventory.view_of_workloads();
     let by_restart = |w: &&Workload| RouteChoice::of(w, &view).is_some_and(|c| c.route == Route::Restart);
     let restarted = view.workloads().filter(|w| w.owner.is_none()).filter(by_restart).map(|w| &w.reference);
-    let evicted =
-        inventory.pods.iter().filter(|pod| !pod.leaves_with_node()).map(|pod| pod.name.namespace());
+    let evicted = inventory.pods.iter().filter(|pod| !pod.leaves_with_node()).map(|pod| pod.name.namespace());
     needs(restarted, evicted)
 }
 
@@ -289,8 +288,7 @@ mod tests {
 
     #[test]
     fn an_upgrade_follows_cordons_restarts_and_evicts() {
-        let needs: Vec<String> =
-            needs_of_cluster(&inventory()).iter().map(ToString::to_string).collect();
+        let needs: Vec<String> = needs_of_cluster(&inventory()).iter().map(ToString::to_string).collect();
         let beyond_watching: Vec<&str> =
             needs.iter().map(String::as_str).filter(|need| !need.starts_with("watch ")).collect();
         assert_eq!(needs.len() - beyond_watching.len(), ResourceKind::ALL.len());

@@ -45,7 +45,7 @@ const FIELD_MANAGER: &str = "aks-drover";
 #[derive(Clone)]
 pub(super) struct Api {
     pub(super) client: kube::Client,
-    service: ProxyService,
+    pub(super) service: ProxyService,
 }
 
 /// Everything of one kind, and the point from which a watch goes on.

@@ -9,6 +9,7 @@ use tower::service_fn;
 use url::form_urlencoded;
 
 use super::*;
+use crate::adapters::kubernetes::service::ProxyService;
 
 const PODS: usize = 1_250;
 
@@ -61,7 +62,8 @@ fn answer(path: &str, query: &str) -> Value {
     }
 }
 
-fn kubernetes(counted: &Arc<Counted>) -> HttpKubernetes {
+/// `metrics` is asked for what is read piece by piece, and has nothing.
+fn kubernetes(counted: &Arc<Counted>, metrics: &MockServer) -> HttpKubernetes {
     let counted = Arc::clone(counted);
     let service = service_fn(move |request: http::Request<Body>| {
         let counted = Arc::clone(&counted);
@@ -77,13 +79,15 @@ fn kubernetes(counted: &Arc<Counted>) -> HttpKubernetes {
             Ok::<_, Infallible>(http::Response::new(Body::from(body.into_bytes())))
         }
     });
-    HttpKubernetes { api: Api { client: kube::Client::new(service, "default") } }
+    HttpKubernetes {
+        api: Api { client: kube::Client::new(service, "default"), service: ProxyService(proxy(metrics)) },
+    }
 }
 
 #[tokio::test]
 async fn a_snapshot_asks_for_each_page_once_three_lists_at_a_time_and_one_page_of_each() {
     let counted = Arc::new(Counted::default());
-    let snapshot = kubernetes(&counted).snapshot().await.unwrap();
+    let snapshot = kubernetes(&counted, &MockServer::start().await).snapshot().await.unwrap();
     let pods = snapshot.lists.iter().find_map(|list| match list {
         Change::Listed { kind: ResourceKind::Pod, objects } => Some(objects),
         _ => None,
@@ -110,7 +114,7 @@ async fn a_snapshot_asks_for_each_page_once_three_lists_at_a_time_and_one_page_o
 #[tokio::test]
 async fn neighbours_share_what_is_equal() {
     let counted = Arc::new(Counted::default());
-    let listing = kubernetes(&counted).api.list(ResourceKind::Pod).await.unwrap();
+    let listing = kubernetes(&counted, &MockServer::start().await).api.list(ResourceKind::Pod).await.unwrap();
     let labels: BTreeSet<*const upgrade_core::model::Labels> = listing
         .objects
         .iter()
