@@ -14,7 +14,7 @@ use crate::error::Error;
 
 /// A plan with the inventory it was made from: everything that a rehearsal or an apply needs.
 ///
-/// The inventory is without its time, so that equal clusters give equal bytes.
+/// The inventory is without what differs from look to look, so that equal clusters give equal bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlanFile {
     /// The file format.
@@ -37,7 +37,7 @@ pub struct SnapshotFile {
 impl PlanFile {
     /// A plan with the inventory it was made from.
     pub fn new(plan: Plan, inventory: Inventory) -> Self {
-        let inventory = Inventory { taken_at: None, ..inventory };
+        let inventory = inventory.timeless();
         Self { format: FormatVersion::CURRENT, plan, inventory }
     }
 

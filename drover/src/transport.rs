@@ -21,6 +21,10 @@ const METADATA_CONNECT: Duration = Duration::from_secs(3);
 const SILENCE: Duration = Duration::from_secs(300);
 
 /// Which certificate authorities count.
+///
+/// For Rancher, a file or a pinned checksum says who may speak for this one server, and nobody else may: whoever gets hold of a
+/// certificate that the public trusts does not get the token. For Azure a file adds to the system's: the same client speaks
+/// to Microsoft's login, whose certificates are public, and such a file is mostly that of a proxy that looks into everything.
 enum Roots {
     /// Those of the system, and these.
     And(Vec<Certificate>),
@@ -34,7 +38,7 @@ pub(crate) async fn rancher(name: &str, config: &RancherConfig) -> Result<Client
     let url = config.url.join("").map_err(|error| certificate_error(name, &error.to_string()))?;
     let roots = match &config.ca {
         None => Roots::And(Vec::new()),
-        Some(RancherCa::File(file)) => Roots::And(read(file)?),
+        Some(RancherCa::File(file)) => Roots::Only(read(file)?),
         Some(RancherCa::Checksum { checksum, place }) => {
             let pem = pinned(name, config, &url, checksum).await?;
             let certificates = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| {

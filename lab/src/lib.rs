@@ -40,6 +40,7 @@ pub use forecast::{FailureForecast, Forecast, ServiceForecast, Spread, StageFore
 pub use http::{Server, ServerOptions};
 pub use kube::{Access, Webhook};
 pub use lab::{Lab, Stuck};
+pub use rancher::RancherDeed;
 pub use rehearse::{RehearseOptions, rehearse};
 pub use scenario::{Manifest, Scenario};
 pub use site::Site;

@@ -8,7 +8,7 @@ use upgrade_core::inventory::DeprecatedApi;
 
 use crate::azure::{self, Azure, AzureWake};
 use crate::kube::{Access, Kube, Task};
-use crate::rancher::Rancher;
+use crate::rancher::{self, Rancher, RancherWake};
 use crate::scenario::Scenario;
 use crate::site::Site;
 use crate::store::Store;
@@ -23,6 +23,8 @@ pub(crate) enum Wake {
     Kube(Task),
     /// To Azure.
     Azure(AzureWake),
+    /// To Rancher.
+    Rancher(RancherWake),
 }
 
 /// A simulated cluster with its Kubernetes, Azure and Rancher.
@@ -73,6 +75,7 @@ impl World {
             touched: 0,
         };
         scenario.found(&mut world);
+        world.begin_rancher(&scenario.deeds);
         world
     }
 
@@ -119,6 +122,7 @@ impl World {
             match wake {
                 Wake::Kube(task) => crate::kube::on_task(self, task),
                 Wake::Azure(wake) => azure::on_wake(self, wake),
+                Wake::Rancher(wake) => rancher::on_wake(self, wake),
             }
             self.dispatch();
         }

@@ -9,7 +9,7 @@ use cluster_lab::{Lab, Webhook};
 use futures::StreamExt;
 use upgrade_core::Inventory;
 use upgrade_core::access::{self, AccessAnswer, Right, Verb};
-use upgrade_core::inventory::DeprecatedApi;
+use upgrade_core::inventory::{DeprecatedApi, Ownership};
 use upgrade_core::lock::{Lease, LeaseRecord, Lock, LockAction, LockTimes, lock_name};
 use upgrade_core::model::{
     HolderId, KubeVersion, Node, Pod, PoolName, ProvisioningState, RestartId, RunId, Uid, WorkloadKind,
@@ -514,4 +514,44 @@ pub(crate) async fn a_webhook_refuses_a_trial_as_it_refuses_the_write(ports: Por
         error.message.contains("admission webhook \"audit.example\" does not support dry run"),
         "{error}"
     );
+}
+/// What Rancher says of a cluster that it knows as a generic import: it writes nothing.
+pub(crate) async fn a_generic_import_has_one_writer(ports: Ports) {
+    let facts = ports.rancher.facts().await.unwrap();
+    assert_eq!((facts.ownership, facts.state.as_str()), (Ownership::Generic, "active"));
+    assert!(facts.version.is_some() && facts.clock_ahead_seconds.is_some());
+    assert_eq!(
+        (facts.token_expires, facts.token_unread),
+        (None, None),
+        "the lab's token has no end, and says so"
+    );
+}
+
+/// A Rancher that manages the cluster is in sync; a new pool makes it disagree, by name; it reads Azure, and agrees again.
+pub(crate) async fn a_second_writer_adopts_what_it_finds(ports: Ports) {
+    let writer = async || match ports.rancher.facts().await.unwrap().ownership {
+        Ownership::Managed(writer) => writer,
+        other => panic!("{other:?}"),
+    };
+    let before = writer().await;
+    assert_eq!((before.out_of_sync.len(), before.refresh_seconds), (0, 300), "{before:?}");
+    let azure = ports.azure.observe().await.unwrap();
+    let name = PoolName::new("userbf").unwrap();
+    let buffer = BufferSpec { name, like: user_pool(), count: 1, version: azure.cluster.version };
+    let operation = ports.azure.create_pool(&buffer, &run()).await.unwrap();
+    let told = writer().await;
+    let disagrees = told.out_of_sync.join("; ");
+    // On a busy machine Rancher may have read Azure before we have read Rancher.
+    let named =
+        disagrees.contains("Azure has pool `userbf`, which Rancher does not want; it would delete it");
+    assert!(named || told.last_refresh > before.last_refresh, "{disagrees}");
+    finished(&ports, &operation).await;
+    loop {
+        let now = writer().await;
+        if now.out_of_sync.is_empty() {
+            assert!(now.last_refresh > before.last_refresh, "{now:?}");
+            return;
+        }
+        ports.clock.sleep_until(ports.clock.now() + Duration::from_millis(20)).await;
+    }
 }

@@ -3,12 +3,12 @@
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aks_drover::{Cluster, Fleet, Services};
 use async_trait::async_trait;
 use cluster_lab::{Lab, Scenario, Server, ServerOptions};
 use upgrade_core::event::Event;
-use upgrade_core::inventory::Ownership;
 use upgrade_core::journal::Record;
 use upgrade_core::ports::{Answer, EventSink, Gate, Journal, PortError, Ports, Question};
 use upgrade_core::{Inventory, Policy};
@@ -36,19 +36,28 @@ impl EventSink for Nobody {
     fn emit(&self, _: &Event) {}
 }
 
-/// The world as the scenario makes it.
-fn plain(_: &Lab) {}
+/// How often the Rancher that manages a cluster reads Azure.
+const REFRESH: Duration = Duration::from_secs(300);
 
-/// A demo cluster, made ready for a case.
-fn prepared(prepare: fn(&Lab)) -> Lab {
-    let lab = Lab::new(&Scenario::demo(), 1);
-    prepare(&lab);
+/// The world as the scenario makes it.
+fn plain() -> Lab {
+    Lab::new(&Scenario::demo(), 1)
+}
+
+/// One in which the token may do less than it should.
+fn restricted() -> Lab {
+    let lab = plain();
+    conformance::restricted(&lab);
     lab
 }
 
+/// One that Rancher manages.
+fn managed() -> Lab {
+    Lab::new(&Scenario::demo().managed(REFRESH), 1)
+}
+
 /// The lab's own ports, in virtual time.
-fn on_the_ports_face<F: Future<Output = ()>>(prepare: fn(&Lab), case: impl FnOnce(Ports) -> F) {
-    let lab = prepared(prepare);
+fn on_the_ports_face<F: Future<Output = ()>>(lab: &Lab, case: impl FnOnce(Ports) -> F) {
     let ports = Ports {
         kubernetes: lab.kubernetes(),
         azure: lab.azure(),
@@ -80,34 +89,34 @@ pub(crate) async fn over_http(lab: Lab, folder: &Path, time_scale: f64) -> (Serv
 }
 
 /// The adapters over HTTP, in scaled real time.
-async fn on_the_http_face<F: Future<Output = ()>>(prepare: fn(&Lab), case: impl FnOnce(Ports) -> F) {
+async fn on_the_http_face<F: Future<Output = ()>>(lab: Lab, case: impl FnOnce(Ports) -> F) {
     let folder = tempfile::tempdir().unwrap();
-    let (server, cluster) = over_http(prepared(prepare), folder.path(), FAST).await;
+    let (server, cluster) = over_http(lab, folder.path(), FAST).await;
     case(cluster.ports(Arc::new(Nobody), Arc::new(Nobody), Arc::new(Nobody))).await;
     server.shutdown();
 }
 
-/// One test for each case on each face, each in the world that `prepare` makes. A further face is one more module here.
+/// One test for each case on each face, each in the world that it is about. A further face is one more module here.
 macro_rules! every_case {
-    ($($prepare:path: $($case:ident)*;)*) => {
+    ($($world:ident: $($case:ident)*;)*) => {
         mod ports_face {
             $($(#[test]
             fn $case() {
-                super::on_the_ports_face($prepare, super::conformance::$case);
+                super::on_the_ports_face(&super::$world(), super::conformance::$case);
             })*)*
         }
 
         mod http_face {
             $($(#[tokio::test]
             async fn $case() {
-                super::on_the_http_face($prepare, super::conformance::$case).await;
+                super::on_the_http_face(super::$world(), super::conformance::$case).await;
             })*)*
         }
     };
 }
 
 every_case! {
-    super::plain:
+    plain:
     a_watch_begins_with_everything_and_agrees_with_a_snapshot
     a_cordon_shows_is_idempotent_and_checks_the_uid
     a_restart_replaces_every_pod_once
@@ -115,20 +124,24 @@ every_case! {
     a_buffer_belongs_to_its_run
     versions_move_one_after_the_other
     the_identity_is_proven_twice_the_same
+    a_generic_import_has_one_writer
     a_deletion_is_told
     a_lease_has_one_writer_at_a_time
     the_lock_of_a_cluster_passes_from_one_process_to_the_next
     a_trial_is_answered_like_the_write_and_changes_nothing;
-    super::conformance::restricted:
+
+    restricted:
     a_missing_right_is_refused_said_and_named
     a_webhook_refuses_a_trial_as_it_refuses_the_write;
+
+    managed:
+    a_second_writer_adopts_what_it_finds;
 }
 
 /// A cluster with an AKS configuration in Rancher shows more of itself, and the same on both faces.
 #[tokio::test]
 async fn both_faces_prove_a_cluster_in_ranchers_hands_by_the_same() {
-    let mut scenario = Scenario::demo();
-    scenario.rancher.ownership = Ownership::Unmanaged;
+    let scenario = Scenario::demo().unmanaged();
     let folder = tempfile::tempdir().unwrap();
     let lab = Lab::new(&scenario, 1);
     let (server, far) = over_http(lab.clone(), folder.path(), STANDING).await;
@@ -141,8 +154,14 @@ async fn both_faces_prove_a_cluster_in_ranchers_hands_by_the_same() {
 /// The same world, seen directly and over HTTP, is the same inventory, field by field.
 #[tokio::test]
 async fn both_faces_show_the_same_inventory() {
+    for scenario in [Scenario::demo(), Scenario::demo().unmanaged(), Scenario::demo().managed(REFRESH)] {
+        assert_faces_agree(&scenario).await;
+    }
+}
+
+async fn assert_faces_agree(scenario: &Scenario) {
     let folder = tempfile::tempdir().unwrap();
-    let lab = Lab::new(&Scenario::demo(), 1);
+    let lab = Lab::new(scenario, 1);
     let (server, far) = over_http(lab.clone(), folder.path(), STANDING).await;
     let services = Services {
         kubernetes: lab.kubernetes(),
@@ -153,9 +172,9 @@ async fn both_faces_show_the_same_inventory() {
     let near = Cluster::prove(Policy::default(), services).await.unwrap().inventory().await.unwrap();
     let far = far.inventory().await.unwrap();
     server.shutdown();
-    let values = |mut inventory: Inventory| {
+    let values = |inventory: Inventory| {
         // Each face has its own clock.
-        inventory.taken_at = None;
+        let inventory = inventory.timeless();
         serde_json::to_value(inventory).unwrap()
     };
     let (near, far) = (values(near), values(far));

@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use cluster_lab::{Lab, Scenario};
+use cluster_lab::{Lab, RancherDeed, Scenario};
 use futures::channel::oneshot;
 use futures::future::{Either, pending, select};
 use k8s_openapi::api::core::v1::Pod;
 use upgrade_core::Inventory;
 use upgrade_core::event::{Event, EventKind, Report};
 use upgrade_core::journal::Record;
+use upgrade_core::model::StepId;
 use upgrade_core::ports::{Answer, EventSink, Gate, Journal, PortError, Ports, Question};
 use upgrade_core::run::{DriveError, Start, StopHandle, StopSignal, drive, stop_signal};
 
@@ -43,22 +44,34 @@ impl Journal for Records {
 }
 
 type Deed = Box<dyn FnOnce() + Send>;
+type Habit = Box<dyn Fn() + Send>;
 
-/// Keeps every event, and does something once when a stage begins.
+/// Keeps every event, and does something once when a stage or a step begins, or something each time that a stage does.
 #[derive(Default)]
 struct Events {
-    events: Mutex<Vec<Event>>,
+    told: Mutex<Vec<Event>>,
     at_stage: Mutex<Option<(String, Deed)>>,
+    at_step: Mutex<Option<(String, Deed)>>,
+    at_every_stage: Mutex<Option<Habit>>,
 }
 
 impl EventSink for Events {
     fn emit(&self, event: &Event) {
-        self.events.lock().unwrap().push(event.clone());
-        if let EventKind::StageStarted { title, .. } = &event.kind {
-            let deed = self.at_stage.lock().unwrap().take_if(|(stage, _)| stage == title);
-            if let Some((_, deed)) = deed {
-                deed();
+        self.told.lock().unwrap().push(event.clone());
+        let deed = match &event.kind {
+            EventKind::StageStarted { title, .. } => {
+                if let Some(habit) = &*self.at_every_stage.lock().unwrap() {
+                    habit();
+                }
+                self.at_stage.lock().unwrap().take_if(|(stage, _)| stage == title)
             }
+            EventKind::StepStarted { step, .. } => {
+                self.at_step.lock().unwrap().take_if(|(wanted, _)| *wanted == step.to_string())
+            }
+            _ => None,
+        };
+        if let Some((_, deed)) = deed {
+            deed();
         }
     }
 }
@@ -150,6 +163,33 @@ impl Night {
         self.at_stage(stage, Box::new(deed));
     }
 
+    /// Somebody does something in Rancher when a stage begins.
+    pub(crate) fn in_rancher_at(&self, stage: &str, deed: RancherDeed) {
+        let lab = self.lab.clone();
+        self.at_stage(stage, Box::new(move || lab.with(|world| world.in_rancher(deed))));
+    }
+
+    /// The same when a step begins.
+    pub(crate) fn in_rancher_at_step(&self, step: &StepId, deed: RancherDeed) {
+        let lab = self.lab.clone();
+        let deed = move || lab.with(|world| world.in_rancher(deed));
+        *self.events.at_step.lock().unwrap() = Some((step.to_string(), Box::new(deed)));
+    }
+
+    /// The same each time that a stage begins.
+    pub(crate) fn in_rancher_at_every_stage(&self, deed: RancherDeed) {
+        let lab = self.lab.clone();
+        let habit = move || lab.with(|world| world.in_rancher(deed));
+        *self.events.at_every_stage.lock().unwrap() = Some(Box::new(habit));
+    }
+
+    /// One process works on the run and is asked to stop when a step begins.
+    pub(crate) fn run_and_stop_at_step(&self, start: Start, step: &StepId) -> Result<Report, DriveError> {
+        let (handle, stop): (StopHandle, StopSignal) = stop_signal();
+        *self.events.at_step.lock().unwrap() = Some((step.to_string(), Box::new(move || handle.stop())));
+        self.drive(start, stop)
+    }
+
     fn at_stage(&self, stage: &str, deed: Deed) {
         *self.events.at_stage.lock().unwrap() = Some((stage.to_owned(), deed));
     }
@@ -167,7 +207,7 @@ impl Night {
 
     /// The events, over all processes.
     pub(crate) fn events(&self) -> Vec<Event> {
-        self.events.events.lock().unwrap().clone()
+        self.events.told.lock().unwrap().clone()
     }
 
     /// The cluster as it is.

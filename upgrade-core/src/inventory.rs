@@ -3,6 +3,8 @@
 pub mod evidence;
 mod identity;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -99,9 +101,16 @@ pub struct RancherFacts {
     pub state: String,
     /// Whether Rancher writes to Azure too.
     pub ownership: Ownership,
-    /// When the token ends, if it does and says so.
+    /// When the token ends, by Rancher's clock, if it does and says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_expires: Option<Timestamp>,
+    /// Why the end of the token could not be read; `None` where it was read, also if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_unread: Option<String>,
+    /// By how many seconds Rancher's clock is ahead of this machine's; negative if it is behind, `None` if Rancher did not
+    /// show its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ahead_seconds: Option<i64>,
 }
 
 /// Whether Rancher is a second writer to the cluster's Azure side.
@@ -113,7 +122,7 @@ pub enum Ownership {
     /// An AKS cluster whose version and pools were never edited in Rancher.
     Unmanaged,
     /// Rancher makes Azure match its own record.
-    Managed,
+    Managed(SecondWriter),
     /// A combination that Drover does not know.
     Unclear {
         /// What is odd about it.
@@ -121,7 +130,67 @@ pub enum Ownership {
     },
 }
 
+/// How a Rancher stands that writes to Azure, too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondWriter {
+    /// Every reason why nothing may be changed in Azure now, in words. Empty if Rancher is at rest and wants exactly what
+    /// Azure has.
+    #[serde(default = "not_judged")]
+    pub out_of_sync: Vec<String>,
+    /// How often Rancher reads Azure, in seconds (its setting `aks-refresh`).
+    #[serde(default = "refresh_seconds")]
+    pub refresh_seconds: u64,
+    /// When it last did, by its own clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_refresh: Option<Timestamp>,
+}
+
+/// A description that does not say whether the two agree is no proof that they do.
+fn not_judged() -> Vec<String> {
+    vec!["it was not looked at whether Rancher and Azure agree".to_owned()]
+}
+
+/// Rancher's default.
+const fn refresh_seconds() -> u64 {
+    300
+}
+
+impl SecondWriter {
+    /// The same, without what passes by itself.
+    fn timeless(self) -> Self {
+        Self { last_refresh: None, ..self }
+    }
+
+    /// How long a healthy Rancher may take to adopt a change: two of its reads of Azure, and two minutes for everything
+    /// around them.
+    pub fn longest_wait(&self) -> Duration {
+        Self::longest_wait_at(Duration::from_secs(self.refresh_seconds))
+    }
+
+    /// The same for a Rancher that did not say how often it reads.
+    pub fn usual_wait() -> Duration {
+        Self::longest_wait_at(Duration::from_secs(refresh_seconds()))
+    }
+
+    fn longest_wait_at(refresh: Duration) -> Duration {
+        refresh.saturating_mul(2).saturating_add(Duration::from_secs(120))
+    }
+}
+
 impl Inventory {
+    /// The same without what differs from one look to the next although nothing has changed: equal clusters are equal
+    /// bytes.
+    #[must_use]
+    pub fn timeless(self) -> Self {
+        let RancherFacts { ownership, .. } = self.rancher;
+        let ownership = match ownership {
+            Ownership::Managed(writer) => Ownership::Managed(writer.timeless()),
+            other => other,
+        };
+        let rancher = RancherFacts { ownership, clock_ahead_seconds: None, ..self.rancher };
+        Self { taken_at: None, rancher, ..self }
+    }
+
     /// The Kubernetes part as a view.
     pub fn view(&self) -> View {
         let mut view = View::default();

@@ -152,6 +152,17 @@ pub enum Write {
 }
 
 impl Write {
+    /// Does it go to Azure, where Rancher may be a second writer?
+    pub fn is_in_azure(&self) -> bool {
+        match self {
+            Self::UpgradeControlPlane { .. }
+            | Self::CreatePool { .. }
+            | Self::UpgradePool { .. }
+            | Self::DeletePool { .. } => true,
+            Self::Cordon { .. } | Self::Uncordon { .. } | Self::Restart { .. } | Self::Evict { .. } => false,
+        }
+    }
+
     /// The write that creates a buffer.
     pub fn create(buffer: &BufferSpec) -> Self {
         let BufferSpec { name, like, count, version } = buffer.clone();

@@ -96,6 +96,7 @@ fn trials(plan: &Plan, view: &View) -> Vec<Trial> {
             | Action::UpgradeControlPlane { .. }
             | Action::CreateBuffer { .. }
             | Action::Soak { .. }
+            | Action::AwaitRancher { .. }
             | Action::Drain { .. }
             | Action::UpgradePool { .. }
             | Action::DeleteBuffer { .. } => {}

@@ -58,6 +58,7 @@ pub(crate) async fn connect(
         azure: arm.clone(),
         arm: cluster.arm.clone(),
         kubernetes: kubernetes.clone(),
+        clock: Arc::clone(clock),
     };
     Ok(Services {
         kubernetes: Arc::new(kubernetes),

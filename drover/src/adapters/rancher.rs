@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use aks_client::{AksClient, ClusterId};
+use aks_client::{AgentPool, AksClient, ClusterId, ManagedCluster};
 use async_trait::async_trait;
 use futures::try_join;
-use rancher_client::ownership::{self, Ownership as Owner};
-use rancher_client::{Cluster, RancherClient, RancherClusterId as ClientId, TokenReading};
+use jiff::Timestamp;
+use rancher_client::ownership::{self, AzureState, Ownership as Owner, PoolView};
+use rancher_client::{Cluster, RancherClient, RancherClusterId as ClientId, TokenReading, Unreadable};
 use upgrade_core::inventory::evidence::{KubernetesSide, RancherSide, Shown, Sides, compare};
-use upgrade_core::inventory::{ClusterIdentity, Ownership, RancherFacts};
+use upgrade_core::inventory::{ClusterIdentity, Ownership, RancherFacts, SecondWriter};
 use upgrade_core::model::{ArmId, RancherClusterId};
-use upgrade_core::ports::{CallOutcome, PortError, PortErrorKind, Rancher, RemoteService};
+use upgrade_core::ports::{CallOutcome, Clock, PortError, PortErrorKind, Rancher, RemoteService};
 
-use super::evidence;
 use super::kubernetes::HttpKubernetes;
 use super::text::{one_line, with_causes};
+use super::{azure, evidence};
 use crate::config::RancherName;
 
 /// The `Rancher` port over HTTP, for one cluster: with everything that its identity is proven by.
@@ -25,6 +26,7 @@ pub(crate) struct HttpRancher {
     pub(crate) azure: AksClient,
     pub(crate) arm: ClusterId,
     pub(crate) kubernetes: HttpKubernetes,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// How the cluster is found on the Rancher server, each time anew.
@@ -45,11 +47,20 @@ impl From<&RancherName> for ClusterKey {
 impl ClusterKey {
     /// The cluster as Rancher shows it now.
     pub(crate) async fn find(&self, rancher: &RancherClient) -> Result<Cluster, PortError> {
-        let found = match self {
-            Self::Id(id) => rancher.cluster(id).await,
-            Self::Name(name) => rancher.cluster_by_name(name).await,
-        };
-        found.map_err(|error| port_error(error, None))
+        use rancher_client::Error;
+        match self {
+            Self::Id(id) => rancher.cluster(id).await.map_err(|error| port_error(error, None)),
+            Self::Name(name) => rancher.cluster_by_name(name).await.map_err(|error| match error {
+                Error::ScopedToken { .. } | Error::TokenRejected { perhaps_scoped: true, .. } => {
+                    let what = format!(
+                        "cluster `{}` cannot be looked for by its name (a token that is limited to one cluster needs `rancher_id`)",
+                        one_line(name)
+                    );
+                    port_error(error, Some(&what))
+                }
+                error => port_error(error, None),
+            }),
+        }
     }
 }
 
@@ -94,24 +105,26 @@ impl Rancher for HttpRancher {
     async fn facts(&self) -> Result<RancherFacts, PortError> {
         // The version and the end of the token are worth knowing, and not worth failing for.
         let (cluster, version, token) = futures::join!(
-            self.cluster.find(&self.rancher),
+            async { (self.cluster.find(&self.rancher).await, self.clock.now()) },
             self.rancher.server_version(),
             self.rancher.token_info()
         );
+        let (cluster, read_at) = cluster;
         let cluster = cluster?;
         let version =
             version.inspect_err(|error| tracing::warn!(%error, "Rancher does not tell its version"));
-        let token =
-            token.inspect_err(|error| tracing::warn!(%error, "Rancher does not tell about the token"));
-        let token_expires = match token {
-            Ok(TokenReading::Known(info)) => info.expires_at,
-            Ok(TokenReading::Unreadable(_)) | Err(_) => None,
+        let (token_expires, token_unread) = match token {
+            Ok(TokenReading::Known(info)) => (info.expires_at, None),
+            Ok(TokenReading::Unreadable(why)) => (None, Some(untold(why).to_owned())),
+            Err(error) => (None, Some(one_line(&with_causes(&error)))),
         };
         Ok(RancherFacts {
             version: version.ok().map(|version| one_line(version.as_str())),
             state: one_line(cluster.state()),
-            ownership: ownership(&cluster),
+            ownership: self.ownership(&cluster, read_at).await?,
             token_expires,
+            token_unread,
+            clock_ahead_seconds: cluster.server_time().map(|there| there.as_second() - read_at.as_second()),
         })
     }
 }
@@ -134,14 +147,59 @@ impl HttpRancher {
             },
         }
     }
+
+    /// Who writes to Azure, and if Rancher does, whether it wants what Azure has now.
+    async fn ownership(&self, cluster: &Cluster, read_at: Timestamp) -> Result<Ownership, PortError> {
+        match ownership::classify(cluster) {
+            Owner::Generic => Ok(Ownership::Generic),
+            Owner::Unmanaged => Ok(Ownership::Unmanaged),
+            Owner::Refused(refusal) => Ok(Ownership::Unclear { reason: one_line(&refusal.to_string()) }),
+            Owner::Managed(_) => {
+                let azure = async {
+                    try_join!(self.azure.cluster(&self.arm), self.azure.pools(&self.arm))
+                        .map_err(azure::port_error)
+                };
+                let refresh =
+                    async { self.rancher.aks_refresh().await.map_err(|error| port_error(error, None)) };
+                let ((arm, pools), refresh) = try_join!(azure, refresh)?;
+                let judged = ownership::guard(cluster, &azure_state(&arm, &pools), read_at, refresh);
+                let reasons = judged.err().unwrap_or_default();
+                Ok(Ownership::Managed(SecondWriter {
+                    out_of_sync: reasons.iter().map(|reason| one_line(&reason.to_string())).collect(),
+                    refresh_seconds: refresh.as_secs(),
+                    last_refresh: cluster.last_refresh(),
+                }))
+            }
+        }
+    }
 }
 
-fn ownership(cluster: &Cluster) -> Ownership {
-    match ownership::classify(cluster) {
-        Owner::Generic => Ownership::Generic,
-        Owner::Unmanaged => Ownership::Unmanaged,
-        Owner::Managed(_) => Ownership::Managed,
-        Owner::Refused(refusal) => Ownership::Unclear { reason: one_line(&refusal.to_string()) },
+/// Azure's side as Rancher describes it: by the versions that were asked for, which can be aliases, not by those that run.
+fn azure_state(cluster: &ManagedCluster, pools: &[AgentPool]) -> AzureState {
+    let pool = |pool: &AgentPool| {
+        let bounds = || (pool.min_count().unwrap_or_default(), pool.max_count().unwrap_or_default());
+        PoolView {
+            name: pool.name().to_owned(),
+            version: pool.orchestrator_version().map(str::to_owned),
+            count: pool.count(),
+            autoscaling: pool.enable_auto_scaling().then(bounds),
+            mode: pool.mode().unwrap_or_default().to_owned(),
+        }
+    };
+    AzureState {
+        version: cluster.kubernetes_version().map(str::to_owned),
+        pools: pools.iter().map(pool).collect(),
+    }
+}
+
+/// Why it is not known how long a token lives.
+fn untold(why: Unreadable) -> &'static str {
+    match why {
+        Unreadable::ScopedOrRejected => "a token that is limited to one cluster may not read about itself",
+        Unreadable::Forbidden => "its user may not read tokens",
+        Unreadable::NotListed => "Rancher does not list it among its user's tokens",
+        Unreadable::Jwt => "it is a JSON web token, which Rancher keeps no record of",
+        _ => "Rancher does not say",
     }
 }
 

@@ -272,6 +272,12 @@ pub(super) struct Lab {
 pub(super) enum Scenario {
     /// 3 system and 6 user nodes in 3 zones, 1.34, with budgets, StatefulSets, DaemonSets and a long Job
     Demo,
+    /// The same, known to Rancher as an AKS cluster that was never edited there
+    Unmanaged,
+    /// The same, managed by Rancher, which wants what Azure has
+    Managed,
+    /// The same, managed by a Rancher that wants versions of long ago and adopts nothing
+    ManagedStale,
 }
 
 /// What an interrupted run left behind.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cluster_lab::{Lab, Scenario, Server, ServerOptions};
 use tempfile::TempDir;
@@ -9,6 +10,9 @@ use tempfile::TempDir;
 use super::args;
 use super::failure::Failure;
 use crate::files::write_atomically;
+
+/// How often the lab's Rancher reads Azure, where it does: the default of its setting `aks-refresh`.
+const RANCHER_REFRESH: Duration = Duration::from_secs(300);
 
 /// A lab that is being served, with its drover.toml and the tokens that it names.
 pub(super) struct Embedded {
@@ -35,6 +39,9 @@ impl Embedded {
     pub(super) fn serve(wish: &Wish<'_>) -> Result<Self, Failure> {
         let scenario = match wish.scenario {
             args::Scenario::Demo => Scenario::demo(),
+            args::Scenario::Unmanaged => Scenario::demo().unmanaged(),
+            args::Scenario::Managed => Scenario::demo().managed(RANCHER_REFRESH),
+            args::Scenario::ManagedStale => Scenario::demo().managed_stale(),
         };
         let (dir, temporary) = directory(wish.dir)?;
         let lab = Lab::new(&scenario, wish.seed);

@@ -123,6 +123,8 @@ pub(crate) fn inventory() -> Inventory {
             state: "active".into(),
             ownership: Ownership::Generic,
             token_expires: None,
+            token_unread: None,
+            clock_ahead_seconds: None,
         },
         cluster: ManagedCluster {
             id: ArmId::new(ARM_ID).unwrap(),

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Method, Response};
+use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::{Value, json};
 
 use super::app::App;
@@ -25,13 +26,19 @@ pub(super) fn answer(app: &App, call: &Call) -> Response<Body> {
         _ => norman(&RancherError { status: 404, code: "NotFound", message: "not found".to_owned() }),
     };
     set_auth(&mut response, authenticated);
+    // A server's date is its own clock's: clients tell by it how old is what Rancher says.
+    if let Ok(date) = DateTimePrinter::new().timestamp_to_rfc9110_string(&app.lab.now()) {
+        set_header(&mut response, "date", &date);
+    }
     response
 }
 
 /// Does the request carry one of Rancher's tokens, as a bearer or as name and password? kubectl sends no bearer to a server
 /// without TLS.
 pub(super) fn authenticate(app: &App, call: &Call) -> bool {
-    let good = |token: &str| app.lab.with(|world| world.rancher.authenticate(token, world.now()).is_some());
+    let path = call.segments();
+    let good =
+        |token: &str| app.lab.with(|world| world.rancher.authenticate(token, &path, world.now()).is_some());
     call.bearer().is_some_and(good) || call.basic().is_some_and(|token| good(&token))
 }
 

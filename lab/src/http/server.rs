@@ -58,7 +58,10 @@ impl Server {
         // Whoever may read the files may use the lab; nothing in the lab depends on these letters.
         let mut letters = fastrand::Rng::new();
         let (rancher_secret, azure_token) = (secret(&mut letters, 54), secret(&mut letters, 64));
-        let bearer = lab.with(|world| world.rancher.issue(TOKEN_NAME, &rancher_secret, None));
+        let bearer = lab.with(|world| {
+            let expires = world.rancher.token_expires();
+            world.rancher.issue(TOKEN_NAME, &rancher_secret, expires)
+        });
         let rancher_file = options.token_dir.join("rancher-token");
         let azure_file = options.token_dir.join("azure-token");
         write_secret(&rancher_file, &bearer)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use upgrade_core::inventory::evidence::{AksConfig, AzureSide, KubernetesSide, RancherSide, Sides, compare};
-use upgrade_core::inventory::{ClusterIdentity, Ownership, RancherFacts};
+use upgrade_core::inventory::{ClusterIdentity, RancherFacts};
 use upgrade_core::model::Uid;
 use upgrade_core::ports::{CallOutcome, PortError, PortErrorKind, Rancher, RemoteService};
 use upgrade_core::view::Object;
@@ -31,7 +31,7 @@ impl Rancher for DirectRancher {
     }
 
     async fn facts(&self) -> Result<RancherFacts, PortError> {
-        Ok(self.0.with(|world| world.rancher.facts().clone()))
+        Ok(self.0.with(|world| crate::rancher::facts(world)))
     }
 }
 
@@ -75,13 +75,10 @@ fn sides(world: &World) -> Sides {
 
 fn aks_config(world: &World) -> Option<AksConfig> {
     let id = world.azure.id();
-    match world.rancher.facts().ownership {
-        Ownership::Unmanaged | Ownership::Managed => Some(AksConfig {
-            name: Some(id.name().to_owned()),
-            resource_group: Some(id.resource_group().to_owned()),
-            endpoint: Some(api_endpoint(world)),
-            subscription: Ok(id.subscription().to_owned()),
-        }),
-        Ownership::Generic | Ownership::Unclear { .. } => None,
-    }
+    world.rancher.has_aks_config().then(|| AksConfig {
+        name: Some(id.name().to_owned()),
+        resource_group: Some(id.resource_group().to_owned()),
+        endpoint: Some(api_endpoint(world)),
+        subscription: Ok(id.subscription().to_owned()),
+    })
 }

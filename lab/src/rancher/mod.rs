@@ -1,22 +1,29 @@
 //! The Rancher server: its clusters, tokens and settings, in the shapes of its API (norman, `/v3`).
 
+mod agreement;
 mod answer;
 mod collection;
+mod operator;
+mod record;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use upgrade_core::inventory::{Ownership, RancherFacts};
+use upgrade_core::inventory::{Ownership, RancherFacts, SecondWriter};
 use upgrade_core::model::RancherClusterId;
 
 pub(crate) use answer::{RancherError, must_authenticate, router_error};
 pub(crate) use collection::{Query, collection};
+pub use operator::RancherDeed;
+pub(crate) use operator::{RancherWake, on_wake};
 
 use crate::scenario::Scenario;
-use crate::world::World;
+use crate::world::{Wake, World};
+use record::AksRecord;
 
 /// The Rancher side of the World.
 #[derive(Clone, Debug)]
@@ -25,7 +32,10 @@ pub(crate) struct Rancher {
     id: RancherClusterId,
     /// Its display name.
     name: String,
+    /// What the scenario says of it, at the first moment.
     facts: RancherFacts,
+    /// What it holds of the cluster in Azure; nothing of a generic import.
+    record: Option<AksRecord>,
     /// The certificate authority of the cluster's API server, as the agent reported it.
     authority: String,
     tokens: BTreeMap<String, Token>,
@@ -39,6 +49,8 @@ pub(crate) struct Rancher {
 struct Token {
     secret: String,
     expires: Option<Timestamp>,
+    /// The one cluster it is limited to.
+    scope: Option<RancherClusterId>,
 }
 
 impl std::fmt::Debug for Token {
@@ -66,7 +78,7 @@ impl Rancher {
     pub(crate) fn new(scenario: &Scenario) -> Self {
         let setting = |default| Setting { value: String::new(), default };
         let mut settings = BTreeMap::from([
-            ("aks-refresh", setting("300")),
+            ("aks-refresh", Setting { value: refresh_setting(scenario), default: DEFAULT_REFRESH }),
             ("auth-token-max-ttl-minutes", setting("129600")),
             ("cacerts", setting("")),
             ("first-login", setting("false")),
@@ -79,6 +91,7 @@ impl Rancher {
             id: scenario.identity.rancher_id.clone(),
             name: scenario.identity.name.clone(),
             facts: scenario.rancher.clone(),
+            record: None,
             authority: crate::azure::AUTHORITY.to_owned(),
             tokens: BTreeMap::new(),
             settings,
@@ -96,9 +109,21 @@ impl Rancher {
         &self.name
     }
 
-    /// What Rancher says of the cluster.
-    pub(crate) fn facts(&self) -> &RancherFacts {
-        &self.facts
+    /// How often Azure is read.
+    fn refresh(&self) -> Duration {
+        let setting = self.settings.get("aks-refresh");
+        let text = setting.map_or(DEFAULT_REFRESH, |s| if s.value.is_empty() { s.default } else { &s.value });
+        Duration::from_secs(text.parse().unwrap_or(300))
+    }
+
+    /// Does it hold a configuration of the cluster in Azure?
+    pub(crate) fn has_aks_config(&self) -> bool {
+        self.record.is_some()
+    }
+
+    /// When the token that the scenario gives ends.
+    pub(crate) fn token_expires(&self) -> Option<Timestamp> {
+        self.facts.token_expires
     }
 
     /// The certificate authority of the cluster's API server, PEM.
@@ -113,16 +138,21 @@ impl Rancher {
 
     /// Makes an API key and returns the bearer, `name:secret`.
     pub(crate) fn issue(&mut self, name: &str, secret: &str, expires: Option<Timestamp>) -> String {
-        self.tokens.insert(name.to_owned(), Token { secret: secret.to_owned(), expires });
+        self.tokens.insert(name.to_owned(), Token { secret: secret.to_owned(), expires, scope: None });
         format!("{name}:{secret}")
     }
 
-    /// Is this bearer good now? Gives the token's name.
-    pub(crate) fn authenticate(&self, bearer: &str, now: Timestamp) -> Option<&str> {
+    /// Is this bearer good now, at this path? Gives the token's name. One that is limited to a cluster opens what lies below
+    /// that cluster and nothing else (Rancher: `pkg/clusterrouter/lookup.go`).
+    pub(crate) fn authenticate(&self, bearer: &str, path: &[&str], now: Timestamp) -> Option<&str> {
         let (name, secret) = bearer.split_once(':')?;
         let (name, token) = self.tokens.get_key_value(name)?;
         let alive = token.expires.is_none_or(|expires| expires > now);
-        (alive && token.secret == secret).then_some(name)
+        let within = token.scope.as_ref().is_none_or(|scope| match path {
+            ["k8s" | "v3", "clusters" | "cluster" | "proxy", id, ..] => *id == scope.as_str(),
+            _ => false,
+        });
+        (alive && within && token.secret == secret).then_some(name)
     }
 
     /// `/v3/tokens/<name>`.
@@ -132,7 +162,7 @@ impl Rancher {
         let lives = token.expires.map(|expires| expires.duration_since(self.since).as_millis());
         Ok(json!({
             "id": name, "name": name, "type": "token", "baseType": "token", "userId": "user-lab01",
-            "userPrincipal": "map[displayName:Lab loginName:lab]", "authProvider": "local", "clusterId": Value::Null,
+            "userPrincipal": "map[displayName:Lab loginName:lab]", "authProvider": "local", "clusterId": token.scope.as_ref().map(RancherClusterId::as_str),
             "description": "made by the lab", "enabled": true, "expired": expired,
             "expiresAt": token.expires.map(|at| at.to_string()).unwrap_or_default(), "isDerived": true,
             "current": false, "ttl": i64::try_from(lives.unwrap_or(0)).unwrap_or(i64::MAX),
@@ -157,6 +187,61 @@ impl Rancher {
     }
 }
 
+/// Rancher's own default for `aks-refresh`.
+const DEFAULT_REFRESH: &str = "300";
+
+/// Empty where it is the default, as Rancher shows it.
+fn refresh_setting(scenario: &Scenario) -> String {
+    match &scenario.rancher.ownership {
+        Ownership::Managed(writer) if writer.refresh_seconds.to_string() != DEFAULT_REFRESH => {
+            writer.refresh_seconds.to_string()
+        }
+        _ => String::new(),
+    }
+}
+
+impl World {
+    /// Sets Rancher's loops going, and whatever the scenario has somebody do there.
+    pub(crate) fn begin_rancher(&mut self, deeds: &[(Duration, RancherDeed)]) {
+        operator::begin(self);
+        for (after, deed) in deeds {
+            self.schedule(*after, Wake::Rancher(RancherWake::Deed(*deed)));
+        }
+    }
+
+    /// Makes an API key that is limited to this cluster, and returns the bearer, `name:secret`.
+    pub fn issue_scoped_token(&mut self, name: &str, secret: &str) -> String {
+        let bearer = self.rancher.issue(name, secret, None);
+        let scope = self.rancher.id.clone();
+        if let Some(token) = self.rancher.tokens.get_mut(name) {
+            token.scope = Some(scope);
+        }
+        bearer
+    }
+}
+
+/// What Rancher says of the cluster now.
+pub(crate) fn facts(world: &World) -> RancherFacts {
+    let rancher = &world.rancher;
+    let managed = |record: &AksRecord| SecondWriter {
+        out_of_sync: agreement::reasons(world, record),
+        refresh_seconds: rancher.refresh().as_secs(),
+        last_refresh: Some(record.refreshed),
+    };
+    let ownership = match &rancher.record {
+        None => rancher.facts.ownership.clone(),
+        Some(record) if !record.is_managed() => Ownership::Unmanaged,
+        Some(record) => Ownership::Managed(managed(record)),
+    };
+    let state = rancher.record.as_ref().map(AksRecord::standing).filter(|(state, ..)| *state != "active");
+    RancherFacts {
+        ownership,
+        state: state.map_or_else(|| rancher.facts.state.clone(), |(state, ..)| state.to_owned()),
+        clock_ahead_seconds: Some(0),
+        ..rancher.facts.clone()
+    }
+}
+
 /// Every cluster of the server as `/v3/clusters` shows it, sorted by id: this one, and the one Rancher itself runs on.
 pub(crate) fn clusters(world: &World) -> Vec<Value> {
     let mut clusters = vec![cluster(world), local(world)];
@@ -172,32 +257,57 @@ pub(crate) fn find_cluster(world: &World, id: &str) -> Result<Value, RancherErro
 
 fn cluster(world: &World) -> Value {
     let rancher = &world.rancher;
-    let (driver, config) = ownership(world);
+    let record = rancher.record.as_ref();
+    let (state, transitioning, updated, message) = record.map_or_else(
+        || {
+            let transitioning = if rancher.facts.state == "active" { "no" } else { "yes" };
+            (rancher.facts.state.as_str(), transitioning, "True", String::new())
+        },
+        |record| {
+            let (state, transitioning, updated, message) = record.standing();
+            (
+                if state == "active" { rancher.facts.state.as_str() } else { state },
+                transitioning,
+                updated,
+                message,
+            )
+        },
+    );
+    // Without a record it is a generic import, or an AKS driver without a configuration: half of an answer.
+    let driver = match (&rancher.facts.ownership, record) {
+        (Ownership::Generic, None) => "imported",
+        _ => "AKS",
+    };
+    let config = |of: fn(&AksRecord) -> &Map<String, Value>| {
+        record.map_or(Value::Null, |r| configuration(world, of(r)))
+    };
     let version = world.version();
     let (major, minor) = version.release();
-    let transitioning = if rancher.facts.state == "active" { "no" } else { "yes" };
+    let mut annotations =
+        json!({ "management.cattle.io/current-cluster-controllers-version": format!("v{version}") });
+    if let Some(record) = record {
+        annotations["clusters.management.cattle.io/ke-last-refresh"] =
+            record.refreshed.as_second().to_string().into();
+    }
     let mut cluster = common(rancher, rancher.id.as_str(), &rancher.name);
     let own = json!({
-        "state": rancher.facts.state, "transitioning": transitioning, "transitioningMessage": "",
+        "state": state, "transitioning": transitioning, "transitioningMessage": message,
         "provider": "aks", "driver": driver, "internal": false,
-        "conditions": conditions(rancher),
+        "conditions": conditions(rancher, (updated, &message)),
         "version": {
             "gitVersion": format!("v{version}"), "major": major.to_string(), "minor": minor.to_string(),
             "platform": "linux/amd64", "type": "/v3/schemas/info",
         },
         "apiEndpoint": api_endpoint(world),
         "caCert": STANDARD.encode(&rancher.authority),
-        "aksConfig": config,
-        "appliedSpec": { "aksConfig": config, "type": "/v3/schemas/clusterSpec" },
+        "aksConfig": config(|record| &record.config),
+        "appliedSpec": { "aksConfig": config(|record| &record.applied), "type": "/v3/schemas/clusterSpec" },
         "aksStatus": {
-            "upstreamSpec": config, "privateRequiresTunnel": Value::Null, "rbacEnabled": Value::Null,
-            "type": "/v3/schemas/aksStatus",
+            "upstreamSpec": config(|record| &record.upstream), "privateRequiresTunnel": Value::Null,
+            "rbacEnabled": Value::Null, "type": "/v3/schemas/aksStatus",
         },
         "labels": { "provider.cattle.io": "aks" },
-        "annotations": {
-            "clusters.management.cattle.io/ke-last-refresh": world.now().as_second().to_string(),
-            "management.cattle.io/current-cluster-controllers-version": format!("v{version}"),
-        },
+        "annotations": annotations,
         "nodeCount": world.store.list::<k8s_openapi::api::core::v1::Node>().count(),
     });
     extend(&mut cluster, own);
@@ -207,9 +317,10 @@ fn cluster(world: &World) -> Value {
 /// Rancher's operator takes the API server's name from Azure. Of a generic import the agent reports the service's own
 /// address, the same in every cluster.
 pub(crate) fn api_endpoint(world: &World) -> String {
-    match world.rancher.facts.ownership {
-        Ownership::Unmanaged | Ownership::Managed => format!("https://{}:443", world.azure.fqdn()),
-        Ownership::Generic | Ownership::Unclear { .. } => "https://10.0.0.1:443".to_owned(),
+    if world.rancher.has_aks_config() {
+        format!("https://{}:443", world.azure.fqdn())
+    } else {
+        "https://10.0.0.1:443".to_owned()
     }
 }
 
@@ -231,7 +342,7 @@ fn local(world: &World) -> Value {
     let mut cluster = common(&world.rancher, "local", "local");
     let own = json!({
         "state": "active", "transitioning": "no", "transitioningMessage": "", "provider": "k3s", "driver": "k3s",
-        "internal": true, "conditions": conditions(&world.rancher), "aksConfig": Value::Null, "nodeCount": 1,
+        "internal": true, "conditions": conditions(&world.rancher, ("True", "")), "aksConfig": Value::Null, "nodeCount": 1,
         "aksStatus": { "upstreamSpec": Value::Null, "privateRequiresTunnel": Value::Null, "rbacEnabled": Value::Null },
         "labels": {}, "annotations": {},
     });
@@ -252,57 +363,35 @@ fn extend(value: &mut Value, more: Value) {
     }
 }
 
-fn conditions(rancher: &Rancher) -> Value {
+fn conditions(rancher: &Rancher, (updated, message): (&str, &str)) -> Value {
     ["Ready", "Connected", "Provisioned", "Updated", "Waiting"]
         .map(|kind| {
+            let (status, message) = if kind == "Updated" { (updated, message) } else { ("True", "") };
             json!({
-                "type": kind, "status": "True", "lastUpdateTime": rancher.since.to_string(),
+                "type": kind, "status": status, "message": message, "lastUpdateTime": rancher.since.to_string(),
             })
         })
         .into_iter()
         .collect()
 }
 
-/// The driver and the `aksConfig` by which a client tells who owns version and pools. The lab's Rancher never acts on one:
-/// it adopts what Azure has at once.
-fn ownership(world: &World) -> (&'static str, Value) {
+/// A configuration with the names that tell which cluster it is for, and the types that norman puts into nested objects.
+fn configuration(world: &World, config: &Map<String, Value>) -> Value {
     let id = world.azure.id();
-    let mut config = Map::from_iter([
-        ("imported".to_owned(), json!(true)),
-        ("clusterName".to_owned(), json!(id.name())),
-        ("resourceGroup".to_owned(), json!(id.resource_group())),
-        ("resourceLocation".to_owned(), json!(world.azure.location())),
-        ("azureCredentialSecret".to_owned(), json!(CREDENTIAL)),
-        ("kubernetesVersion".to_owned(), Value::Null),
-        ("nodePools".to_owned(), Value::Null),
-        ("tags".to_owned(), Value::Null),
-        ("type".to_owned(), json!("/v3/schemas/aksClusterConfigSpec")),
-    ]);
-    match &world.rancher.facts.ownership {
-        Ownership::Generic => ("imported", Value::Null),
-        Ownership::Unmanaged => ("AKS", Value::Object(config)),
-        Ownership::Managed => {
-            config.insert("kubernetesVersion".to_owned(), json!(world.azure.version().to_string()));
-            config.insert("nodePools".to_owned(), node_pools(world));
-            ("AKS", Value::Object(config))
-        }
-        // An AKS driver without a configuration: half of an answer, which nobody can read.
-        Ownership::Unclear { .. } => ("AKS", Value::Null),
-    }
-}
-
-fn node_pools(world: &World) -> Value {
-    let pools = world.azure.pool_models().into_iter().map(|pool| {
-        json!({
-            "name": pool.name.as_str(), "count": pool.count, "orchestratorVersion": pool.version.to_string(),
-            "vmSize": pool.vm_size, "mode": pool.mode, "osType": pool.os, "maxPods": pool.max_pods,
-            "enableAutoScaling": pool.autoscaling.is_some(),
-            "minCount": pool.autoscaling.map(|(min, _)| min), "maxCount": pool.autoscaling.map(|(_, max)| max),
-            "availabilityZones": pool.zones, "type": "/v3/schemas/aksNodePool",
-        })
+    let mut shown = json!({
+        "imported": true, "clusterName": id.name(), "resourceGroup": id.resource_group(),
+        "resourceLocation": world.azure.location(), "azureCredentialSecret": CREDENTIAL,
+        "kubernetesVersion": Value::Null, "nodePools": Value::Null, "tags": Value::Null,
+        "type": "/v3/schemas/aksClusterConfigSpec",
     });
-    pools.collect()
+    extend(&mut shown, Value::Object(config.clone()));
+    for pool in shown["nodePools"].as_array_mut().into_iter().flatten() {
+        pool["type"] = "/v3/schemas/aksNodePool".into();
+    }
+    shown
 }
 
+#[cfg(test)]
+mod loops_tests;
 #[cfg(test)]
 mod tests;

@@ -71,7 +71,12 @@ fn the_owner_shows_in_driver_and_configuration() {
     assert_eq!((&generic["driver"], &generic["aksConfig"]), (&json!("imported"), &Value::Null));
     let unmanaged = shown(Ownership::Unmanaged);
     assert_eq!((&unmanaged["driver"], &unmanaged["aksConfig"]["nodePools"]), (&json!("AKS"), &Value::Null));
-    let managed = shown(Ownership::Managed);
+    let refresh_seconds = 300;
+    let managed = shown(Ownership::Managed(SecondWriter {
+        out_of_sync: Vec::new(),
+        refresh_seconds,
+        last_refresh: None,
+    }));
     assert_eq!(managed["aksConfig"]["kubernetesVersion"], "1.34.2");
     assert_eq!(managed["aksConfig"]["nodePools"].as_array().unwrap().len(), 2);
     assert_eq!(managed["aksConfig"], managed["appliedSpec"]["aksConfig"]);
@@ -80,16 +85,32 @@ fn the_owner_shows_in_driver_and_configuration() {
 }
 
 #[test]
+fn a_scoped_token_opens_its_cluster_and_nothing_else() {
+    let lab = Lab::new(&empty(), 1);
+    let bearer = lab.with(|world| world.issue_scoped_token("token-scoped", "s3cret"));
+    let opens =
+        |path: &[&str]| lab.with(|world| world.rancher.authenticate(&bearer, path, world.now()).is_some());
+    assert!(opens(&["v3", "clusters", "c-m-demo0001"]));
+    assert!(opens(&["k8s", "clusters", "c-m-demo0001", "api", "v1", "nodes"]));
+    for closed in
+        [&["v3", "clusters"][..], &["v3", "clusters", "local"], &["v3", "tokens", "token-scoped"], &[]]
+    {
+        assert!(!opens(closed), "{closed:?}");
+    }
+}
+
+#[test]
 fn a_token_opens_until_it_expires_and_only_with_its_secret() {
     let scenario = Scenario::demo();
     let mut rancher = Rancher::new(&scenario);
     let (start, later) = (scenario.start, scenario.start + std::time::Duration::from_secs(3600));
     let bearer = rancher.issue("token-lab01", "s3cret", Some(later));
-    assert_eq!(rancher.authenticate(&bearer, start), Some("token-lab01"));
+    let anywhere = ["v3", "clusters"];
+    assert_eq!(rancher.authenticate(&bearer, &anywhere, start), Some("token-lab01"));
     for (bad, now) in
         [(bearer.as_str(), later), ("token-lab01:other", start), ("token-x:s3cret", start), ("", start)]
     {
-        assert_eq!(rancher.authenticate(bad, now), None, "{bad}");
+        assert_eq!(rancher.authenticate(bad, &anywhere, now), None, "{bad}");
     }
     let shown = rancher.token("token-lab01", start).unwrap();
     assert_eq!((&shown["expiresAt"], &shown["expired"]), (&json!(later.to_string()), &json!(false)));

@@ -33,7 +33,10 @@ impl Scenario {
                 state: "active".to_owned(),
                 ownership: Ownership::Generic,
                 token_expires: None,
+                token_unread: None,
+                clock_ahead_seconds: None,
             },
+            deeds: Vec::new(),
             cluster: cluster(),
             pools: vec![
                 pool("system", PoolMode::System, 3, "Standard_D4s_v5"),

@@ -63,6 +63,7 @@ fn scenario(inventory: &Inventory) -> Scenario {
         start: inventory.taken_at.unwrap_or_else(|| EPOCH.parse().expect("a literal")),
         identity: inventory.identity.clone(),
         rancher: inventory.rancher.clone(),
+        deeds: Vec::new(),
         cluster: inventory.cluster.clone(),
         pools: inventory.pools.clone(),
         sizes,

@@ -8,14 +8,16 @@ mod large;
 mod objects;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use upgrade_core::inventory::{ClusterIdentity, RancherFacts};
+use upgrade_core::inventory::{ClusterIdentity, Ownership, RancherFacts, SecondWriter};
 use upgrade_core::model::{ManagedCluster, NodeName, Pool, PoolName, Resources};
 
 use crate::azure::{PoolSpec, node_image};
+use crate::rancher::RancherDeed;
 use crate::site::Site;
 use crate::store::Stored;
 use crate::world::World;
@@ -29,6 +31,8 @@ pub struct Scenario {
     pub identity: ClusterIdentity,
     /// What Rancher says of it.
     pub rancher: RancherFacts,
+    /// What somebody does in Rancher, and how long after the first moment.
+    pub deeds: Vec<(Duration, RancherDeed)>,
     /// The cluster in Azure, at rest.
     pub cluster: ManagedCluster,
     /// Its pools, at rest.
@@ -70,6 +74,34 @@ impl<T: Stored> From<T> for Manifest {
 }
 
 impl Scenario {
+    /// The same cluster with a record of it in Rancher that says nothing about version and pools.
+    #[must_use]
+    pub fn unmanaged(self) -> Self {
+        self.owned(Ownership::Unmanaged)
+    }
+
+    /// The same cluster managed by Rancher, which wants what Azure has and reads it every `refresh`.
+    #[must_use]
+    pub fn managed(self, refresh: Duration) -> Self {
+        let refresh_seconds = refresh.as_secs();
+        self.owned(Ownership::Managed(SecondWriter {
+            out_of_sync: Vec::new(),
+            refresh_seconds,
+            last_refresh: None,
+        }))
+    }
+
+    /// The same cluster managed by a Rancher that wants versions of long ago, cannot have them, and so adopts nothing.
+    #[must_use]
+    pub fn managed_stale(self) -> Self {
+        let out_of_sync = vec!["it wants versions of long ago".to_owned()];
+        self.owned(Ownership::Managed(SecondWriter { out_of_sync, refresh_seconds: 300, last_refresh: None }))
+    }
+
+    fn owned(self, ownership: Ownership) -> Self {
+        Self { rancher: RancherFacts { ownership, ..self.rancher }, ..self }
+    }
+
     /// What a machine of a pool is like.
     pub fn pool_spec(&self, pool: &Pool) -> PoolSpec {
         PoolSpec {

@@ -57,8 +57,13 @@ impl Lab {
 
     /// A lab that is so many times faster than real time.
     fn serve_at(scale: &str) -> Self {
+        Self::serve_scenario("demo", scale)
+    }
+
+    fn serve_scenario(scenario: &str, scale: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut lab = command(folder.path(), &["lab", "--time-scale", scale, "--dir", ".", "--quiet"]);
+        let arguments = ["lab", "--scenario", scenario, "--time-scale", scale, "--dir", ".", "--quiet"];
+        let mut lab = command(folder.path(), &arguments);
         let mut process = lab.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the lab starts");
         let mut stdout = BufReader::new(process.stdout.take().expect("it is piped"));
         let mut toml = String::new();

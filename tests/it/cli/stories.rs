@@ -174,6 +174,33 @@ fn a_run_that_is_asked_to_stop_stops_at_a_safe_point() {
     assert_upgraded(&lab);
 }
 
+/// Rancher manages the cluster. Without consent nothing is planned; with it, each change in Azure is to wait for Rancher. One
+/// that wants something else than Azure has is refused in any case.
+#[test]
+fn a_cluster_that_rancher_manages_is_planned_only_with_consent_and_in_sync() {
+    const CONSENT: &str = "\n[policy]\nrancher_managed = \"lock-step\"\n";
+    let lab = Lab::serve_scenario("managed", "1");
+    let refused = lab.run(&["plan", &lab.cluster, "--to", "1.35", "-o", "plan.json", "--runs", "0"]);
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    assert!(refused.stdout.contains("RAN-001") && refused.stdout.contains("lock-step"), "{}", refused.stdout);
+    assert!(!lab.folder().join("plan.json").exists());
+    let agree = |lab: &Lab| {
+        let config = lab.folder().join("drover.toml");
+        let text = read(&config);
+        std::fs::write(&config, format!("{text}{CONSENT}")).unwrap();
+    };
+    agree(&lab);
+    let plan = read(lab.plan());
+    assert!(plan.contains("await-rancher") && plan.contains("RAN-004"), "{plan}");
+
+    let stale = Lab::serve_scenario("managed-stale", "1");
+    agree(&stale);
+    let refused = stale.run(&["plan", &stale.cluster, "--to", "1.35"]);
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    let told = refused.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("Rancher wants version 1.30.9, Azure has 1.34.2"), "{told}");
+}
+
 /// Somebody deletes the only pod behind a Service while the run works. Nobody is there to ask: the run pauses, says so, and goes
 /// on the next morning; the gap stays in its ledger.
 #[test]

@@ -1,14 +1,11 @@
-//! The Azure side: states, channels, pools that cannot be mirrored, and a second writer.
+//! The Azure side: states, channels, pools that cannot be mirrored.
 
 use super::{Case, finding};
 use crate::finding::{Finding, Severity};
-use crate::inventory::Ownership;
 use crate::model::{Pool, PoolMode, ProvisioningState};
-use crate::policy::RancherManaged;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     let mut findings = cluster(case);
-    findings.extend(rancher(case));
     for pool in &case.inventory.pools {
         findings.extend(check_pool(pool));
     }
@@ -64,34 +61,6 @@ fn cluster(case: &Case<'_>) -> Vec<Finding> {
         ));
     }
     findings
-}
-
-fn rancher(case: &Case<'_>) -> Option<Finding> {
-    let name = &case.inventory.identity.name;
-    match (&case.inventory.rancher.ownership, case.policy.rancher_managed) {
-        (Ownership::Generic | Ownership::Unmanaged, _) => None,
-        (Ownership::Managed, RancherManaged::Refuse) => Some(finding(
-            Severity::Blocking,
-            "RAN-001",
-            name,
-            "Rancher manages this cluster's version and pools, and may revert or delete what others change",
-            "make Rancher passive (import the cluster as generic); `rancher_managed = \"lock-step\"` is not built yet",
-        )),
-        (Ownership::Managed, RancherManaged::LockStep) => Some(finding(
-            Severity::Blocking,
-            "RAN-002",
-            name,
-            "lock-step with Rancher is asked for, and not built yet",
-            "make Rancher passive (import the cluster as generic)",
-        )),
-        (Ownership::Unclear { reason }, _) => Some(finding(
-            Severity::Unknown,
-            "RAN-003",
-            name,
-            format!("it is not clear whether Rancher writes to Azure too: {reason}"),
-            "look at the cluster in Rancher; do not go on before it is known",
-        )),
-    }
 }
 
 fn check_pool(pool: &Pool) -> Vec<Finding> {

@@ -8,8 +8,13 @@ mod admission;
 mod apis;
 mod azure;
 mod budgets;
+mod rancher;
 mod versions;
 mod workloads;
+
+use jiff::Timestamp;
+
+pub use rancher::token_outlived;
 
 use crate::finding::{Finding, Severity};
 use crate::inventory::Inventory;
@@ -20,8 +25,10 @@ use crate::view::{ResourceKind, View};
 /// A kind that a run cannot follow.
 const UNWATCHABLE: &str = "INV-001";
 
-/// Findings that nobody can accept: a run would stop at its first write, or see nothing.
-const UNACCEPTABLE: [&str; 2] = [UNWATCHABLE, access::DENIED];
+/// Findings that nobody can accept: a run would stop at its first write, or see nothing. What makes Rancher a second writer is
+/// agreed to by the policy `rancher_managed`, and held against what is so before each change in Azure.
+const UNACCEPTABLE: [&str; 5] =
+    [UNWATCHABLE, access::DENIED, rancher::MANAGED, rancher::OUT_OF_SYNC, rancher::UNCLEAR];
 
 /// Runs every check. Findings come sorted: blocking first, then by code and object.
 pub fn check(inventory: &Inventory, policy: &Policy, request: VersionRequest) -> Vec<Finding> {
@@ -47,6 +54,7 @@ pub(crate) fn with_view(
     findings.extend(unseen(&case));
     findings.extend(versions::check(&case));
     findings.extend(azure::check(&case));
+    findings.extend(rancher::check(&case));
     findings.extend(budgets::check(&case));
     findings.extend(workloads::check(&case));
     findings.extend(access::check(&case));
@@ -54,7 +62,7 @@ pub(crate) fn with_view(
     findings.extend(admission::check(&case));
     findings.extend(prewarm(&case));
     for finding in &mut findings {
-        accept(finding, &case);
+        accept(finding, policy, inventory.taken_at);
     }
     findings.sort();
     findings
@@ -116,8 +124,8 @@ fn prewarm(case: &Case<'_>) -> Option<Finding> {
 }
 
 /// Marks a finding that the policy accepts; an acceptance ends after its last day.
-fn accept(finding: &mut Finding, case: &Case<'_>) {
-    let today = case.inventory.taken_at.map(|at| at.to_zoned(jiff::tz::TimeZone::UTC).date());
+fn accept(finding: &mut Finding, policy: &Policy, now: Option<Timestamp>) {
+    let today = now.map(|at| at.to_zoned(jiff::tz::TimeZone::UTC).date());
     if UNACCEPTABLE.contains(&finding.code.as_str()) {
         return;
     }
@@ -126,7 +134,7 @@ fn accept(finding: &mut Finding, case: &Case<'_>) {
         (Some(until), Some(today)) => today <= until,
         (Some(_), None) => false,
     };
-    let accepted = case.policy.accept.iter();
+    let accepted = policy.accept.iter();
     let acceptance =
         accepted.filter(|a| a.code == finding.code && a.object == finding.object).find(|a| valid(a.until));
     finding.accepted = acceptance.map(|a| a.reason.clone());

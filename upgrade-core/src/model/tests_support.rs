@@ -8,7 +8,7 @@ use super::{
     Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
 };
 use crate::access::{AccessAnswer, Reviewed, Right};
-use crate::inventory::{ClusterIdentity, Inventory, Ownership, RancherFacts};
+use crate::inventory::{ClusterIdentity, Inventory, Ownership, RancherFacts, SecondWriter};
 
 /// A settled Deployment `shop/web` with a readiness probe.
 pub(crate) fn deployment(replicas: u32, surge: &str, unavailable: &str) -> Workload {
@@ -143,6 +143,8 @@ pub(crate) fn inventory() -> Inventory {
             state: "active".into(),
             ownership: Ownership::Generic,
             token_expires: None,
+            token_unread: None,
+            clock_ahead_seconds: None,
         },
         cluster: ManagedCluster {
             id: ArmId::new(id).unwrap(),
@@ -232,4 +234,13 @@ pub(crate) fn budget(name: &str, limit: BudgetLimit, healthy: u32, desired: u32)
             sync_failed: None,
         },
     }
+}
+
+/// A cluster that Rancher manages, out of sync for these reasons, or in sync.
+pub(crate) fn managed(reasons: &[&str]) -> Ownership {
+    Ownership::Managed(SecondWriter {
+        out_of_sync: reasons.iter().map(|&reason| reason.to_owned()).collect(),
+        refresh_seconds: 300,
+        last_refresh: None,
+    })
 }

@@ -5,6 +5,7 @@
 //! policy and target always give the same bytes.
 
 mod basis;
+mod estimate;
 mod planner;
 mod route;
 mod stages;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use basis::{Basis, Drift, Fact};
+pub(crate) use estimate::expected_duration;
 pub use planner::{PlanError, plan};
 pub use route::{Route, RouteChoice};
 pub(crate) use stages::{movers, owners_on};
@@ -129,6 +131,11 @@ pub enum Action {
         /// The buffer.
         pool: PoolName,
     },
+    /// Rancher, the second writer, wants what Azure has: it takes nothing back.
+    AwaitRancher {
+        /// It has read Azure once more since, so that nothing older is left to be acted on.
+        once_more: bool,
+    },
 }
 
 /// What becomes of a step's effect when the run ends.
@@ -156,6 +163,11 @@ impl Plan {
     /// There is nothing to do: the cluster is at its target.
     pub fn is_empty(&self) -> bool {
         self.stages.is_empty()
+    }
+
+    /// Does each change in Azure wait until Rancher, the second writer, has adopted it?
+    pub fn is_in_lock_step(&self) -> bool {
+        self.steps().any(|step| matches!(step.action, Action::AwaitRancher { .. }))
     }
 
     /// A fingerprint of the whole plan, for approvals and for people to compare: 16 hexadecimal digits of its SHA-256.
@@ -193,6 +205,12 @@ impl fmt::Display for Action {
             Self::Drain { pool } => write!(f, "drain what is left on {pool}"),
             Self::UpgradePool { pool, to } => write!(f, "upgrade the nodes of {pool} to {to}"),
             Self::DeleteBuffer { pool } => write!(f, "delete buffer {pool}"),
+            Self::AwaitRancher { once_more: false } => {
+                f.write_str("wait until Rancher has adopted the change")
+            }
+            Self::AwaitRancher { once_more: true } => {
+                f.write_str("wait until Rancher has adopted the change and read Azure once more")
+            }
         }
     }
 }

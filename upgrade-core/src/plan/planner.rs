@@ -4,7 +4,7 @@ use crate::check;
 use crate::finding::Finding;
 use crate::inventory::Inventory;
 use crate::model::{BufferNameError, FormatVersion, ObjectName, VersionRequest};
-use crate::plan::stages::{assemble, work};
+use crate::plan::stages::{assemble, follows_rancher, work};
 use crate::plan::{Basis, Plan};
 use crate::policy::{Policy, UpgradeStrategy};
 use crate::view::View;
@@ -54,7 +54,7 @@ pub fn plan(inventory: &Inventory, policy: &Policy, request: VersionRequest) -> 
         policy: policy.clone(),
         findings,
         accepted_gaps: accepted_gaps(policy, &view),
-        stages: assemble(&work, policy),
+        stages: assemble(&work, policy, follows_rancher(inventory, policy)),
         basis: Basis::with_view(inventory, policy, &view),
     })
 }
@@ -87,7 +87,7 @@ mod properties;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::tests_support::{inventory, pod};
+    use crate::model::tests_support::{inventory, managed, pod};
     use crate::model::{BudgetLimit, IntOrPercent, KubeVersion, PoolMode};
     use crate::plan::{Action, Basis, Route};
     use crate::policy::Policy;
@@ -138,6 +138,32 @@ mod tests {
         let moves: Vec<_> =
             plan.steps().filter(|s| matches!(s.action, Action::Move { route: Route::Restart, .. })).collect();
         assert_eq!(moves.len(), 2, "out and back, one restart each");
+    }
+
+    #[test]
+    fn in_lock_step_every_change_in_azure_waits_for_rancher_and_the_last_one_for_one_more_look() {
+        let lock_step =
+            Policy { rancher_managed: crate::policy::RancherManaged::LockStep, ..Policy::default() };
+        let mut case = inventory();
+        assert!(!plan(&case, &lock_step, request("1.35")).unwrap().is_in_lock_step(), "nobody to wait for");
+        case.rancher.ownership = managed(&[]);
+        let plan = plan(&case, &lock_step, request("1.35")).unwrap();
+        let mut waits = Vec::new();
+        for stage in &plan.stages {
+            let actions: Vec<&Action> = stage.steps().map(|step| &step.action).collect();
+            let in_azure = matches!(
+                actions[0],
+                Action::UpgradeControlPlane { .. }
+                    | Action::CreateBuffer { .. }
+                    | Action::UpgradePool { .. }
+                    | Action::DeleteBuffer { .. }
+            );
+            match actions[..] {
+                [_, Action::AwaitRancher { once_more }] if in_azure => waits.push(*once_more),
+                _ => assert!(!in_azure, "{}", stage.title),
+            }
+        }
+        assert_eq!(waits, [false, false, false, false, false, false, true]);
     }
 
     #[test]
@@ -214,7 +240,7 @@ mod tests {
         }
         assert_eq!(blocking(&case, &Policy::default(), "1.35"), ["MOV-003 shop/web"]);
         let mut case = inventory();
-        case.rancher.ownership = crate::inventory::Ownership::Managed;
+        case.rancher.ownership = managed(&[]);
         assert_eq!(blocking(&case, &Policy::default(), "1.35"), ["RAN-001 shop"]);
         let mut case = inventory();
         case.pools[1].mode = PoolMode::Other("Gateway".into());

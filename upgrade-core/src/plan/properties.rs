@@ -104,7 +104,7 @@ fn assert_safe_order(plan: &Plan, inventory: &Inventory) {
                 assert!(buffers.remove(pool), "only what the plan made is deleted");
                 cordoned.remove(pool);
             }
-            Action::Soak { .. } => {}
+            Action::Soak { .. } | Action::AwaitRancher { .. } => {}
         }
     }
     assert!(buffers.is_empty(), "a buffer is left over");

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Ownership};
 use crate::model::{
     BufferNameError, KubeVersion, Node, Pool, PoolMode, PoolName, StepId, Workload, WorkloadKind, WorkloadRef,
 };
 use crate::plan::route::RouteChoice;
 use crate::plan::{Action, Lane, Reversal, Stage, Step};
-use crate::policy::Policy;
+use crate::policy::{Policy, RancherManaged};
 use crate::ports::BufferSpec;
 use crate::view::View;
 
@@ -99,11 +99,11 @@ pub(crate) fn owners_on(view: &View, pool: &PoolName) -> BTreeMap<WorkloadRef, u
 }
 
 /// Lays the work out as numbered stages.
-pub(super) fn assemble(work: &Work, policy: &Policy) -> Vec<Stage> {
-    let mut layout = Layout { stages: Vec::new(), policy };
+pub(super) fn assemble(work: &Work, policy: &Policy, follows_rancher: bool) -> Vec<Stage> {
+    let mut layout = Layout { stages: Vec::new(), policy, follows_rancher };
     if work.control_plane {
         let why = "Azure never takes a control plane back to an older version";
-        layout.single(
+        layout.in_azure(
             "upgrade the control plane".into(),
             Action::UpgradeControlPlane { to: work.target },
             forward(why),
@@ -115,7 +115,18 @@ pub(super) fn assemble(work: &Work, policy: &Policy) -> Vec<Stage> {
             None => layout.upgrade(&pool.pool, work.target),
         }
     }
+    layout.leave_nothing_to_repair();
     layout.stages
+}
+
+/// Does each change in Azure wait for Rancher? So it is agreed in the policy, and Rancher has a record of the cluster in
+/// Azure: one that says nothing about version and pools today can be edited any day.
+pub(super) fn follows_rancher(inventory: &Inventory, policy: &Policy) -> bool {
+    let has_record = match inventory.rancher.ownership {
+        Ownership::Managed(_) | Ownership::Unmanaged => true,
+        Ownership::Generic | Ownership::Unclear { .. } => false,
+    };
+    has_record && policy.rancher_managed == RancherManaged::LockStep
 }
 
 fn forward(why: &str) -> Reversal {
@@ -129,6 +140,7 @@ fn loan(returned_by: String) -> Reversal {
 struct Layout<'a> {
     stages: Vec<Stage>,
     policy: &'a Policy,
+    follows_rancher: bool,
 }
 
 impl Layout<'_> {
@@ -148,9 +160,32 @@ impl Layout<'_> {
         self.stage(title, vec![vec![(action, reversal)]]);
     }
 
+    /// A change in Azure; where Rancher writes there too, followed by the wait until Rancher has adopted it.
+    fn in_azure(&mut self, title: String, action: Action, reversal: Reversal) {
+        let mut steps = vec![(action, reversal)];
+        if self.follows_rancher {
+            let why = "Rancher's record is what Azure has";
+            steps.push((Action::AwaitRancher { once_more: false }, forward(why)));
+        }
+        self.stage(title, vec![steps]);
+    }
+
+    /// After the last change Rancher reads Azure once more: an operator that is restarted later finds nothing to repair.
+    fn leave_nothing_to_repair(&mut self) {
+        let steps =
+            self.stages.iter_mut().flat_map(|stage| &mut stage.lanes).flat_map(|lane| &mut lane.steps);
+        let waits = steps.filter_map(|step| match &mut step.action {
+            Action::AwaitRancher { once_more } => Some(once_more),
+            _ => None,
+        });
+        if let Some(once_more) = waits.last() {
+            *once_more = true;
+        }
+    }
+
     fn upgrade(&mut self, pool: &PoolName, to: KubeVersion) {
         let action = Action::UpgradePool { pool: pool.clone(), to };
-        self.single(
+        self.in_azure(
             format!("{pool}: upgrade its nodes"),
             action,
             forward("the nodes are new machines afterwards"),
@@ -161,7 +196,7 @@ impl Layout<'_> {
     fn round_trip(&mut self, work: &PoolWork, buffer: &BufferSpec, to: KubeVersion) {
         let (pool, name) = (&work.pool, &buffer.name);
         let create = Action::CreateBuffer { buffer: buffer.clone() };
-        self.single(
+        self.in_azure(
             format!("{pool}: add buffer {name}"),
             create,
             loan(format!("deleting {name} at the end")),
@@ -175,7 +210,7 @@ impl Layout<'_> {
         self.upgrade(pool, to);
         self.leave(name, &work.moves, &format!("{pool}: move back from {name}"), "deleting the buffer");
         let delete = Action::DeleteBuffer { pool: name.clone() };
-        self.single(format!("{pool}: delete buffer {name}"), delete, forward("the buffer has served"));
+        self.in_azure(format!("{pool}: delete buffer {name}"), delete, forward("the buffer has served"));
     }
 
     /// Cordon, move, soak, drain.

@@ -96,6 +96,9 @@ impl AzureCase<'_> {
             return Verdict::Fail(format!("pool {name} exists and was not made by this run"));
         }
         match &pool.state {
+            ProvisioningState::Busy(word) if word == "Deleting" => {
+                Verdict::Fail(format!("pool {name} is being deleted, and not by this run"))
+            }
             ProvisioningState::Busy(word) => Verdict::Patience(format!("Azure: pool {name} is {word}")),
             ProvisioningState::Failed | ProvisioningState::Canceled => {
                 Verdict::Fail(format!("pool {name} is {}: {}", pool.state, reason(pool.error.as_ref())))

@@ -125,6 +125,7 @@ fn perform(ports: &Ports, run: &RunId, effect: Effect) -> BoxFuture<'static, Inp
             }
             Effect::LookAtAzure(operations) => Input::Azure(look(&ports, operations).await),
             Effect::Prove => Input::Identity(ports.rancher.identity().await),
+            Effect::ReadRancher => Input::Rancher(ports.rancher.facts().await),
             Effect::Ask(question) => Input::Gate(ports.gate.ask(&question).await),
             // Performed by the caller, which alone may order them.
             Effect::Record(_) | Effect::Emit(_) | Effect::End(_) => Input::Tick,

@@ -1,6 +1,10 @@
 //! `plan`: findings, plan, forecast.
 
+use std::time::Duration;
+
 use cluster_lab::Forecast;
+use jiff::Timestamp;
+use upgrade_core::finding::Finding;
 
 use super::{Session, check, quoted, rehearse};
 use crate::cli::args::{Output, Plan};
@@ -25,12 +29,24 @@ pub(super) async fn plan(session: &mut Session, args: &Plan) -> Result<u8, Failu
         }
     };
     let forecast = rehearse::forecast(session, &file, args.runs, 1).await?;
+    if let Some(finding) = forecast.as_ref().and_then(|forecast| outlived(&file, forecast, cluster.now())) {
+        let findings = vec![finding];
+        check::show(&session.console, cluster.identity(), args.to.to, &findings);
+        return Err(Error::Blocked { findings }.into());
+    }
     show(&session.console, &file, forecast.as_ref());
     if let Some(path) = &args.out {
         file.save(path)?;
         session.console.note(format!("wrote {}", quoted(path)));
     }
     Ok(exit::DONE)
+}
+
+/// What the rehearsals showed to take longer than the token lives, where that is not accepted.
+fn outlived(file: &PlanFile, forecast: &Forecast, now: Timestamp) -> Option<Finding> {
+    let longest = Duration::from_millis(forecast.duration_ms.max);
+    upgrade_core::check::token_outlived(&file.inventory, &file.plan.policy, now, longest)
+        .filter(Finding::blocks)
 }
 
 /// Plan and forecast in the form that was asked for.

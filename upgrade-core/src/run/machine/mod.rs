@@ -2,6 +2,7 @@
 
 mod observe;
 mod progress;
+mod second_writer;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -12,13 +13,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::event::{Event, EventKind, Report, RunOutcome};
-use crate::inventory::ClusterIdentity;
+use crate::inventory::{ClusterIdentity, RancherFacts};
 use crate::journal::{Entry, IllegalRecord, Record, RunState, Write, WriteAnswer};
 use crate::ledger::Ledger;
 use crate::model::{FormatVersion, ObjectName, RunId, StepId};
 use crate::plan::{Plan, Stage};
 use crate::ports::{Answer, AzureView, OperationRef, OperationState, PortError, Question};
 use crate::view::{Change, ResourceKind, View};
+
+use second_writer::{BufferSteps, RancherReading, StepWithRancher};
 
 /// How long the first lists may take. A cluster that cannot be seen in this time is not touched.
 const SYNC_LIMIT: Duration = Duration::from_secs(300);
@@ -36,6 +39,8 @@ pub enum Input {
     Azure(Result<Look, PortError>),
     /// The identity was read anew.
     Identity(Result<ClusterIdentity, PortError>),
+    /// It was read what Rancher says of the cluster.
+    Rancher(Result<RancherFacts, PortError>),
     /// A write was answered.
     Answered {
         /// The intent's number.
@@ -80,6 +85,8 @@ pub enum Effect {
     LookAtAzure(Vec<OperationRef>),
     /// Read the identity anew.
     Prove,
+    /// Read what Rancher says of the cluster.
+    ReadRancher,
     /// Ask the gate.
     Ask(Question),
     /// The run has ended. Nothing follows.
@@ -113,6 +120,7 @@ struct Memory {
     failures: u32,
     fresh_writes: u32,
     restart_seen: bool,
+    second_writer: StepWithRancher,
 }
 
 /// The identity could not be read, or is not proven by what was read.
@@ -139,7 +147,13 @@ pub struct Machine {
     azure: Option<AzureView>,
     operations: BTreeMap<OperationRef, OperationState>,
     looking: bool,
+    /// When the last look at Azure was begun, whatever came of it.
+    looked_at: Option<Timestamp>,
     look_at: Option<Timestamp>,
+    rancher: RancherReading,
+    buffer_steps: Vec<BufferSteps>,
+    /// Each change in Azure waits for Rancher.
+    lock_step: bool,
     /// Why the identity is not proven for the next stage.
     doubted: Option<Doubt>,
     ledger: Ledger,
@@ -185,6 +199,8 @@ impl Machine {
     fn new(plan: Plan, run: RunId, state: RunState, now: Timestamp) -> Self {
         let ledger = Ledger::resume(state.ledger().to_vec());
         Self {
+            buffer_steps: BufferSteps::of(&plan),
+            lock_step: plan.is_in_lock_step(),
             plan,
             run,
             state,
@@ -197,7 +213,9 @@ impl Machine {
             azure: None,
             operations: BTreeMap::new(),
             looking: false,
+            looked_at: None,
             look_at: Some(now),
+            rancher: RancherReading::default(),
             doubted: None,
             ledger,
             noted: BTreeSet::new(),
@@ -230,6 +248,7 @@ impl Machine {
         if self.phase != Phase::Ended {
             self.take_in(now, input);
             self.decide(now);
+            self.rancher.grow_old();
         }
         std::mem::take(&mut self.out)
     }
@@ -245,7 +264,8 @@ impl Machine {
         let retries = self.steps.values().filter_map(|memory| memory.not_before);
         let look = self.look_at.filter(|_| !self.looking);
         let doubt = self.doubted.as_ref().and_then(|doubt| doubt.look_again);
-        retries.chain(look).chain(doubt).filter(|at| *at > now).fold(tick, Ord::min)
+        let rancher = self.rancher.ask_at;
+        retries.chain(look).chain(doubt).chain(rancher).filter(|at| *at > now).fold(tick, Ord::min)
     }
 
     fn hold(&mut self, step: Option<&StepId>, cause: String) {
@@ -298,7 +318,8 @@ impl Machine {
                     }
                 }
                 Phase::Ending(outcome) => {
-                    if self.in_flight.is_empty() || self.stops > 1 {
+                    let answered = self.in_flight.is_empty() && self.is_adopted(now, &outcome);
+                    if answered || self.stops > 1 {
                         self.end(now, outcome);
                     }
                     return;

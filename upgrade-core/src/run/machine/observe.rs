@@ -30,6 +30,7 @@ impl Machine {
             }
             Input::Azure(look) => self.looked(now, look),
             Input::Identity(identity) => self.identity(now, identity),
+            Input::Rancher(facts) => self.rancher_says(now, facts),
             Input::Answered { id, answer, retry_after } => self.answered(now, id, answer, retry_after),
             Input::Gate(answer) => self.gate(answer),
             Input::Tick => {}
@@ -190,6 +191,8 @@ impl Machine {
         self.steps.clear();
         self.moving_total = 0;
         self.look_at = Some(now);
+        self.rancher.ask_at = None;
+        self.ask_rancher(now);
     }
 
     fn answered(&mut self, now: Timestamp, id: u64, answer: WriteAnswer, retry_after: Option<Duration>) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::second_writer::StepWithRancher;
 use super::{Effect, Machine, Memory, Phase, millis, signed};
 use crate::event::{EventKind, StepOutcome};
 use crate::journal::{Entry, Write};
@@ -20,25 +21,38 @@ const REPEAT_AFTER: Duration = Duration::from_secs(30);
 /// How long Azure may work on one step. The longest control-plane and pool upgrades reported take hours.
 const AZURE_LIMIT: Duration = Duration::from_secs(6 * 3600);
 
+/// How much more seldom Azure is looked at where only a buffer is watched.
+const WATCH_BUFFER: Duration = Duration::from_secs(15);
+
+/// Is it Azure that carries it out?
+pub(super) fn is_in_azure(action: &Action) -> bool {
+    match action {
+        Action::UpgradeControlPlane { .. }
+        | Action::CreateBuffer { .. }
+        | Action::UpgradePool { .. }
+        | Action::DeleteBuffer { .. } => true,
+        Action::Cordon { .. }
+        | Action::Move { .. }
+        | Action::Soak { .. }
+        | Action::Drain { .. }
+        | Action::AwaitRancher { .. } => false,
+    }
+}
+
 impl Machine {
     /// Advances a stage as far as it goes now; true if the phase changed.
     pub(super) fn run_stage(&mut self, now: Timestamp, number: u32) -> bool {
-        if let Some(gap) = self.ledger.unaccepted_gap() {
-            let text = format!(
-                "Service {} has no ready endpoint since {} ({}). Go on?",
-                gap.service, gap.begin, gap.cause
-            );
-            let question =
-                Question { id: format!("gap-{}-{}", gap.service.namespace(), gap.service.name()), text };
-            self.emit(now, EventKind::Asked { question: question.clone() });
-            self.out.push(Effect::Ask(question.clone()));
-            self.phase = Phase::Asking { stage: number, question };
-            return true;
-        }
         let Some(stage) = self.stage(number).cloned() else { return false };
         self.look(now, &stage);
         let before = self.phase.clone();
         let open = self.open_steps(&stage);
+        if !self.buffers_stand(now, &open) {
+            return self.phase != before;
+        }
+        if self.ledger.unaccepted_gap().is_some() {
+            return self.ask_about_gap(now, &stage);
+        }
+        self.look_at_rancher(now, &open);
         for step in &open {
             self.remember(now, step);
         }
@@ -61,6 +75,26 @@ impl Machine {
         self.open_steps(&stage) != open
     }
 
+    /// Stops at a gap that nobody has accepted and asks; true if the phase changed. Before anybody is asked it is known whether
+    /// the buffer still stands: one that is taken away makes gaps, and going on is no answer to that.
+    fn ask_about_gap(&mut self, now: Timestamp, stage: &Stage) -> bool {
+        let Some(gap) = self.ledger.unaccepted_gap() else { return false };
+        if self.holds_buffer() && (self.looking || self.looked_at.is_none_or(|at| at < gap.begin)) {
+            self.look_now(now);
+            return false;
+        }
+        let text = format!(
+            "Service {} has no ready endpoint since {} ({}). Go on?",
+            gap.service, gap.begin, gap.cause
+        );
+        let question =
+            Question { id: format!("gap-{}-{}", gap.service.namespace(), gap.service.name()), text };
+        self.emit(now, EventKind::Asked { question: question.clone() });
+        self.out.push(Effect::Ask(question.clone()));
+        self.phase = Phase::Asking { stage: stage.number, question };
+        true
+    }
+
     /// The first unfinished step of each lane.
     pub(super) fn open_steps(&self, stage: &Stage) -> Vec<Step> {
         let lanes = stage.lanes.iter();
@@ -80,6 +114,7 @@ impl Machine {
                 failures: 0,
                 fresh_writes: 0,
                 restart_seen: false,
+                second_writer: StepWithRancher::default(),
             };
             self.steps.insert(step.id.clone(), fresh);
             self.emit(now, EventKind::StepStarted { step: step.id.clone(), title: step.action.to_string() });
@@ -178,6 +213,7 @@ impl Machine {
                     _ => Verdict::Done(format!("watched for {seconds} s")),
                 }
             }
+            Action::AwaitRancher { once_more } => self.adopted(case.now, memory, *once_more),
             Action::Move { .. } => Verdict::Patience(String::new()),
         }
     }
@@ -209,14 +245,7 @@ impl Machine {
                 let Some(memory) = self.steps.get_mut(&step.id) else { return };
                 memory.waiting_since = None;
                 memory.waiting_for = what;
-                let azure = matches!(
-                    step.action,
-                    Action::UpgradeControlPlane { .. }
-                        | Action::CreateBuffer { .. }
-                        | Action::UpgradePool { .. }
-                        | Action::DeleteBuffer { .. }
-                );
-                if azure && now.duration_since(memory.since) > signed(AZURE_LIMIT) {
+                if is_in_azure(&step.action) && now.duration_since(memory.since) > signed(AZURE_LIMIT) {
                     let why = format!(
                         "Azure has not finished in {}: {}",
                         crate::span::show(AZURE_LIMIT),
@@ -248,25 +277,27 @@ impl Machine {
         }
         memory.not_before = None;
         self.acked.retain(|_, at| now.duration_since(*at) < signed(REPEAT_AFTER));
-        let mut sent = false;
-        for write in writes {
-            let pending =
-                self.in_flight.values().any(|(_, other)| *other == write) || self.acked.contains_key(&write);
-            if !pending {
-                self.send(now, step, write);
-                sent = true;
-            }
+        let pending = |write: &Write| {
+            self.in_flight.values().any(|(_, other)| other == write) || self.acked.contains_key(write)
+        };
+        let writes: Vec<Write> = writes.into_iter().filter(|write| !pending(write)).collect();
+        if writes.is_empty() {
+            return self.wait(now, step, "what was written to show".into());
         }
-        if sent {
-            if let Some(memory) = self.steps.get_mut(&step.id) {
-                memory.waiting_since = None;
-            }
-        } else {
-            self.wait(now, step, "what was written to show".into());
+        if writes.iter().any(Write::is_in_azure)
+            && let Err(verdict) = self.may_change_azure(now, step)
+        {
+            return self.act_on(now, step, verdict);
+        }
+        for write in writes {
+            self.send(now, step, write);
+        }
+        if let Some(memory) = self.steps.get_mut(&step.id) {
+            memory.waiting_since = None;
         }
     }
 
-    fn send(&mut self, now: Timestamp, step: &Step, write: Write) {
+    pub(super) fn send(&mut self, now: Timestamp, step: &Step, write: Write) {
         let id = self.state.next_intent();
         self.record(now, Entry::Intent { id, step: step.id.clone(), write: write.clone() });
         self.emit(now, EventKind::WriteStarted { step: step.id.clone(), what: write.to_string() });
@@ -277,18 +308,22 @@ impl Machine {
         self.out.push(Effect::Act { id, write });
     }
 
-    /// Looks at Azure while a step of the stage depends on it.
+    /// Looks at Azure while a step of the stage depends on it, and now and then while a buffer stands there.
     fn look(&mut self, now: Timestamp, stage: &Stage) {
-        let needs = |step: &Step| {
-            let azure = !matches!(
-                step.action,
-                Action::Move { .. } | Action::Cordon { .. } | Action::Drain { .. } | Action::Soak { .. }
-            );
-            azure && self.state.outcome(&step.id).is_none()
+        let needs = |step: &Step| is_in_azure(&step.action) && self.state.outcome(&step.id).is_none();
+        let due = |at: Timestamp| {
+            let wanted = stage.steps().any(needs) || self.azure.is_none();
+            at <= now && (wanted || self.holds_buffer() && at + WATCH_BUFFER <= now)
         };
-        let due = self.look_at.is_some_and(|at| at <= now) && !self.looking;
-        if due && stage.steps().any(needs) {
+        if self.look_at.is_some_and(due) {
+            self.look_now(now);
+        }
+    }
+
+    fn look_now(&mut self, now: Timestamp) {
+        if !self.looking {
             self.looking = true;
+            self.looked_at = Some(now);
             self.look_at = None;
             let operations = self.state.operations().map(|(_, operation)| operation.clone()).collect();
             self.out.push(Effect::LookAtAzure(operations));
