@@ -40,6 +40,17 @@ impl Site {
         if let Some(seen) = self.sizes.get(vm_size) {
             return *seen;
         }
+        let cpus = Self::cpus(vm_size);
+        Resources::new(cpus * 1000 - 140, cpus * 4096 - 1024 - cpus * 256)
+    }
+
+    /// How many disks a machine of this size takes (Azure's general purpose sizes: two for each CPU, 32 at most).
+    pub fn most_disks(vm_size: &str) -> i32 {
+        i32::try_from(Self::cpus(vm_size) * 2).unwrap_or(i32::MAX).min(32)
+    }
+
+    /// The CPUs of a size, by Azure's name of it.
+    fn cpus(vm_size: &str) -> u64 {
         let number: String = vm_size
             .split('_')
             .nth(1)
@@ -48,8 +59,7 @@ impl Site {
             .skip_while(char::is_ascii_alphabetic)
             .take_while(char::is_ascii_digit)
             .collect();
-        let cpus: u64 = number.parse().unwrap_or(2).max(1);
-        Resources::new(cpus * 1000 - 140, cpus * 4096 - 1024 - cpus * 256)
+        number.parse().unwrap_or(2).max(1)
     }
 
     /// The scale set of a pool.

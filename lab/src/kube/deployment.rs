@@ -323,6 +323,8 @@ struct Counts {
     updated: i32,
     ready: i32,
     available: i32,
+    /// Pods that were told to go and are not gone.
+    terminating: i32,
 }
 
 fn count(sets: &Sets) -> Counts {
@@ -334,6 +336,9 @@ fn count(sets: &Sets) -> Counts {
         updated: sum(&sets.new, of),
         ready: sum(sets.all(), ready),
         available: sum(sets.all(), available),
+        terminating: sum(sets.all(), |set| {
+            set.status.as_ref().and_then(|status| status.terminating_replicas).unwrap_or_default()
+        }),
     }
 }
 
@@ -366,6 +371,7 @@ fn report(world: &mut World, case: &Case) {
         updated_replicas: Some(counts.updated),
         ready_replicas: Some(counts.ready),
         available_replicas: Some(counts.available),
+        terminating_replicas: Some(counts.terminating),
         unavailable_replicas: Some((sum(sets.all(), spec_replicas) - counts.available).max(0)),
         conditions: Some(conditions),
         ..before

@@ -7,14 +7,15 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::{CSINode, VolumeAttachment};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use upgrade_core::model::{ObjectName, Pod as SlimPod, WorkloadKind};
 use upgrade_core::view::{Change, Object};
 
 use super::kubelet::Step;
-use super::{Task, Work, garbage, key_of, kubelet, pods, scheduler, timing, uid_of};
+use super::{Task, Work, disruption, garbage, key_of, kubelet, pods, scheduler, timing, uid_of, volumes};
 use crate::ports::convert::Slim;
-use crate::store::{ChangeType, Key, Kind, KindVisitor, Logged, Stored, controller, with_kind};
+use crate::store::{ChangeType, Key, Kind, KindVisitor, Logged, Store, Stored, controller, with_kind};
 use crate::world::World;
 
 /// Shows the writes since the last time to the controllers, which put what they have to do on the queue. Writes nothing.
@@ -30,8 +31,16 @@ pub(crate) fn dispatch(world: &mut World) {
     for logged in take_in::<PersistentVolumeClaim>(world, since) {
         garbage::on_leaf_change(world, &logged);
         if logged.change != ChangeType::Deleted {
+            volumes::on_claim(world, &logged.object);
             scheduler::something_changed(world);
         }
+    }
+    for logged in changes::<VolumeAttachment>(world, since) {
+        volumes::on_attachment(world, &logged);
+        scheduler::something_changed(world);
+    }
+    if !changes::<CSINode>(world, since).is_empty() {
+        scheduler::something_changed(world);
     }
     for logged in take_in::<Deployment>(world, since) {
         world.enqueue(Work::Deployment(key_of(&*logged.object)));
@@ -163,16 +172,34 @@ fn take_in<T: Slim>(world: &mut World, since: u64) -> Vec<Logged<T>> {
     changes
 }
 
+/// The changes of a kind that the core does not read.
+fn changes<T: Stored>(world: &World, since: u64) -> Vec<Logged<T>> {
+    if T::table(&world.store).last_change() <= since {
+        return Vec::new();
+    }
+    match world.store.changes_since::<T>(since) {
+        Ok(changes) => changes.cloned().collect(),
+        Err(_) => added(&world.store),
+    }
+}
+
+/// Everything of a kind, as if it had just come.
+fn added<T: Stored>(store: &Store) -> Vec<Logged<T>> {
+    let (revision, change) = (store.revision(), ChangeType::Added);
+    store
+        .list::<T>()
+        .map(|object| Logged { revision, change, object: Arc::clone(object), before: None })
+        .collect()
+}
+
 /// More has happened at once than the store remembers.
 fn list_anew<T: Slim>(world: &mut World) -> Vec<Logged<T>> {
-    let objects: Vec<Arc<T>> = world.store.list::<T>().cloned().collect();
-    let slim: Vec<Object> = objects.iter().filter_map(|object| object.slim(&world.store)).collect();
+    let slim: Vec<Object> = world.store.list::<T>().filter_map(|object| object.slim(&world.store)).collect();
     let change = Change::Listed { kind: T::RESOURCE, objects: slim };
     world.kube.view.apply(change.clone());
     world.kube.changes.push(change);
-    let revision = world.store.revision();
-    let added = |object| Logged { revision, change: ChangeType::Added, object, before: None };
-    objects.into_iter().map(added).collect()
+    world.kube.scheduler.reads_anew(&world.store);
+    added(&world.store)
 }
 
 fn name_of<T: Stored>(object: &T) -> String {
@@ -201,13 +228,19 @@ fn work_of(namespace: &str, owner: &OwnerReference) -> Option<Work> {
 }
 
 fn on_node(world: &mut World, logged: &Logged<Node>) {
+    if logged.change == ChangeType::Deleted {
+        world.kube.scheduler.lost_node(&key_of(&*logged.object).name);
+    } else {
+        world.kube.scheduler.saw_node(&logged.object, &world.store);
+    }
     let spec = |node: &Arc<Node>| node.spec.clone();
     let labels = |node: &Arc<Node>| node.metadata.labels.clone();
     let lasting = logged.change == ChangeType::Modified;
     let same_spec = lasting && logged.before.as_ref().map(spec) == Some(spec(&logged.object));
     let same_labels = lasting && logged.before.as_ref().map(labels) == Some(labels(&logged.object));
-    if logged.change != ChangeType::Deleted && !same_spec {
+    if !same_spec {
         world.enqueue(Work::Node(key_of(&*logged.object).name));
+        world.enqueue(Work::Taints(key_of(&*logged.object).name));
     }
     if same_spec && same_labels {
         // Only the kubelet's report: images.
@@ -225,7 +258,9 @@ fn on_pod(world: &mut World, logged: &Logged<Pod>) {
     let key = key_of(&**pod);
     enqueue_owner(world, logged);
     enqueue_selected(world, &key, pod, before);
+    volumes::on_pod(world, logged);
     if logged.change == ChangeType::Deleted {
+        world.kube.scheduler.lost_pod(&key);
         scheduler::forget(world, &key);
         scheduler::something_changed(world);
         on_pod_gone(world, pod);
@@ -234,6 +269,8 @@ fn on_pod(world: &mut World, logged: &Logged<Pod>) {
         }
         return;
     }
+    world.kube.scheduler.saw_pod(pod);
+    disruption::on_pod(world, &key, pod, before);
     let terminating = pods::is_terminating;
     if terminating(pod) && !before.is_some_and(terminating) {
         note_loss(world, pod);

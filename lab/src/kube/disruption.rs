@@ -11,10 +11,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, 
 use upgrade_core::model::{IntOrPercent, WorkloadKind};
 
 use super::{Work, pods, timing, uid_of};
-use crate::ports::convert::int_or_percent;
+use crate::ports::convert::{condition, int_or_percent};
 use crate::ports::rules::selector;
 use crate::store::{Key, controller};
 use crate::world::World;
+
+/// An announced disruption is believed for so long.
+const STALE: SignedDuration = SignedDuration::from_secs(timing::DELETION_TIMEOUT_SECONDS);
 
 pub(super) fn reconcile(world: &mut World, key: &Key) {
     let Some(budget) = world.store.get::<PodDisruptionBudget>(&key.namespace, &key.name).cloned() else {
@@ -165,15 +168,43 @@ fn still_disrupted(
     let mut disrupted = known;
     disrupted.retain(|name, since| {
         let pod = matched.iter().find(|pod| pod.metadata.name.as_ref() == Some(name));
-        let expires = since.0 + SignedDuration::from_secs(timing::DELETION_TIMEOUT_SECONDS);
+        let expires = since.0 + STALE;
         pod.is_some_and(|pod| !pods::is_terminating(pod)) && expires > now
     });
     if let Some(first) = disrupted.values().map(|since| since.0).min() {
-        let expires = first + SignedDuration::from_secs(timing::DELETION_TIMEOUT_SECONDS);
+        let expires = first + STALE;
         let after = std::time::Duration::try_from(expires.duration_since(now)).unwrap_or_default();
         world.enqueue_later(after, Work::Budget(key.clone()));
     }
     disrupted
+}
+
+/// Nobody has carried out what a pod's `DisruptionTarget` announced: after two minutes it is taken back.
+pub(super) fn take_back(world: &mut World, key: &Key) {
+    let now = world.store.time();
+    let is_stale = |pod: &Pod| {
+        let since = condition(pod, "DisruptionTarget").filter(|target| target.status == "True");
+        let since = since.and_then(|target| target.last_transition_time.as_ref());
+        since.is_some_and(|since| since.0 + STALE <= now.0) && !pods::is_terminating(pod)
+    };
+    if world.store.get::<Pod>(&key.namespace, &key.name).is_some_and(|pod| is_stale(pod)) {
+        let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
+            let status = pod.status.get_or_insert_default();
+            pods::set_condition(status, "DisruptionTarget", false, None, None, &now);
+        });
+    }
+}
+
+/// Looks again at a pod that has just been announced to go.
+pub(super) fn on_pod(world: &mut World, key: &Key, pod: &Pod, before: Option<&Pod>) {
+    let announced = |pod: &Pod| {
+        condition(pod, "DisruptionTarget").is_some_and(|target| target.status == "True")
+            && !pods::is_terminating(pod)
+    };
+    if announced(pod) && !before.is_some_and(announced) {
+        let after = std::time::Duration::try_from(STALE).unwrap_or_default();
+        world.enqueue_later(after, Work::Disruption(key.clone()));
+    }
 }
 
 fn set_condition(

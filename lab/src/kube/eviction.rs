@@ -77,19 +77,8 @@ impl World {
         let pod = self.store.find::<Pod>(namespace, name)?;
         api::check_preconditions::<Pod>(name, &pod.metadata, options)?;
         if !api::is_dry_run(options) {
-            let time = self.store.time();
-            self.store.update::<Pod>(namespace, name, |pod| {
-                let message = "Eviction API: evicting";
-                let status = pod.status.get_or_insert_default();
-                pods::set_condition(
-                    status,
-                    "DisruptionTarget",
-                    true,
-                    Some("EvictionByEvictionAPI"),
-                    Some(message),
-                    &time,
-                );
-            })?;
+            let key = Key::new(namespace, name);
+            pods::disrupt(self, &key, "EvictionByEvictionAPI", "Eviction API: evicting");
         }
         self.delete_pod(namespace, name, options).map(drop)
     }

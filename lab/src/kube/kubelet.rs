@@ -1,50 +1,76 @@
-//! The kubelets: pods arrive, their disks attach, images are pulled one after another, containers start, become ready, end.
+//! The kubelets: pods arrive, their disks attach, images are pulled one after another, containers start, become ready, crash,
+//! and end.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    Node, PersistentVolumeClaim, Pod, PodIP, PodSpec, PodStatus,
+    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
+    ContainerStatus, PersistentVolumeClaim, Pod, PodIP, PodSpec, PodStatus, Probe,
 };
 use upgrade_core::model::NodeName;
 
-use super::{Task, key_of, node, pods, removal, timing, uid_of};
+use super::{Task, key_of, node, pods, removal, timing, uid_of, volumes};
 use crate::store::{Key, controller};
 use crate::world::World;
 
-/// The pod template annotation that says how many seconds a Job's pod runs; Kubernetes has no such word.
+mod images;
+mod stop;
+
+pub(super) use images::pulled;
+pub(super) use stop::told_to_stop;
+
+/// What a pod's template says about its processes; Kubernetes has no such words. How many seconds a Job's pod runs.
 pub(crate) const RUN_SECONDS: &str = "lab.aks-drover/run-seconds";
+/// After how many seconds the containers crash, each time.
+pub(crate) const CRASH_SECONDS: &str = "lab.aks-drover/crash-seconds";
+/// How many seconds the processes take to end after SIGTERM.
+pub(crate) const STOP_SECONDS: &str = "lab.aks-drover/stop-seconds";
+/// `true`: the readiness probe never succeeds.
+pub(crate) const NEVER_READY: &str = "lab.aks-drover/never-ready";
 
 /// What happens to a pod on its node next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// The kubelet learns of it.
+    /// The kubelet learns of it, or looks at it again: its disks, its images.
     Arrives,
+    /// The kubelet waits before it pulls again.
+    BacksOff,
     /// Its containers start.
     Starts,
     /// Its readiness probes succeed.
     BecomesReady,
+    /// Its containers crash.
+    Crashes,
     /// Its work is done (a Job's pod).
     Finishes,
     /// Its processes have ended after they were told to.
     Ends,
 }
 
-/// A pod takes a step, if it is still the pod that the step was meant for.
+/// A pod takes a step, if it is still the pod that the step was meant for and its kubelet works.
 pub(super) fn step(world: &mut World, step: Step, key: &Key, uid: &str) {
     let Some(pod) = world.store.get::<Pod>(&key.namespace, &key.name) else { return };
     if uid_of(&**pod) != uid || (step != Step::Ends && !pods::is_active(pod)) {
         return;
     }
     let pod = Arc::clone(pod);
+    let machine = machine_name(world, &pod);
+    if machine.as_ref().is_some_and(|name| world.kube.machines[name].silent) {
+        return;
+    }
     match step {
         Step::Arrives => arrive(world, key, &pod),
+        Step::BacksOff => images::back_off(world, key),
         Step::Starts => start(world, key, &pod),
-        Step::BecomesReady => become_ready(world, key),
+        Step::BecomesReady => become_ready(world, key, &pod),
+        Step::Crashes => crash(world, key, &pod),
         Step::Finishes => finish(world, key),
-        Step::Ends => removal::finish_pod(world, key),
+        Step::Ends => {
+            world.kube.pull_failures.remove(uid);
+            removal::finish_pod(world, key);
+        }
     }
 }
 
@@ -56,6 +82,15 @@ fn spec(pod: &Pod) -> &PodSpec {
     pod.spec.as_ref().expect("a pod on a node has a spec")
 }
 
+/// What the pod's template says about its processes.
+fn said<'p>(pod: &'p Pod, annotation: &str) -> Option<&'p str> {
+    pod.metadata.annotations.as_ref()?.get(annotation).map(String::as_str)
+}
+
+fn said_seconds(pod: &Pod, annotation: &str) -> Option<Duration> {
+    said(pod, annotation)?.parse().ok().map(Duration::from_secs)
+}
+
 /// The node a pod is on, if its machine is there.
 fn machine_name(world: &World, pod: &Pod) -> Option<NodeName> {
     let name = NodeName::new(pods::node_of(pod)?).ok()?;
@@ -64,133 +99,69 @@ fn machine_name(world: &World, pod: &Pod) -> Option<NodeName> {
 
 fn arrive(world: &mut World, key: &Key, pod: &Arc<Pod>) {
     let Some(node) = machine_name(world, pod) else { return };
-    if pods::phase(pod) != "Pending" {
-        // It has been running since before the world began.
+    if pods::phase(pod) != "Pending" || has_begun(pod) {
+        // It has been running since before the world began, or another step has seen to it.
         return;
     }
-    if is_disk_elsewhere(world, key, pod) {
-        // Multi-Attach: the disk stays with the other pod's node until that pod is gone.
-        let after = world.draw(timing::ATTACH_RETRY);
-        return next(world, after, Step::Arrives, pod);
+    show_creating(world, key, pod);
+    if !volumes::are_attached(world, pod) {
+        // The attachment will say.
+        return;
     }
+    let sandbox = world.draw(timing::SANDBOX);
+    let Some(here) = images::pull_all(world, key, &node, pod) else { return };
+    let inits = spec(pod).init_containers.as_ref().map_or(0, Vec::len);
+    let init: Duration = (0..inits).map(|_| world.draw(timing::INIT)).sum();
+    let after = until(world, here) + sandbox + init;
+    begin(world, key);
+    next(world, after, Step::Starts, pod);
+}
+
+/// Nothing is in the way of its containers any more.
+fn has_begun(pod: &Pod) -> bool {
+    crate::ports::convert::condition(pod, "PodReadyToStartContainers").is_some_and(|c| c.status == "True")
+}
+
+fn begin(world: &mut World, key: &Key) {
     let now = world.store.time();
-    let waiting = |name: &str| ContainerStatus {
-        name: name.to_owned(),
-        state: Some(ContainerState {
-            waiting: Some(ContainerStateWaiting {
-                reason: Some("ContainerCreating".to_owned()),
-                message: None,
-            }),
-            ..ContainerState::default()
-        }),
+    let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
+        let status = pod.status.get_or_insert_default();
+        wait(status, "ContainerCreating", None);
+        pods::set_condition(status, "PodReadyToStartContainers", true, None, None, &now);
+    });
+}
+
+fn show_creating(world: &mut World, key: &Key, pod: &Pod) {
+    let now = world.store.time();
+    let status = |container: &Container| ContainerStatus {
+        name: container.name.clone(),
+        image: container.image.clone().unwrap_or_default(),
+        state: Some(waiting("ContainerCreating", None)),
         ..ContainerStatus::default()
     };
-    let statuses = |pod: &Pod| {
-        let status = |c: &k8s_openapi::api::core::v1::Container| ContainerStatus {
-            image: c.image.clone().unwrap_or_default(),
-            ..waiting(&c.name)
-        };
-        spec(pod).containers.iter().map(status).collect()
-    };
-    let containers: Vec<ContainerStatus> = statuses(pod);
+    let containers: Vec<ContainerStatus> = spec(pod).containers.iter().map(status).collect();
     let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
         let status = pod.status.get_or_insert_default();
         status.start_time.get_or_insert(now.clone());
         status.container_statuses.get_or_insert(containers);
         pods::set_condition(status, "Ready", false, Some("ContainersNotReady"), None, &now);
     });
-    let disks = disks(world, key, pod).len();
-    let attached = (0..disks).map(|_| world.draw(timing::ATTACH)).max().unwrap_or_default();
-    let images: Vec<String> = {
-        let spec = spec(pod);
-        let all = spec.init_containers.iter().flatten().chain(&spec.containers);
-        all.filter_map(|container| container.image.clone()).collect()
-    };
-    let mut here = world.now() + attached;
-    for image in images {
-        here = here.max(pull(world, &node, &image));
+}
+
+fn waiting(reason: &str, message: Option<String>) -> ContainerState {
+    let waiting = ContainerStateWaiting { reason: Some(reason.to_owned()), message };
+    ContainerState { waiting: Some(waiting), ..ContainerState::default() }
+}
+
+/// Every container waits, for the same reason.
+fn wait(status: &mut PodStatus, reason: &str, message: Option<&str>) {
+    for container in status.container_statuses.iter_mut().flatten() {
+        container.state = Some(waiting(reason, message.map(str::to_owned)));
     }
-    let sandbox = world.draw(timing::SANDBOX);
-    let inits = spec(pod).init_containers.as_ref().map_or(0, Vec::len);
-    let init: Duration = (0..inits).map(|_| world.draw(timing::INIT)).sum();
-    let after = until(world, here) + sandbox + init;
-    next(world, after, Step::Starts, pod);
 }
 
 fn until(world: &World, at: Timestamp) -> Duration {
     Duration::try_from(at.duration_since(world.now())).unwrap_or_default()
-}
-
-/// The pod's claims that only one node can have at a time.
-fn disks(world: &World, key: &Key, pod: &Pod) -> Vec<String> {
-    let volumes = spec(pod).volumes.iter().flatten();
-    let claims =
-        volumes.filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.clone()));
-    let exclusive = |claim: &String| {
-        let claim = world.store.get::<PersistentVolumeClaim>(&key.namespace, claim);
-        let modes = claim.and_then(|claim| claim.spec.as_ref()?.access_modes.as_ref());
-        modes.is_some_and(|modes| !modes.iter().any(|mode| mode.contains("Many")))
-    };
-    claims.filter(exclusive).collect()
-}
-
-/// Does a pod on another node still hold one of the pod's disks?
-fn is_disk_elsewhere(world: &World, key: &Key, pod: &Pod) -> bool {
-    let disks = disks(world, key, pod);
-    if disks.is_empty() {
-        return false;
-    }
-    let holds = |other: &Pod| {
-        let volumes = other.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-        let mut claims = volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref());
-        claims.any(|claim| disks.contains(&claim.claim_name))
-    };
-    world.store.list_in::<Pod>(&key.namespace).any(|other| {
-        let elsewhere = pods::node_of(other).is_some_and(|node| Some(node) != pods::node_of(pod));
-        elsewhere && !pods::is_finished(other) && holds(other)
-    })
-}
-
-/// The size of an image; one that nobody has told the size of gets one that lasts.
-fn size(world: &mut World, image: &str) -> u64 {
-    if let Some(bytes) = world.kube.registry.get(image) {
-        return *bytes;
-    }
-    let bytes = world.rng.u64(timing::IMAGE_BYTES.0..=timing::IMAGE_BYTES.1);
-    world.kube.registry.insert(image.to_owned(), bytes);
-    bytes
-}
-
-/// When the image will be on the machine's disk. A machine pulls one image after another, each once.
-fn pull(world: &mut World, node: &NodeName, image: &str) -> Timestamp {
-    let now = world.now();
-    let bytes = size(world, image);
-    let speed = world.rng.u64(timing::PULL_BYTES_PER_MS.0..=timing::PULL_BYTES_PER_MS.1);
-    let Some(machine) = world.kube.machines.get_mut(node) else { return now };
-    if machine.images.contains_key(image) {
-        return now;
-    }
-    if let Some(at) = machine.pulling.get(image) {
-        return *at;
-    }
-    let free = machine.pulling.values().max().copied().unwrap_or(now).max(now);
-    let there = free + Duration::from_millis(bytes / speed + 300);
-    machine.pulling.insert(image.to_owned(), there);
-    let boot = machine.boot;
-    let after = until(world, there);
-    world.soon(after, Task::Pulled(node.clone(), boot, image.to_owned()));
-    there
-}
-
-/// An image is on the machine's disk.
-pub(super) fn pulled(world: &mut World, name: &NodeName, boot: u32, image: String) {
-    let bytes = size(world, &image);
-    let Some(machine) = world.kube.machines.get_mut(name).filter(|machine| machine.boot == boot) else {
-        return;
-    };
-    machine.pulling.remove(&image);
-    machine.images.insert(image, bytes);
-    node::report_images(world, name);
 }
 
 fn address(world: &mut World) -> String {
@@ -200,7 +171,11 @@ fn address(world: &mut World) -> String {
 }
 
 fn start(world: &mut World, key: &Key, pod: &Arc<Pod>) {
-    let (now, ip) = (world.store.time(), address(world));
+    let now = world.store.time();
+    let ip = match pod.status.as_ref().and_then(|status| status.pod_ip.clone()) {
+        Some(ip) => ip,
+        None => address(world),
+    };
     let running = ContainerState {
         running: Some(ContainerStateRunning { started_at: Some(now.clone()) }),
         ..ContainerState::default()
@@ -216,35 +191,64 @@ fn start(world: &mut World, key: &Key, pod: &Arc<Pod>) {
         }
         pods::set_condition(status, "Initialized", true, None, None, &now);
     });
-    let probes = spec(pod).containers.iter().filter_map(|container| container.readiness_probe.as_ref());
-    let probes: Vec<(u64, u64)> = probes
-        .map(|probe| {
-            let seconds =
-                |value: Option<i32>, default| u64::try_from(value.unwrap_or(default)).unwrap_or_default();
-            (seconds(probe.initial_delay_seconds, 0), seconds(probe.period_seconds, 10).max(1))
-        })
-        .collect();
-    let ready = probes
-        .into_iter()
-        .map(|(delay, period)| Duration::from_secs(delay) + world.between(0, period * 1000))
-        .max();
-    match ready {
+    let crash = said_seconds(pod, CRASH_SECONDS);
+    if let Some(after) = crash {
+        next(world, after, Step::Crashes, pod);
+    }
+    match probed(world, pod) {
+        _ if said(pod, NEVER_READY) == Some("true") => {}
+        // It does not live to see its first good probe.
+        Some(after) if crash.is_some_and(|crash| crash <= after) => {}
         Some(after) => next(world, after, Step::BecomesReady, pod),
-        None => become_ready(world, key),
+        None => become_ready(world, key, pod),
     }
     if let Some(run) = run_time(pod) {
         next(world, run, Step::Finishes, pod);
     }
 }
 
+/// When the containers' probes have succeeded: the startup probe first, then readiness as often as it has to. `None` for a pod
+/// without any.
+fn probed(world: &mut World, pod: &Pod) -> Option<Duration> {
+    let seconds = |value: Option<i32>, default| u64::try_from(value.unwrap_or(default)).unwrap_or_default();
+    let mut good = |probe: &Probe| {
+        let period = seconds(probe.period_seconds, 10).max(1);
+        let first =
+            Duration::from_secs(seconds(probe.initial_delay_seconds, 0)) + world.between(0, period * 1000);
+        first
+            + Duration::from_secs(period)
+                * u32::try_from(seconds(probe.success_threshold, 1).max(1) - 1).unwrap_or_default()
+    };
+    let mut last = None;
+    for container in &spec(pod).containers {
+        let started = container.startup_probe.as_ref().map(&mut good);
+        let ready = container.readiness_probe.as_ref().map(&mut good);
+        if started.is_some() || ready.is_some() {
+            let after = started.unwrap_or_default() + ready.unwrap_or_default();
+            last = last.max(Some(after));
+        }
+    }
+    last
+}
+
 /// How long the pod runs before it ends by itself; `None` for a pod that does not.
 fn run_time(pod: &Pod) -> Option<Duration> {
     let owner = controller(&pod.metadata).is_some_and(|owner| owner.kind == "Job");
-    let said = pod.metadata.annotations.as_ref().and_then(|a| a.get(RUN_SECONDS)?.parse().ok());
-    owner.then(|| Duration::from_secs(said.unwrap_or(timing::JOB_RUN_SECONDS)))
+    owner.then(|| said_seconds(pod, RUN_SECONDS).unwrap_or(Duration::from_secs(timing::JOB_RUN_SECONDS)))
 }
 
-fn become_ready(world: &mut World, key: &Key) {
+fn become_ready(world: &mut World, key: &Key, pod: &Pod) {
+    let runs = |status: &ContainerStatus| status.state.as_ref().is_some_and(|state| state.running.is_some());
+    let found = world.store.get::<Pod>(&key.namespace, &key.name);
+    let statuses = found.and_then(|found| found.status.as_ref()?.container_statuses.clone());
+    let restarts = |pod: &Pod| pods::restarts(pod);
+    // A probe of an earlier start says nothing of this one.
+    if found.is_none_or(|found| restarts(found) != restarts(pod)) && said(pod, CRASH_SECONDS).is_some() {
+        return;
+    }
+    if !statuses.into_iter().flatten().all(|status| runs(&status)) {
+        return;
+    }
     let now = world.store.time();
     let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
         let status = pod.status.get_or_insert_default();
@@ -254,6 +258,48 @@ fn become_ready(world: &mut World, key: &Key) {
         pods::set_condition(status, "ContainersReady", true, None, None, &now);
         pods::set_condition(status, "Ready", true, None, None, &now);
     });
+}
+
+/// The containers have crashed. They start again after a pause that doubles each time (CrashLoopBackOff), unless the pod shall
+/// not be restarted.
+fn crash(world: &mut World, key: &Key, pod: &Pod) {
+    let now = world.store.time();
+    let terminated = ContainerState {
+        terminated: Some(ContainerStateTerminated {
+            exit_code: 1,
+            reason: Some("Error".to_owned()),
+            finished_at: Some(now.clone()),
+            ..ContainerStateTerminated::default()
+        }),
+        ..ContainerState::default()
+    };
+    let restarts = u32::try_from(pods::restarts(pod)).unwrap_or_default();
+    let pause = timing::backoff(timing::CRASH_BACKOFF, restarts);
+    let stays = spec(pod).restart_policy.as_deref() == Some("Never");
+    let message = format!("back-off {}s restarting failed container", pause.as_secs());
+    let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
+        let status = pod.status.get_or_insert_default();
+        for container in status.container_statuses.iter_mut().flatten() {
+            container.ready = false;
+            container.started = Some(false);
+            container.last_state = Some(terminated.clone());
+            if stays {
+                container.state = Some(terminated.clone());
+            } else {
+                container.restart_count += 1;
+                container.state = Some(waiting("CrashLoopBackOff", Some(message.clone())));
+            }
+        }
+        if stays {
+            status.phase = Some("Failed".to_owned());
+        }
+        let reason = Some("ContainersNotReady");
+        pods::set_condition(status, "ContainersReady", false, reason, None, &now);
+        pods::set_condition(status, "Ready", false, reason, None, &now);
+    });
+    if !stays {
+        next(world, pause, Step::Starts, pod);
+    }
 }
 
 fn finish(world: &mut World, key: &Key) {
@@ -279,22 +325,18 @@ fn finish(world: &mut World, key: &Key) {
     });
 }
 
-/// The kubelet learns that the pod is to go: its processes end by themselves, or are killed when the grace is over.
-pub(super) fn told_to_stop(world: &mut World, pod: &Pod) {
-    let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or_default();
-    let grace = Duration::from_secs(u64::try_from(grace).unwrap_or_default());
-    let notice = world.draw(timing::NOTICE);
-    let stop = if machine_name(world, pod).is_none() {
-        if pods::node_of(pod).is_some_and(|node| world.store.get::<Node>("", node).is_some()) {
-            // A node object that somebody has made, and no kubelet to say that the pod has ended.
-            return;
+/// The kubelet of a machine answers again: it finds out about its pods.
+pub(super) fn comes_back(world: &mut World, name: &NodeName) {
+    let pods: Vec<Arc<Pod>> = world.store.pods_on(name.as_str()).cloned().collect();
+    for pod in pods {
+        if pods::is_terminating(&pod) {
+            told_to_stop(world, &pod);
+        } else if pods::phase(&pod) == "Running" {
+            next(world, Duration::ZERO, Step::BecomesReady, &pod);
+        } else if !pods::is_finished(&pod) {
+            next(world, Duration::ZERO, Step::Arrives, &pod);
         }
-        // No machine, no process.
-        Duration::ZERO
-    } else {
-        world.draw(timing::STOP).min(grace)
-    };
-    next(world, notice + stop, Step::Ends, pod);
+    }
 }
 
 /// What a pod that runs now would show, for worlds that begin with running pods.
@@ -337,7 +379,7 @@ impl World {
 
     /// An image that is on a machine's disk from the beginning.
     pub(crate) fn has_image(&mut self, node: &NodeName, image: &str) {
-        let bytes = size(self, image);
+        let bytes = images::size(self, image);
         if let Some(machine) = self.kube.machines.get_mut(node) {
             machine.images.insert(image.to_owned(), bytes);
         }

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use upgrade_core::model::{KubeVersion, Node as SlimNode, NodeName, PoolName};
 
-use super::{Task, key_of, node, timing};
+use super::{Task, key_of, kubelet, node, pods, timing, volumes};
 use crate::azure::{PoolSpec, node_image};
 use crate::store::Key;
 use crate::world::World;
@@ -24,6 +24,8 @@ pub(crate) struct Machine {
     pub(super) zone: String,
     /// Counts its boots; what was scheduled for an earlier one is void.
     pub(super) boot: u32,
+    /// Its kubelet does not answer and does nothing.
+    pub(super) silent: bool,
     /// Images on its disk, with their sizes in bytes.
     pub(super) images: BTreeMap<String, u64>,
     /// Images on their way, with the moment when they will be there.
@@ -64,6 +66,7 @@ impl World {
         }
         let node = node::seen(seen, taints, self.now());
         self.store.create(node).expect("an inventory has a node once");
+        volumes::register_drivers(self, &seen.name);
     }
 
     fn place_machine(&mut self, name: NodeName, spec: PoolSpec, instance: u32) {
@@ -73,7 +76,15 @@ impl World {
         };
         self.kube.machines.insert(
             name,
-            Machine { spec, instance, zone, boot: 1, images: BTreeMap::new(), pulling: BTreeMap::new() },
+            Machine {
+                spec,
+                instance,
+                zone,
+                boot: 1,
+                silent: false,
+                images: BTreeMap::new(),
+                pulling: BTreeMap::new(),
+            },
         );
         self.touch();
     }
@@ -84,6 +95,7 @@ impl World {
         self.kill_pods_on(name);
         // A machine that is removed before it has registered has no node.
         let _ = self.store.delete::<Node>("", name.as_str());
+        volumes::forget_drivers(self, name);
         self.touch();
     }
 
@@ -95,12 +107,31 @@ impl World {
         machine.spec.node_image = node_image(&machine.spec.os, version);
         machine.images.clear();
         machine.pulling.clear();
+        machine.silent = false;
         machine.boot += 1;
         let boot = machine.boot;
         self.kill_pods_on(name);
         node::set_ready(self, name.as_str(), false, "the kubelet has stopped posting node status");
         let after = self.boot_time();
         self.soon(after, Task::Registers(name.clone(), boot));
+    }
+
+    /// The machine's kubelet stops answering: nothing on it changes any more, and soon its node counts as unreachable.
+    pub fn silence_machine(&mut self, name: &NodeName) {
+        let Some(machine) = self.kube.machines.get_mut(name) else { return };
+        machine.silent = true;
+        let boot = machine.boot;
+        self.soon(timing::NODE_GRACE, Task::Missed(name.clone(), boot));
+        self.touch();
+    }
+
+    /// A silent machine's kubelet answers again.
+    pub fn wake_machine(&mut self, name: &NodeName) {
+        let Some(machine) = self.kube.machines.get_mut(name).filter(|machine| machine.silent) else { return };
+        machine.silent = false;
+        node::set_ready(self, name.as_str(), true, "kubelet is posting ready status");
+        kubelet::comes_back(self, name);
+        self.touch();
     }
 
     /// Is the machine's node registered and ready?
@@ -132,6 +163,7 @@ pub(super) fn register(world: &mut World, name: &NodeName, boot: u32) {
     let node = node::of_machine(name, machine, &world.site, world.now());
     // The old node of a reimaged machine.
     let _ = world.store.delete::<Node>("", name.as_str());
+    volumes::forget_drivers(world, name);
     world.store.create(node).expect("the name is free");
     let after = world.draw(timing::NODE_READY);
     world.soon(after, Task::BecomesReady(name.clone(), boot));
@@ -141,6 +173,23 @@ pub(super) fn register(world: &mut World, name: &NodeName, boot: u32) {
 pub(super) fn become_ready(world: &mut World, name: &NodeName, boot: u32) {
     if world.kube.machines.get(name).is_some_and(|machine| machine.boot == boot) {
         node::set_ready(world, name.as_str(), true, "kubelet is posting ready status");
+        volumes::register_drivers(world, name);
+    }
+}
+
+/// Nothing has been heard of a kubelet for too long: the node lifecycle controller marks its node, and its pods as not ready.
+pub(super) fn missed(world: &mut World, name: &NodeName, boot: u32) {
+    if world.kube.machines.get(name).is_none_or(|machine| !machine.silent || machine.boot != boot) {
+        return;
+    }
+    node::set_unreachable(world, name.as_str());
+    let pods: Vec<Key> = world.store.pods_on(name.as_str()).map(|pod| key_of(&**pod)).collect();
+    let now = world.store.time();
+    for key in pods {
+        let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
+            let status = pod.status.get_or_insert_default();
+            pods::set_condition(status, "Ready", false, Some("NodeNotReady"), None, &now);
+        });
     }
 }
 

@@ -23,9 +23,11 @@ pub(crate) mod removal;
 mod replicaset;
 mod scheduler;
 mod statefulset;
+mod taints;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod timing;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -53,6 +55,7 @@ pub(crate) use kubelet::{RUN_SECONDS, running_status};
 pub(crate) use lease::valid as lease_is_valid;
 pub(crate) use machines::controlled_by;
 pub(crate) use node::is_ready as node_is_ready;
+pub(crate) use scheduler::volumes::{DISK_DRIVER, FILE_DRIVER};
 pub(crate) use statefulset::revision as stateful_revision;
 
 /// What the controllers and kubelets remember beside the store.
@@ -65,14 +68,22 @@ pub(crate) struct Kube {
     pub(crate) changes: ChangeLog,
     /// Sizes of images in bytes, as far as known.
     pub(crate) registry: BTreeMap<String, u64>,
+    /// Images that somebody has deleted from the registry.
+    gone_images: BTreeSet<String>,
+    /// Pulls of a pod's images that have failed in a row, by the pod's uid.
+    pull_failures: BTreeMap<String, u32>,
     machines: BTreeMap<NodeName, Machine>,
+    /// Where volumes are attached, or about to be: nodes by volume.
+    attachments: BTreeMap<String, BTreeSet<String>>,
+    /// Since when a node has a taint that takes pods away, by node and key.
+    tainted: BTreeMap<(String, String), Timestamp>,
     /// The next free instance number of each pool's scale set.
     next_instance: BTreeMap<PoolName, u32>,
     /// The store's revision up to which the writes have been shown to the controllers.
     dispatched: u64,
     /// Work that is on the queue already.
     queued: BTreeSet<Work>,
-    waiting: scheduler::Waiting,
+    scheduler: scheduler::Scheduler,
     /// Pods that left a Job unfinished since its controller looked last, by the Job's uid.
     job_losses: BTreeMap<String, i32>,
     /// Until when a Job that has lost a pod waits, by its uid.
@@ -124,12 +135,18 @@ pub(crate) enum Task {
     Registers(NodeName, u32),
     /// The kubelet of a registered node reports ready.
     BecomesReady(NodeName, u32),
+    /// Nothing has been heard of a kubelet for too long.
+    Missed(NodeName, u32),
     /// An image is on a machine's disk.
     Pulled(NodeName, u32, String),
     /// A pod on a node takes its next step.
     Pod(kubelet::Step, Key, String),
     /// A pod that did not fit may be tried again.
     Retry(Key),
+    /// Azure has attached a disk, by the name and uid of its VolumeAttachment.
+    Attached(String, String),
+    /// Azure has detached a disk.
+    Detached(String, String),
     /// What an owner that is gone has left behind is removed.
     Garbage(String),
     /// The deletion of an object that has dependents goes on.
@@ -142,14 +159,22 @@ pub(crate) enum Task {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Work {
     Budget(Key),
+    /// A claim that gets its volume before there is a pod.
+    Claim(Key),
     DaemonSet(Key),
     Deployment(Key),
+    /// A pod whose disruption was announced and may not have happened.
+    Disruption(Key),
     Endpoints(Key),
     Job(Key),
     Node(String),
     ReplicaSet(Key),
     Scheduler,
     StatefulSet(Key),
+    /// A node with taints that take pods away.
+    Taints(String),
+    /// A volume by name: where it is attached and where it should be.
+    Volume(String),
 }
 
 impl Kube {
@@ -159,11 +184,15 @@ impl Kube {
             view: View::default(),
             changes: ChangeLog::default(),
             registry: BTreeMap::new(),
+            gone_images: BTreeSet::new(),
+            pull_failures: BTreeMap::new(),
             machines: BTreeMap::new(),
+            attachments: BTreeMap::new(),
+            tainted: BTreeMap::new(),
             next_instance: BTreeMap::new(),
             dispatched: 0,
             queued: BTreeSet::new(),
-            waiting: scheduler::Waiting::default(),
+            scheduler: scheduler::Scheduler::default(),
             job_losses: BTreeMap::new(),
             job_backoffs: BTreeMap::new(),
             revisions: BTreeMap::new(),
@@ -231,9 +260,12 @@ pub(crate) fn on_task(world: &mut World, task: Task) {
         Task::Later(work) => world.enqueue(work),
         Task::Registers(node, boot) => machines::register(world, &node, boot),
         Task::BecomesReady(node, boot) => machines::become_ready(world, &node, boot),
+        Task::Missed(node, boot) => machines::missed(world, &node, boot),
         Task::Pulled(node, boot, image) => kubelet::pulled(world, &node, boot, image),
         Task::Pod(step, key, uid) => kubelet::step(world, step, &key, &uid),
         Task::Retry(key) => scheduler::retry(world, &key),
+        Task::Attached(name, uid) => volumes::attached(world, &name, &uid),
+        Task::Detached(name, uid) => volumes::detached(world, &name, &uid),
         Task::Garbage(uid) => garbage::collect(world, &uid),
         Task::Cascade(kind, key, uid) => garbage::cascade(world, kind, &key, &uid),
         Task::EmptyNamespace(name) => removal::empty_namespace(world, &name),
@@ -263,13 +295,17 @@ fn reconcile(world: &mut World, work: &Work) {
     }
     match work {
         Work::Budget(key) => disruption::reconcile(world, key),
+        Work::Claim(key) => volumes::provision(world, key),
         Work::DaemonSet(key) => daemonset::reconcile(world, key),
         Work::Deployment(key) => deployment::reconcile(world, key),
+        Work::Disruption(key) => disruption::take_back(world, key),
         Work::Endpoints(key) => endpoints::reconcile(world, key),
         Work::Job(key) => job::reconcile(world, key),
         Work::Node(name) => node::mirror_cordon(world, name),
         Work::ReplicaSet(key) => replicaset::reconcile(world, key),
         Work::Scheduler => scheduler::cycle(world),
         Work::StatefulSet(key) => statefulset::reconcile(world, key),
+        Work::Taints(node) => taints::reconcile(world, node),
+        Work::Volume(name) => volumes::reconcile(world, name),
     }
 }

@@ -16,6 +16,7 @@ use crate::store::whole_second;
 use crate::world::World;
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
+const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 /// The kubelet reports no more images than this.
 const REPORTED_IMAGES: usize = 50;
@@ -186,10 +187,27 @@ pub(super) fn set_ready(world: &mut World, name: &str, ready: bool, message: &st
             status.conditions = Some(vec![ready_condition(ready, now, message)]);
         }
         let taints = node.spec.get_or_insert_default().taints.get_or_insert_default();
-        taints.retain(|taint| taint.key != NOT_READY);
+        taints.retain(|taint| taint.key != NOT_READY && taint.key != UNREACHABLE);
         if !ready {
             taints.extend([not_ready("NoSchedule"), not_ready("NoExecute")]);
         }
+    });
+}
+
+/// The node lifecycle controller's verdict on a node whose kubelet is silent.
+pub(super) fn set_unreachable(world: &mut World, name: &str) {
+    let now = world.now();
+    let _ = world.store.update::<Node>("", name, |node| {
+        let unknown = NodeCondition {
+            reason: Some("NodeStatusUnknown".to_owned()),
+            status: "Unknown".to_owned(),
+            ..ready_condition(false, now, "Kubelet stopped posting node status.")
+        };
+        node.status.get_or_insert_default().conditions = Some(vec![unknown]);
+        let taints = node.spec.get_or_insert_default().taints.get_or_insert_default();
+        taints.retain(|taint| taint.key != NOT_READY && taint.key != UNREACHABLE);
+        let unreachable = |effect| Taint { key: UNREACHABLE.to_owned(), ..not_ready(effect) };
+        taints.extend([unreachable("NoSchedule"), unreachable("NoExecute")]);
     });
 }
 

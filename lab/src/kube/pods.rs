@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus, PodTemplateSpec, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::Serialize;
 
 use crate::ports::convert::condition;
+use crate::store::Key;
+use crate::world::World;
 
 /// The node it is bound to.
 pub(super) fn node_of(pod: &Pod) -> Option<&str> {
@@ -40,6 +42,12 @@ pub(super) fn ready_since(pod: &Pod) -> Option<Timestamp> {
 
 pub(super) fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
+}
+
+/// How often its containers have been started again.
+pub(super) fn restarts(pod: &Pod) -> i32 {
+    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    statuses.map(|status| status.restart_count).max().unwrap_or_default()
 }
 
 /// Ready for at least `min_ready` seconds.
@@ -81,11 +89,22 @@ pub(super) fn set_condition(
     }
 }
 
+/// Notes on a pod why it is about to be taken away.
+pub(super) fn disrupt(world: &mut World, key: &Key, reason: &str, message: &str) {
+    let time = world.store.time();
+    // Somebody may have deleted it in this very moment.
+    let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
+        let status = pod.status.get_or_insert_default();
+        set_condition(status, "DisruptionTarget", true, Some(reason), Some(message), &time);
+    });
+}
+
 /// A pod of a template. The defaults that the API server fills in are filled in.
 pub(super) fn of_template(template: &PodTemplateSpec, namespace: &str, owner: OwnerReference) -> Pod {
     let meta = template.metadata.clone().unwrap_or_default();
     let mut spec = template.spec.clone().unwrap_or_default();
     spec.termination_grace_period_seconds.get_or_insert(30);
+    add_default_tolerations(&mut spec);
     Pod {
         metadata: ObjectMeta {
             namespace: Some(namespace.to_owned()),
@@ -96,6 +115,31 @@ pub(super) fn of_template(template: &PodTemplateSpec, namespace: &str, owner: Ow
         },
         spec: Some(spec),
         status: Some(PodStatus { phase: Some("Pending".to_owned()), ..PodStatus::default() }),
+    }
+}
+
+/// For how long a pod stays on a node that is not ready or does not answer, if it does not say (DefaultTolerationSeconds).
+const PATIENCE_SECONDS: i64 = 300;
+
+fn add_default_tolerations(spec: &mut PodSpec) {
+    let tolerations = spec.tolerations.get_or_insert_default();
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let covers = |toleration: &Toleration| {
+            toleration.key.as_deref().is_none_or(|own| own.is_empty() || own == key)
+                && toleration
+                    .effect
+                    .as_deref()
+                    .is_none_or(|effect| effect.is_empty() || effect == "NoExecute")
+        };
+        if !tolerations.iter().any(covers) {
+            tolerations.push(Toleration {
+                key: Some(key.to_owned()),
+                operator: Some("Exists".to_owned()),
+                effect: Some("NoExecute".to_owned()),
+                toleration_seconds: Some(PATIENCE_SECONDS),
+                value: None,
+            });
+        }
     }
 }
 

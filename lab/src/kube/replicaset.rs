@@ -42,6 +42,11 @@ fn report(world: &mut World, key: &Key, set: &ReplicaSet) {
     let now = world.now();
     let min_ready = set.spec.min_ready_seconds.unwrap_or_default();
     let active = active_pods(world, uid_of(set));
+    let going = world
+        .store
+        .owned_by::<Pod>(uid_of(set))
+        .filter(|pod| pods::is_terminating(pod) && !pods::is_finished(pod));
+    let terminating = i32::try_from(going.count()).unwrap_or(i32::MAX);
     let count = |meant: &dyn Fn(&Pod) -> bool| {
         i32::try_from(active.iter().filter(|pod| meant(pod)).count()).unwrap_or(i32::MAX)
     };
@@ -51,6 +56,7 @@ fn report(world: &mut World, key: &Key, set: &ReplicaSet) {
         ready_replicas: Some(count(&pods::is_ready)),
         available_replicas: Some(count(&|pod| pods::is_available(pod, min_ready, now))),
         observed_generation: set.metadata.generation,
+        terminating_replicas: Some(terminating),
         ..ReplicaSetStatus::default()
     };
     let _ = world.store.update::<ReplicaSet>(&key.namespace, &key.name, |set| set.status = Some(status));

@@ -1,27 +1,43 @@
-//! The scheduler: one pod a cycle, by Kubernetes' filters and a subset of its scores.
+//! The scheduler: one pod a cycle, by Kubernetes' queue, filters, scores and preemption (pkg/scheduler, default profile).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{
-    NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume, PersistentVolumeClaim,
-    PersistentVolumeSpec, PersistentVolumeStatus, Pod, VolumeNodeAffinity,
-};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use upgrade_core::model::ObjectName;
+use k8s_openapi::api::core::v1::{Node, Pod};
 
-use super::{Task, Work, pods, timing};
-use crate::store::Key;
+use super::{Task, Work, key_of, pods, timing, uid_of};
+use crate::store::{Key, Store};
 use crate::world::World;
 
-mod fit;
+mod cache;
+mod filter;
+mod needs;
+mod preempt;
+mod score;
+#[cfg(test)]
+mod tests;
+mod topology;
+pub(super) mod volumes;
 
-/// The pods that wait for a node.
+use cache::{Cache, Place};
+use filter::{Asking, Refusal};
+use needs::Needs;
+
+/// The scheduler: what it remembers of nodes and pods, and its queue.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct Scheduler {
+    cache: Cache,
+    /// Where the search for enough nodes begins next.
+    next_start: usize,
     pods: BTreeMap<Key, Candidate>,
     /// Those to be tried now: by priority, then by age.
     active: BTreeSet<(i64, u64, Key)>,
+    /// Those that did not fit, until something changes.
+    failed: BTreeSet<Key>,
+    /// Those that a preemption makes room for, and where.
+    nominated: BTreeMap<Key, Arc<Needs>>,
     enqueued: u64,
 }
 
@@ -30,147 +46,261 @@ struct Candidate {
     priority: i32,
     order: u64,
     attempts: u32,
-    /// When it did not fit last; it is tried again when something has changed and its backoff is over.
-    failed: Option<Timestamp>,
-    /// A retry is on the queue.
-    retrying: bool,
+    /// When it did not fit last.
+    tried: Option<Timestamp>,
 }
 
-impl Waiting {
+impl Scheduler {
     fn activate(&mut self, key: &Key) {
-        if let Some(candidate) = self.pods.get_mut(key) {
-            candidate.failed = None;
-            candidate.retrying = false;
+        if let Some(candidate) = self.pods.get(key) {
+            self.failed.remove(key);
             self.active.insert((-i64::from(candidate.priority), candidate.order, key.clone()));
         }
     }
+
+    /// A node is as it is now.
+    pub(super) fn saw_node(&mut self, node: &Node, store: &Store) {
+        self.cache.set_node(node, store);
+    }
+
+    /// A node is gone.
+    pub(super) fn lost_node(&mut self, name: &str) {
+        self.cache.remove_node(name);
+    }
+
+    /// A pod is as it is now.
+    pub(super) fn saw_pod(&mut self, pod: &Pod) {
+        self.cache.set_pod(pod);
+    }
+
+    /// A pod is gone.
+    pub(super) fn lost_pod(&mut self, key: &Key) {
+        self.cache.remove_pod(key);
+    }
+
+    /// A volume of a driver is attached to a node, or no more.
+    pub(super) fn saw_attachment(&mut self, node: &str, volume: (String, String), attached: bool) {
+        self.cache.set_attached(node, volume, attached);
+    }
+
+    /// More has happened than it was told.
+    pub(super) fn reads_anew(&mut self, store: &Store) {
+        self.cache = Cache::rebuild(store);
+    }
 }
 
-/// A pod without a node has been seen.
+/// A pod without a node has been seen. One with scheduling gates is not looked at until they are gone.
 pub(super) fn wants_a_node(world: &mut World, key: &Key) {
-    if world.kube.waiting.pods.contains_key(key) {
+    let Some(pod) = world.store.get::<Pod>(&key.namespace, &key.name) else { return };
+    let spec = pod.spec.as_ref();
+    let gated = spec.and_then(|spec| spec.scheduling_gates.as_ref()).is_some_and(|gates| !gates.is_empty());
+    if gated || world.kube.scheduler.pods.contains_key(key) {
         return;
     }
-    let pod = world.store.get::<Pod>(&key.namespace, &key.name);
-    let priority = pod.and_then(|pod| pod.spec.as_ref()?.priority).unwrap_or_default();
-    let waiting = &mut world.kube.waiting;
-    waiting.enqueued += 1;
-    let order = waiting.enqueued;
-    waiting
-        .pods
-        .insert(key.clone(), Candidate { priority, order, attempts: 0, failed: None, retrying: false });
-    waiting.activate(key);
+    let priority = spec.and_then(|spec| spec.priority).unwrap_or_default();
+    let scheduler = &mut world.kube.scheduler;
+    scheduler.enqueued += 1;
+    let order = scheduler.enqueued;
+    scheduler.pods.insert(key.clone(), Candidate { priority, order, attempts: 0, tried: None });
+    scheduler.activate(key);
     world.enqueue(Work::Scheduler);
 }
 
 /// A pod has a node, or is gone.
 pub(super) fn forget(world: &mut World, key: &Key) {
-    if let Some(candidate) = world.kube.waiting.pods.remove(key) {
-        world.kube.waiting.active.remove(&(-i64::from(candidate.priority), candidate.order, key.clone()));
+    let scheduler = &mut world.kube.scheduler;
+    scheduler.nominated.remove(key);
+    scheduler.failed.remove(key);
+    if let Some(candidate) = scheduler.pods.remove(key) {
+        scheduler.active.remove(&(-i64::from(candidate.priority), candidate.order, key.clone()));
     }
 }
 
 /// Something has changed that may make a pod fit: those that did not are tried again after their backoff.
 pub(super) fn something_changed(world: &mut World) {
     let now = world.now();
-    let mut retries = Vec::new();
-    for (key, candidate) in &mut world.kube.waiting.pods {
-        if let Some(failed) = candidate.failed.filter(|_| !candidate.retrying) {
-            candidate.retrying = true;
-            let backoff = timing::BACKOFF.0 << candidate.attempts.saturating_sub(1).min(10);
-            let ready = failed + std::time::Duration::from_millis(backoff.min(timing::BACKOFF.1));
-            retries.push((key.clone(), ready));
-        }
-    }
-    for (key, ready) in retries {
-        let after = std::time::Duration::try_from(ready.duration_since(now)).unwrap_or_default();
+    for key in std::mem::take(&mut world.kube.scheduler.failed) {
+        let Some(candidate) = world.kube.scheduler.pods.get(&key) else { continue };
+        let backoff = timing::BACKOFF.0 << candidate.attempts.saturating_sub(1).min(10);
+        let ready = candidate.tried.unwrap_or(now) + Duration::from_millis(backoff.min(timing::BACKOFF.1));
+        let after = Duration::try_from(ready.duration_since(now)).unwrap_or_default();
         world.soon(after, Task::Retry(key));
     }
 }
 
 /// The backoff of a pod is over.
 pub(super) fn retry(world: &mut World, key: &Key) {
-    world.kube.waiting.activate(key);
+    world.kube.scheduler.activate(key);
     world.enqueue(Work::Scheduler);
 }
 
 /// Tries the first pod in the queue.
 pub(super) fn cycle(world: &mut World) {
-    let Some((_, _, key)) = world.kube.waiting.active.pop_first() else { return };
-    if !world.kube.waiting.active.is_empty() {
+    let Some((_, _, key)) = world.kube.scheduler.active.pop_first() else { return };
+    if !world.kube.scheduler.active.is_empty() {
         world.enqueue(Work::Scheduler);
     }
-    let name = ObjectName::new(key.namespace.as_str(), key.name.as_str());
-    let Some(pod) = name.ok().and_then(|name| world.kube.view.pod(&name)).filter(|pod| pod.node.is_none())
-    else {
-        return;
-    };
-    match fit::choose(&world.kube.view, pod, &mut world.rng) {
+    let found = world.store.get::<Pod>(&key.namespace, &key.name);
+    let Some(pod) = found.filter(|pod| pods::node_of(pod).is_none() && pods::is_active(pod)) else { return };
+    let needs = Needs::of(pod);
+    match choose(world, &needs) {
         Ok(node) => {
-            let zone = node.zone().map(str::to_owned);
-            let node = node.name.clone();
-            provision(world, &key, zone.as_deref());
+            let place = world.kube.scheduler.cache.place(&node);
+            let zone = place.and_then(|place| place.node.zone()).map(str::to_owned);
+            volumes::provision(world, &key, zone.as_deref());
             // Somebody may have deleted the pod in this very moment.
-            let _ = world.bind(&key.namespace, &key.name, node.as_str());
+            let _ = world.bind(&key.namespace, &key.name, &node);
         }
-        Err(why) => {
-            let now = world.now();
-            if let Some(candidate) = world.kube.waiting.pods.get_mut(&key) {
-                candidate.attempts += 1;
-                candidate.failed = Some(now);
-            }
-            let time = world.store.time();
-            let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
-                let status = pod.status.get_or_insert_default();
-                pods::set_condition(status, "PodScheduled", false, Some("Unschedulable"), Some(&why), &time);
-            });
-        }
+        Err(refused) => fail(world, &needs, refused),
     }
 }
 
-/// Makes disks for the pod's claims that wait for their first consumer, in the zone of its node.
-fn provision(world: &mut World, key: &Key, zone: Option<&str>) {
-    let Some(pod) = world.store.get::<Pod>(&key.namespace, &key.name) else { return };
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    let claims =
-        volumes.filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.clone()));
-    let claims: Vec<String> = claims.collect();
-    for claim in claims {
-        let Some(found) = world.store.get::<PersistentVolumeClaim>(&key.namespace, &claim) else { continue };
-        let spec = found.spec.clone().unwrap_or_default();
-        if spec.volume_name.is_some() {
-            continue;
-        }
-        let name = format!("pvc-{}", super::uid_of(&**found));
-        let volume = PersistentVolume {
-            metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
-            spec: Some(PersistentVolumeSpec {
-                access_modes: spec.access_modes.clone(),
-                capacity: spec.resources.and_then(|resources| resources.requests),
-                node_affinity: zone.filter(|zone| *zone != "0").map(zonal),
-                storage_class_name: spec.storage_class_name.clone(),
-                ..PersistentVolumeSpec::default()
-            }),
-            status: Some(PersistentVolumeStatus {
-                phase: Some("Bound".to_owned()),
-                ..PersistentVolumeStatus::default()
-            }),
-        };
-        world.store.create(volume).expect("a uid is used once");
-        let _ = world.store.update::<PersistentVolumeClaim>(&key.namespace, &claim, |claim| {
-            claim.spec.get_or_insert_default().volume_name = Some(name);
-            claim.status.get_or_insert_default().phase = Some("Bound".to_owned());
-        });
+/// A node for the pod.
+fn choose(world: &mut World, pod: &Needs) -> Result<String, Refused> {
+    let version = world.kube.version;
+    let World { kube, store, rng, .. } = world;
+    let scheduler = &mut kube.scheduler;
+    // Room that is being made for a pod is not given to a less important one.
+    let rivals =
+        scheduler.nominated.iter().filter(|(key, rival)| **key != pod.key && rival.priority >= pod.priority);
+    let rivals: Vec<Arc<Needs>> = rivals.map(|(_, rival)| Arc::clone(rival)).collect();
+    for rival in &rivals {
+        scheduler.cache.insert(Arc::clone(rival));
     }
+    let looked = look(scheduler, pod, store);
+    for rival in &rivals {
+        scheduler.cache.remove_pod(&rival.key);
+    }
+    let feasible = looked?;
+    if let [only] = feasible.as_slice() {
+        return Ok(only.clone());
+    }
+    let scores = score::totals(pod, &feasible, &mut scheduler.cache, store, version);
+    let best = scores.iter().max().copied();
+    let ties: Vec<&String> = feasible
+        .iter()
+        .zip(&scores)
+        .filter(|(_, score)| Some(**score) == best)
+        .map(|(node, _)| node)
+        .collect();
+    Ok(ties[rng.usize(..ties.len())].clone())
 }
 
-/// A disk's node affinity: its zone.
-pub(crate) fn zonal(zone: &str) -> VolumeNodeAffinity {
-    let requirement = NodeSelectorRequirement {
-        key: "topology.disk.csi.azure.com/zone".to_owned(),
-        operator: "In".to_owned(),
-        values: Some(vec![zone.to_owned()]),
+/// Why a pod fits nowhere.
+struct Refused {
+    message: String,
+    /// The nodes that refused it for now.
+    for_now: Vec<String>,
+    nodes: usize,
+}
+
+/// The nodes that a pod fits on. In a large cluster the search stops when there are enough, and goes on there next time.
+fn look(scheduler: &mut Scheduler, pod: &Needs, store: &Store) -> Result<Vec<String>, Refused> {
+    let nodes = scheduler.cache.places().len();
+    let asking = match Asking::of(pod, &mut scheduler.cache, store) {
+        Ok(asking) => asking,
+        Err(Refusal { why, .. }) => {
+            let message = format!("0/{nodes} nodes are available: {why}.");
+            return Err(Refused { message, for_now: Vec::new(), nodes });
+        }
     };
-    let term = NodeSelectorTerm { match_expressions: Some(vec![requirement]), match_fields: None };
-    VolumeNodeAffinity { required: Some(NodeSelector { node_selector_terms: vec![term] }) }
+    let places: Vec<&Place> = match pod.named_nodes() {
+        Some(names) => names.iter().filter_map(|name| scheduler.cache.place(name)).collect(),
+        None => scheduler.cache.places().collect(),
+    };
+    let enough = enough_nodes(places.len());
+    let mut refusals: BTreeMap<String, usize> = BTreeMap::new();
+    let (mut feasible, mut for_now, mut seen) = (Vec::new(), Vec::new(), 0);
+    let start = if places.is_empty() { 0 } else { scheduler.next_start % places.len() };
+    for place in places.iter().cycle().skip(start).take(places.len()) {
+        seen += 1;
+        let name = place.node.name.to_string();
+        match asking.refusal(place, store) {
+            None => feasible.push(name),
+            Some(refusal) => {
+                *refusals.entry(refusal.why).or_default() += 1;
+                if refusal.resolvable {
+                    for_now.push(name);
+                }
+            }
+        }
+        if feasible.len() == enough {
+            break;
+        }
+    }
+    let unnamed = nodes - places.len();
+    scheduler.next_start = if nodes == 0 { 0 } else { (start + seen) % nodes };
+    if !feasible.is_empty() {
+        return Ok(feasible);
+    }
+    if unnamed > 0 {
+        let why = "node(s) didn't satisfy plugin(s) [NodeAffinity]".to_owned();
+        *refusals.entry(why).or_default() += unnamed;
+    }
+    let mut reasons: Vec<String> = refusals.iter().map(|(why, nodes)| format!("{nodes} {why}")).collect();
+    reasons.sort();
+    let message = format!("0/{nodes} nodes are available: {}.", reasons.join(", "));
+    Err(Refused { message, for_now, nodes })
+}
+
+/// How many feasible nodes are enough: all up to 100 nodes, then a share that falls from 50 % to 5 % (schedule_one.go,
+/// `numFeasibleNodesToFind`).
+fn enough_nodes(nodes: usize) -> usize {
+    const LEAST: usize = 100;
+    if nodes < LEAST {
+        return nodes;
+    }
+    let percent = 50_usize.saturating_sub(nodes / 125).max(5);
+    (nodes * percent / 100).max(LEAST)
+}
+
+/// The pod stays where it is, or others make room for it.
+fn fail(world: &mut World, pod: &Needs, refused: Refused) {
+    let now = world.now();
+    let World { kube, store, rng, .. } = world;
+    let scheduler = &mut kube.scheduler;
+    if let Some(candidate) = scheduler.pods.get_mut(&pod.key) {
+        candidate.attempts += 1;
+        candidate.tried = Some(now);
+        scheduler.failed.insert(pod.key.clone());
+    }
+    let made = preempt::find(pod, &refused.for_now, &mut scheduler.cache, store, rng);
+    let mut message = refused.message;
+    if made.is_none() {
+        let helpless = refused.nodes - refused.for_now.len();
+        message += &if !pod.preempts {
+            " preemption: not eligible due to preemptionPolicy=Never.".to_owned()
+        } else {
+            let mut why = Vec::new();
+            if !refused.for_now.is_empty() {
+                why.push(format!("{} No preemption victims found for incoming pod", refused.for_now.len()));
+            }
+            if helpless > 0 {
+                why.push(format!("{helpless} Preemption is not helpful for scheduling"));
+            }
+            why.sort();
+            format!(" preemption: 0/{} nodes are available: {}.", refused.nodes, why.join(", "))
+        };
+    }
+    let nominated = made.as_ref().map(|made| made.node.clone());
+    if let Some(node) = &nominated
+        && let Some(found) = world.store.get::<Pod>(&pod.key.namespace, &pod.key.name)
+    {
+        let needs = Needs { node: Some(node.clone()), ..Needs::of(found) };
+        world.kube.scheduler.nominated.insert(pod.key.clone(), Arc::new(needs));
+    }
+    let time = world.store.time();
+    let _ = world.store.update::<Pod>(&pod.key.namespace, &pod.key.name, |pod| {
+        let status = pod.status.get_or_insert_default();
+        pods::set_condition(status, "PodScheduled", false, Some("Unschedulable"), Some(&message), &time);
+        if nominated.is_some() {
+            status.nominated_node_name = nominated;
+        }
+    });
+    for victim in made.into_iter().flat_map(|made| made.victims) {
+        let why = "default-scheduler: preempting to accommodate a higher priority pod";
+        pods::disrupt(world, &victim.key, "PreemptionByScheduler", why);
+        // Somebody else may have been faster.
+        let _ = world.delete_pod(&victim.key.namespace, &victim.key.name, None);
+    }
 }

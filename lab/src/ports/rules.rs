@@ -89,7 +89,7 @@ fn requirement(requirement: &core::NodeSelectorRequirement) -> NodeRequirement {
     }
 }
 
-fn node_term(term: &core::NodeSelectorTerm) -> NodeSelectorTerm {
+pub(crate) fn node_term(term: &core::NodeSelectorTerm) -> NodeSelectorTerm {
     NodeSelectorTerm {
         labels: term.match_expressions.iter().flatten().map(requirement).collect(),
         fields: term.match_fields.iter().flatten().map(requirement).collect(),

@@ -15,6 +15,8 @@ use upgrade_core::model::{
     Service, ServiceType, SpreadRule, Taint, Toleration, Uid, WorkloadKind,
 };
 
+use crate::kube::{DISK_DRIVER, FILE_DRIVER};
+
 /// The API's word of one of the model's enums.
 pub(super) fn word<T: Serialize>(value: &T) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
@@ -327,6 +329,16 @@ pub(super) fn claim(claim: &Claim) -> (core::PersistentVolumeClaim, core::Persis
         metadata: meta::ObjectMeta { name: Some(volume_name.clone()), ..meta::ObjectMeta::default() },
         spec: Some(core::PersistentVolumeSpec {
             access_modes: Some(vec![mode.to_owned()]),
+            claim_ref: Some(core::ObjectReference {
+                namespace: Some(claim.name.namespace().to_owned()),
+                name: Some(claim.name.name().to_owned()),
+                ..core::ObjectReference::default()
+            }),
+            csi: Some(core::CSIPersistentVolumeSource {
+                driver: if claim.shared { FILE_DRIVER } else { DISK_DRIVER }.to_owned(),
+                volume_handle: volume_name.clone(),
+                ..core::CSIPersistentVolumeSource::default()
+            }),
             node_affinity: affinity,
             ..core::PersistentVolumeSpec::default()
         }),

@@ -161,7 +161,8 @@ impl NodeRequirement {
 }
 
 impl NodeSelectorTerm {
-    fn matches(&self, node: &Node) -> bool {
+    /// Do all its requirements hold for `node`?
+    pub fn matches(&self, node: &Node) -> bool {
         let field = |key: &str| (key == "metadata.name").then(|| node.name.as_str());
         !(self.labels.is_empty() && self.fields.is_empty())
             && self.labels.iter().all(|r| r.matches(node.labels.get(&r.key).map(String::as_str)))

@@ -1,0 +1,122 @@
+//! Pulling images: one after another on each machine, slower on Windows, and again after a pause where the registry has none.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Pod};
+use upgrade_core::model::NodeName;
+
+use super::{Step, next, spec, until, wait};
+use crate::kube::{Task, node, timing, uid_of};
+use crate::store::Key;
+use crate::world::World;
+
+/// The size of an image; one that nobody has told the size of gets one that lasts.
+pub(super) fn size(world: &mut World, image: &str) -> u64 {
+    if let Some(bytes) = world.kube.registry.get(image) {
+        return *bytes;
+    }
+    let bytes = world.rng.u64(timing::IMAGE_BYTES.0..=timing::IMAGE_BYTES.1);
+    world.kube.registry.insert(image.to_owned(), bytes);
+    bytes
+}
+
+/// When every image of the pod will be on the machine's disk. `None`: the registry has one of them no more; it is tried again.
+pub(super) fn pull_all(world: &mut World, key: &Key, node: &NodeName, pod: &Pod) -> Option<Timestamp> {
+    let containers = spec(pod).init_containers.iter().flatten().chain(&spec(pod).containers);
+    let mut there = world.now();
+    for container in containers {
+        let Some(image) = container.image.as_deref() else { continue };
+        let machine = world.kube.machines.get(node)?;
+        let is_here = machine.images.contains_key(image) && !always_pulls(container, image);
+        if !is_here && world.kube.gone_images.contains(image) {
+            fail(world, key, pod, image);
+            return None;
+        }
+        there = there.max(pull(world, node, image));
+    }
+    world.kube.pull_failures.remove(uid_of(pod));
+    Some(there)
+}
+
+/// The registry is asked even for an image that is there: by policy, or because the tag may mean another image today.
+fn always_pulls(container: &Container, image: &str) -> bool {
+    let tag = image.rsplit('/').next().and_then(|last| last.split_once(':')).map(|(_, tag)| tag);
+    match container.image_pull_policy.as_deref() {
+        Some(policy) => policy == "Always",
+        None => !image.contains('@') && matches!(tag, None | Some("latest")),
+    }
+}
+
+fn fail(world: &mut World, key: &Key, pod: &Pod, image: &str) {
+    let failures = world.kube.pull_failures.entry(uid_of(pod).to_owned()).or_default();
+    let pause = timing::backoff(timing::PULL_BACKOFF, *failures);
+    *failures += 1;
+    let message = format!("failed to pull and unpack image \"{image}\": {image}: not found");
+    let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
+        wait(pod.status.get_or_insert_default(), "ErrImagePull", Some(&message));
+    });
+    let shown = world.draw(timing::BACK_OFF_SHOWS);
+    next(world, shown, Step::BacksOff, pod);
+    next(world, pause, Step::Arrives, pod);
+}
+
+/// The kubelet says that it waits.
+pub(super) fn back_off(world: &mut World, key: &Key) {
+    let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
+        let status = pod.status.get_or_insert_default();
+        let mut states =
+            status.container_statuses.iter().flatten().filter_map(|c| c.state.as_ref()?.waiting.as_ref());
+        if states.any(|waiting| waiting.reason.as_deref() == Some("ErrImagePull")) {
+            wait(status, "ImagePullBackOff", Some("Back-off pulling image"));
+        }
+    });
+}
+
+/// When the image will be on the machine's disk. A machine pulls one image after another, each once.
+fn pull(world: &mut World, node: &NodeName, image: &str) -> Timestamp {
+    let now = world.now();
+    let bytes = size(world, image);
+    let windows = world.kube.machines.get(node).is_some_and(|machine| machine.spec.is_windows());
+    let speed = if windows { timing::PULL_BYTES_PER_MS_WINDOWS } else { timing::PULL_BYTES_PER_MS };
+    let speed = world.rng.u64(speed.0..=speed.1);
+    let Some(machine) = world.kube.machines.get_mut(node) else { return now };
+    if machine.images.contains_key(image) {
+        return now;
+    }
+    if let Some(at) = machine.pulling.get(image) {
+        return *at;
+    }
+    let free = machine.pulling.values().max().copied().unwrap_or(now).max(now);
+    let there = free + Duration::from_millis(bytes / speed + 300);
+    machine.pulling.insert(image.to_owned(), there);
+    let boot = machine.boot;
+    let after = until(world, there);
+    world.soon(after, Task::Pulled(node.clone(), boot, image.to_owned()));
+    there
+}
+
+/// An image is on the machine's disk.
+pub(crate) fn pulled(world: &mut World, name: &NodeName, boot: u32, image: String) {
+    let bytes = size(world, &image);
+    let Some(machine) = world.kube.machines.get_mut(name).filter(|machine| machine.boot == boot) else {
+        return;
+    };
+    machine.pulling.remove(&image);
+    machine.images.insert(image, bytes);
+    node::report_images(world, name);
+}
+
+impl World {
+    /// Somebody has deleted an image from the registry. Machines that have it keep it.
+    pub fn delete_image(&mut self, image: &str) {
+        self.kube.gone_images.insert(image.to_owned());
+        self.touch();
+    }
+
+    /// Somebody has pushed the image again.
+    pub fn push_image(&mut self, image: &str) {
+        self.kube.gone_images.remove(image);
+        self.touch();
+    }
+}
