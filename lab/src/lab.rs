@@ -50,6 +50,7 @@ impl Lab {
     pub fn new(scenario: &Scenario, seed: u64) -> Self {
         let mut world = World::new(scenario, seed);
         world.warm_up();
+        world.begin_actors(&scenario.actors);
         Self::of_world(world)
     }
 

@@ -12,6 +12,7 @@
 //! # Ok::<(), cluster_lab::Stuck>(())
 //! ```
 
+mod actors;
 #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "some verbs are the http face's alone"))]
 mod azure;
 mod clock;
@@ -33,6 +34,7 @@ mod site;
 mod store;
 mod world;
 
+pub use actors::Actor;
 pub use azure::PoolSpec;
 pub use error::{ApiError, Cause};
 pub use forecast::{FailureForecast, Forecast, ServiceForecast, Spread, StageForecast};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use upgrade_core::inventory::DeprecatedApi;
 
+use crate::actors::{self, ActorWake, Actors};
 use crate::azure::{self, Azure, AzureWake};
 use crate::kube::{Access, Kube, Task};
 use crate::rancher::{self, Rancher, RancherWake};
@@ -25,6 +26,8 @@ pub(crate) enum Wake {
     Azure(AzureWake),
     /// To Rancher.
     Rancher(RancherWake),
+    /// To somebody who works on the cluster.
+    Actor(ActorWake),
 }
 
 /// A simulated cluster with its Kubernetes, Azure and Rancher.
@@ -41,6 +44,7 @@ pub struct World {
     pub(crate) azure: Azure,
     pub(crate) rancher: Rancher,
     pub(crate) kube: Kube,
+    pub(crate) actors: Actors,
     pub(crate) site: Site,
     pub(crate) rng: fastrand::Rng,
     queue: BTreeMap<(Timestamp, u64), Wake>,
@@ -68,6 +72,7 @@ impl World {
             azure: Azure::new(scenario),
             rancher: Rancher::new(scenario),
             kube: Kube::new(scenario.cluster.version),
+            actors: Actors::default(),
             site: Site::of(scenario),
             rng,
             queue: BTreeMap::new(),
@@ -123,6 +128,7 @@ impl World {
                 Wake::Kube(task) => crate::kube::on_task(self, task),
                 Wake::Azure(wake) => azure::on_wake(self, wake),
                 Wake::Rancher(wake) => rancher::on_wake(self, wake),
+                Wake::Actor(wake) => actors::on_wake(self, wake),
             }
             self.dispatch();
         }

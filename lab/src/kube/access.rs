@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use upgrade_core::access::{AccessAnswer, Right, Verb};
+use upgrade_core::model::Labels;
 
 use crate::error::ApiError;
 use crate::world::World;
@@ -86,6 +87,8 @@ impl World {
 
     /// The refusal of a webhook, if there is one. It is asked after authorization and before anything is written.
     pub(crate) fn admit(&self, right: &Right, dry_run: bool) -> Result<(), ApiError> {
+        // What the faces ask about has no labels that anybody selects by; an Eviction has none at all.
+        self.ask_webhooks(right, &Labels::new())?;
         let Some(webhook) = self.access.webhooks.iter().find(|webhook| webhook.refuses.covers(right)) else {
             return Ok(());
         };

@@ -160,7 +160,11 @@ fn create(world: &mut World, set: &DaemonSet, template: &PodTemplateSpec, node: 
     }
     affinity.required_during_scheduling_ignored_during_execution =
         Some(NodeSelector { node_selector_terms: terms });
-    world.store.create(pod).expect("the name is generated");
+    let work = Work::DaemonSet(Key::new(namespace, set.metadata.name.clone().unwrap_or_default()));
+    match world.create_pod(pod) {
+        Ok(_) => drop(world.kube.failures.remove(&work)),
+        Err(_) => world.retry_later(work),
+    }
 }
 
 /// Replaces pods of an old template: those that are not available at once, the others within `maxUnavailable`.

@@ -364,6 +364,7 @@ fn report(world: &mut World, case: &Case) {
         &now,
         false,
     );
+    replica_failure(&sets, &mut conditions, &now);
     let deadline = progress(world, case, &counts, &before, &mut conditions, sets.new.as_deref(), &now);
     let status = DeploymentStatus {
         observed_generation: case.deployment.metadata.generation,
@@ -387,6 +388,18 @@ fn report(world: &mut World, case: &Case) {
     if let Some(at) = deadline {
         let after = std::time::Duration::try_from(at.duration_since(world.now())).unwrap_or_default();
         world.enqueue_later(after, Work::Deployment(case.key.clone()));
+    }
+}
+
+/// The condition `ReplicaFailure`: what the sets say, the new one first.
+fn replica_failure(sets: &Sets, conditions: &mut Vec<DeploymentCondition>, now: &Time) {
+    let of = |set: &Arc<ReplicaSet>| set.status.as_ref()?.conditions.as_ref()?.first().cloned();
+    match sets.new.iter().chain(&sets.old).find_map(of) {
+        Some(failure) => {
+            let (reason, message) = (failure.reason.unwrap_or_default(), failure.message.unwrap_or_default());
+            set_condition(conditions, "ReplicaFailure", "True", &reason, &message, now, false);
+        }
+        None => conditions.retain(|condition| condition.type_.as_deref() != Some("ReplicaFailure")),
     }
 }
 

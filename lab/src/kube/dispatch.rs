@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, ResourceQuota, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::{CSINode, VolumeAttachment};
@@ -13,7 +14,9 @@ use upgrade_core::model::{ObjectName, Pod as SlimPod, WorkloadKind};
 use upgrade_core::view::{Change, Object};
 
 use super::kubelet::Step;
-use super::{Task, Work, disruption, garbage, key_of, kubelet, pods, scheduler, timing, uid_of, volumes};
+use super::{
+    Task, Work, disruption, garbage, key_of, kubelet, pods, quota, scheduler, timing, uid_of, volumes,
+};
 use crate::ports::convert::Slim;
 use crate::store::{ChangeType, Key, Kind, KindVisitor, Logged, Store, Stored, controller, with_kind};
 use crate::world::World;
@@ -62,6 +65,21 @@ pub(crate) fn dispatch(world: &mut World) {
     for logged in take_in::<Job>(world, since) {
         world.enqueue(Work::Job(key_of(&*logged.object)));
         garbage::on_change(world, &logged);
+    }
+    for logged in changes::<CronJob>(world, since) {
+        // What its controller itself writes is no news to it.
+        if logged.before.as_ref().is_none_or(|before| before.spec != logged.object.spec) {
+            world.enqueue(Work::CronJob(key_of(&*logged.object)));
+        }
+        garbage::on_change(world, &logged);
+    }
+    for logged in changes::<HorizontalPodAutoscaler>(world, since) {
+        if logged.change == ChangeType::Added {
+            world.enqueue(Work::Autoscaler(key_of(&*logged.object)));
+        }
+    }
+    for logged in changes::<ResourceQuota>(world, since) {
+        world.enqueue(Work::Quota(key_of(&*logged.object)));
     }
     for logged in take_in::<Service>(world, since) {
         world.enqueue(Work::Endpoints(key_of(&*logged.object)));
@@ -259,6 +277,7 @@ fn on_pod(world: &mut World, logged: &Logged<Pod>) {
     enqueue_owner(world, logged);
     enqueue_selected(world, &key, pod, before);
     volumes::on_pod(world, logged);
+    quota::on_pod(world, &key.namespace);
     if logged.change == ChangeType::Deleted {
         world.kube.scheduler.lost_pod(&key);
         scheduler::forget(world, &key);

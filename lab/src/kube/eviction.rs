@@ -17,13 +17,15 @@ use crate::world::World;
 const MAX_DISRUPTED: usize = 2_000;
 
 impl World {
-    /// `POST .../pods/{name}/eviction`. An error is the API's refusal: 404, 409 (uid), 429 (budget), 403 or 500 (two budgets).
+    /// `POST .../pods/{name}/eviction`. An error is the API's refusal: 404, 409 (uid), 429 (budget),
+    /// 403, 500 (two budgets), or that of a webhook.
     pub fn evict(
         &mut self,
         namespace: &str,
         name: &str,
         options: Option<&DeleteOptions>,
     ) -> Result<(), ApiError> {
+        self.refuse_eviction(namespace, name, options)?;
         let pod = Arc::clone(self.store.find::<Pod>(namespace, name)?);
         if matches!(pods::phase(&pod), "Succeeded" | "Failed" | "Pending") || pods::is_terminating(&pod) {
             return self.delete_pod(namespace, name, options).map(drop);

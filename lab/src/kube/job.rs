@@ -67,9 +67,14 @@ pub(super) fn reconcile(world: &mut World, key: &Key) {
     let _ = world.store.update::<Job>(&key.namespace, &key.name, |job| job.status = Some(status));
 }
 
-fn ended(job: &Job) -> bool {
-    let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True")
+/// It has ended, well or badly.
+pub(super) fn ended(job: &Job) -> bool {
+    has_condition(job, "Complete") || has_condition(job, "Failed")
+}
+
+pub(super) fn has_condition(job: &Job, kind: &str) -> bool {
+    let mut conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
 fn condition(
@@ -97,5 +102,8 @@ fn create(world: &mut World, key: &Key, job: &Job) {
         ],
     );
     pod.metadata.generate_name = Some(format!("{}-", key.name));
-    world.store.create(pod).expect("the name is generated");
+    match world.create_pod(pod) {
+        Ok(_) => drop(world.kube.failures.remove(&Work::Job(key.clone()))),
+        Err(_) => world.retry_later(Work::Job(key.clone())),
+    }
 }

@@ -4,7 +4,10 @@
 //! queue, each once; the work is done a small, seeded delay later, on what the store then says.
 
 mod access;
+mod admission;
 pub(crate) mod api;
+mod autoscaler;
+mod cronjob;
 mod daemonset;
 mod deployment;
 mod dispatch;
@@ -19,6 +22,7 @@ mod machines;
 mod node;
 mod pods;
 mod proportion;
+mod quota;
 pub(crate) mod removal;
 mod replicaset;
 mod scheduler;
@@ -86,6 +90,10 @@ pub(crate) struct Kube {
     scheduler: scheduler::Scheduler,
     /// Pods that left a Job unfinished since its controller looked last, by the Job's uid.
     job_losses: BTreeMap<String, i32>,
+    /// Work that has failed in a row, and how often.
+    failures: BTreeMap<Work, u32>,
+    /// What autoscalers have recommended lately.
+    recommendations: autoscaler::Recommendations,
     /// Until when a Job that has lost a pod waits, by its uid.
     job_backoffs: BTreeMap<String, Timestamp>,
     /// The templates of StatefulSets' revisions, by uid and revision.
@@ -158,9 +166,12 @@ pub(crate) enum Task {
 /// Something a controller has to look at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Work {
+    /// A HorizontalPodAutoscaler.
+    Autoscaler(Key),
     Budget(Key),
     /// A claim that gets its volume before there is a pod.
     Claim(Key),
+    CronJob(Key),
     DaemonSet(Key),
     Deployment(Key),
     /// A pod whose disruption was announced and may not have happened.
@@ -168,6 +179,8 @@ pub(crate) enum Work {
     Endpoints(Key),
     Job(Key),
     Node(String),
+    /// A ResourceQuota.
+    Quota(Key),
     ReplicaSet(Key),
     Scheduler,
     StatefulSet(Key),
@@ -193,6 +206,8 @@ impl Kube {
             dispatched: 0,
             queued: BTreeSet::new(),
             scheduler: scheduler::Scheduler::default(),
+            failures: BTreeMap::new(),
+            recommendations: BTreeMap::new(),
             job_losses: BTreeMap::new(),
             job_backoffs: BTreeMap::new(),
             revisions: BTreeMap::new(),
@@ -221,6 +236,14 @@ impl World {
             });
             self.soon(delay, Task::Work(work));
         }
+    }
+
+    /// Work that has failed is done again after a pause that grows with every failure in a row.
+    fn retry_later(&mut self, work: Work) {
+        let failures = self.kube.failures.entry(work.clone()).or_default();
+        let after = timing::backoff(timing::WORK_BACKOFF, *failures);
+        *failures += 1;
+        self.enqueue_later(after, work);
     }
 
     fn enqueue_later(&mut self, after: Duration, work: Work) {
@@ -294,14 +317,17 @@ fn reconcile(world: &mut World, work: &Work) {
         return;
     }
     match work {
+        Work::Autoscaler(key) => autoscaler::reconcile(world, key),
         Work::Budget(key) => disruption::reconcile(world, key),
         Work::Claim(key) => volumes::provision(world, key),
+        Work::CronJob(key) => cronjob::reconcile(world, key),
         Work::DaemonSet(key) => daemonset::reconcile(world, key),
         Work::Deployment(key) => deployment::reconcile(world, key),
         Work::Disruption(key) => disruption::take_back(world, key),
         Work::Endpoints(key) => endpoints::reconcile(world, key),
         Work::Job(key) => job::reconcile(world, key),
         Work::Node(name) => node::mirror_cordon(world, name),
+        Work::Quota(key) => quota::reconcile(world, key),
         Work::ReplicaSet(key) => replicaset::reconcile(world, key),
         Work::Scheduler => scheduler::cycle(world),
         Work::StatefulSet(key) => statefulset::reconcile(world, key),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus, PodTemplateSpec, Toleration};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::Serialize;
 
@@ -99,12 +99,10 @@ pub(super) fn disrupt(world: &mut World, key: &Key, reason: &str, message: &str)
     });
 }
 
-/// A pod of a template. The defaults that the API server fills in are filled in.
+/// A pod of a template, to be [created](World::create_pod).
 pub(super) fn of_template(template: &PodTemplateSpec, namespace: &str, owner: OwnerReference) -> Pod {
     let meta = template.metadata.clone().unwrap_or_default();
-    let mut spec = template.spec.clone().unwrap_or_default();
-    spec.termination_grace_period_seconds.get_or_insert(30);
-    add_default_tolerations(&mut spec);
+    let spec = template.spec.clone().unwrap_or_default();
     Pod {
         metadata: ObjectMeta {
             namespace: Some(namespace.to_owned()),
@@ -115,31 +113,6 @@ pub(super) fn of_template(template: &PodTemplateSpec, namespace: &str, owner: Ow
         },
         spec: Some(spec),
         status: Some(PodStatus { phase: Some("Pending".to_owned()), ..PodStatus::default() }),
-    }
-}
-
-/// For how long a pod stays on a node that is not ready or does not answer, if it does not say (DefaultTolerationSeconds).
-const PATIENCE_SECONDS: i64 = 300;
-
-fn add_default_tolerations(spec: &mut PodSpec) {
-    let tolerations = spec.tolerations.get_or_insert_default();
-    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
-        let covers = |toleration: &Toleration| {
-            toleration.key.as_deref().is_none_or(|own| own.is_empty() || own == key)
-                && toleration
-                    .effect
-                    .as_deref()
-                    .is_none_or(|effect| effect.is_empty() || effect == "NoExecute")
-        };
-        if !tolerations.iter().any(covers) {
-            tolerations.push(Toleration {
-                key: Some(key.to_owned()),
-                operator: Some("Exists".to_owned()),
-                effect: Some("NoExecute".to_owned()),
-                toleration_seconds: Some(PATIENCE_SECONDS),
-                value: None,
-            });
-        }
     }
 }
 

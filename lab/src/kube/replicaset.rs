@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{Work, controlled_by, pods, uid_of};
+use crate::error::ApiError;
 use crate::store::{Key, controller};
 use crate::world::World;
 
@@ -18,12 +19,16 @@ pub(super) fn reconcile(world: &mut World, key: &Key) {
     let Some(set) = world.store.get::<ReplicaSet>(&key.namespace, &key.name).cloned() else { return };
     let wanted = usize::try_from(set.spec.replicas.unwrap_or(1)).unwrap_or_default();
     let active = active_pods(world, uid_of(&*set));
+    let mut failure: Option<ApiError> = None;
     if active.len() < wanted {
         let template = set.spec.template.clone().unwrap_or_default();
         for _ in active.len()..wanted {
             let mut pod = pods::of_template(&template, &key.namespace, controlled_by(&*set));
             pod.metadata.generate_name = Some(format!("{}-", key.name));
-            world.store.create(pod).expect("the name is generated");
+            if let Err(error) = world.create_pod(pod) {
+                failure = Some(error);
+                break;
+            }
         }
     } else if active.len() > wanted {
         for pod in victims(world, &set, active, wanted) {
@@ -31,14 +36,31 @@ pub(super) fn reconcile(world: &mut World, key: &Key) {
             world.delete_pod(&key.namespace, name, None).expect("it was just listed");
         }
     }
-    report(world, key, &set);
+    match &failure {
+        Some(_) => world.retry_later(Work::ReplicaSet(key.clone())),
+        None => drop(world.kube.failures.remove(&Work::ReplicaSet(key.clone()))),
+    }
+    report(world, key, &set, failure.as_ref());
+}
+
+/// The condition that tells why pods could not be made.
+fn failed(world: &World, set: &ReplicaSet, error: &ApiError) -> ReplicaSetCondition {
+    let before = set.status.as_ref().and_then(|status| status.conditions.as_ref()?.first());
+    let since = before.and_then(|condition| condition.last_transition_time.clone());
+    ReplicaSetCondition {
+        last_transition_time: since.or_else(|| Some(world.store.time())),
+        message: Some(error.message.clone()),
+        reason: Some("FailedCreate".to_owned()),
+        status: Some("True".to_owned()),
+        type_: Some("ReplicaFailure".to_owned()),
+    }
 }
 
 fn active_pods(world: &World, uid: &str) -> Vec<Arc<Pod>> {
     world.store.owned_by::<Pod>(uid).filter(|pod| pods::is_active(pod)).cloned().collect()
 }
 
-fn report(world: &mut World, key: &Key, set: &ReplicaSet) {
+fn report(world: &mut World, key: &Key, set: &ReplicaSet, failure: Option<&ApiError>) {
     let now = world.now();
     let min_ready = set.spec.min_ready_seconds.unwrap_or_default();
     let active = active_pods(world, uid_of(set));
@@ -57,7 +79,7 @@ fn report(world: &mut World, key: &Key, set: &ReplicaSet) {
         available_replicas: Some(count(&|pod| pods::is_available(pod, min_ready, now))),
         observed_generation: set.metadata.generation,
         terminating_replicas: Some(terminating),
-        ..ReplicaSetStatus::default()
+        conditions: failure.map(|error| vec![failed(world, set, error)]),
     };
     let _ = world.store.update::<ReplicaSet>(&key.namespace, &key.name, |set| set.status = Some(status));
     let soon = active

@@ -265,23 +265,10 @@ fn fail(world: &mut World, pod: &Needs, refused: Refused) {
         scheduler.failed.insert(pod.key.clone());
     }
     let made = preempt::find(pod, &refused.for_now, &mut scheduler.cache, store, rng);
-    let mut message = refused.message;
-    if made.is_none() {
-        let helpless = refused.nodes - refused.for_now.len();
-        message += &if !pod.preempts {
-            " preemption: not eligible due to preemptionPolicy=Never.".to_owned()
-        } else {
-            let mut why = Vec::new();
-            if !refused.for_now.is_empty() {
-                why.push(format!("{} No preemption victims found for incoming pod", refused.for_now.len()));
-            }
-            if helpless > 0 {
-                why.push(format!("{helpless} Preemption is not helpful for scheduling"));
-            }
-            why.sort();
-            format!(" preemption: 0/{} nodes are available: {}.", refused.nodes, why.join(", "))
-        };
-    }
+    let message = match made {
+        Some(_) => refused.message,
+        None => format!("{} preemption: {}", refused.message, helpless(pod, &refused)),
+    };
     let nominated = made.as_ref().map(|made| made.node.clone());
     if let Some(node) = &nominated
         && let Some(found) = world.store.get::<Pod>(&pod.key.namespace, &pod.key.name)
@@ -303,4 +290,21 @@ fn fail(world: &mut World, pod: &Needs, refused: Refused) {
         // Somebody else may have been faster.
         let _ = world.delete_pod(&victim.key.namespace, &victim.key.name, None);
     }
+}
+
+/// Why nobody made room, in the scheduler's words.
+fn helpless(pod: &Needs, refused: &Refused) -> String {
+    if !pod.preempts {
+        return "not eligible due to preemptionPolicy=Never.".to_owned();
+    }
+    let (none_found, useless) = (refused.for_now.len(), refused.nodes - refused.for_now.len());
+    let mut why = Vec::new();
+    if none_found > 0 {
+        why.push(format!("{none_found} No preemption victims found for incoming pod"));
+    }
+    if useless > 0 {
+        why.push(format!("{useless} Preemption is not helpful for scheduling"));
+    }
+    why.sort();
+    format!("0/{} nodes are available: {}.", refused.nodes, why.join(", "))
 }

@@ -172,8 +172,13 @@ fn create(world: &mut World, case: &Case, ordinal: i32) {
     spec.hostname = Some(name.clone());
     spec.subdomain.clone_from(&case.set.spec.service_name);
     pod.metadata.name = Some(name);
-    // The pod before it may still be ending under the name; the next pass makes it.
-    let _ = world.store.create(pod);
+    let work = Work::StatefulSet(case.key.clone());
+    match world.create_pod(pod) {
+        Ok(_) => drop(world.kube.failures.remove(&work)),
+        // The pod before it is still ending under the name; its end brings the next pass.
+        Err(error) if error.code == 409 => {}
+        Err(_) => world.retry_later(work),
+    }
 }
 
 /// A claim that outlives its pods.

@@ -44,6 +44,8 @@ pub(super) const IMAGE_BYTES: (u64, u64) = (60 << 20, 450 << 20);
 pub(super) const JOB_RUN_SECONDS: u64 = 60;
 /// The scheduler's backoff for a pod that did not fit, from and to.
 pub(super) const BACKOFF: (u64, u64) = (1_000, 10_000);
+/// A controller's first pause after work that has failed, and its longest (client-go's default rate limiter).
+pub(super) const WORK_BACKOFF: (u64, u64) = (5, 1_000_000);
 /// A Job's first backoff after a failure, and its last.
 pub(super) const JOB_BACKOFF: (u64, u64) = (10_000, 600_000);
 /// How long an evicted pod may take to show that it is ending before its budget forgets it, in seconds.

@@ -103,9 +103,13 @@ impl App {
         self.spec(json!({
             "nodeSelector": { "kubernetes.azure.com/mode": "system" },
             "priorityClassName": "system-cluster-critical",
-            "priority": 2_000_000_000,
             "tolerations": [{ "key": "CriticalAddonsOnly", "operator": "Exists" }],
         }))
+    }
+
+    /// A part of the node itself, more important than everything else.
+    pub(super) fn on_every_node(self) -> Self {
+        self.spec(json!({ "priorityClassName": "system-node-critical" }))
     }
 
     /// Two of its pods never share a node.

@@ -52,6 +52,7 @@ impl Scenario {
                 .flatten()
                 .flatten()
                 .collect(),
+            actors: Vec::new(),
             names: BTreeMap::new(),
         }
     }
@@ -90,9 +91,13 @@ fn add_ons() -> Vec<Vec<Manifest>> {
             .unserved()
             .on_system_pool()
             .deployment(),
-        App::new(NAMESPACE, "kube-proxy", 0).unprobed().daemon_set(),
-        App::new(NAMESPACE, "azure-cns", 0).asks("40m", "250Mi").daemon_set(),
-        App::new(NAMESPACE, "csi-azuredisk-node", 0).asks("30m", "60Mi").unprobed().daemon_set(),
+        App::new(NAMESPACE, "kube-proxy", 0).on_every_node().unprobed().daemon_set(),
+        App::new(NAMESPACE, "azure-cns", 0).on_every_node().asks("40m", "250Mi").daemon_set(),
+        App::new(NAMESPACE, "csi-azuredisk-node", 0)
+            .on_every_node()
+            .asks("30m", "60Mi")
+            .unprobed()
+            .daemon_set(),
     ]
 }
 

@@ -69,6 +69,7 @@ fn scenario(inventory: &Inventory) -> Scenario {
         sizes,
         images,
         objects: Vec::new(),
+        actors: Vec::new(),
         names,
     }
 }

@@ -12,11 +12,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use upgrade_core::inventory::{ClusterIdentity, Ownership, RancherFacts, SecondWriter};
 use upgrade_core::model::{ManagedCluster, NodeName, Pool, PoolName, Resources};
 
+use crate::actors::Actor;
 use crate::azure::{PoolSpec, node_image};
+use crate::kube::{DISK_DRIVER, FILE_DRIVER};
 use crate::rancher::RancherDeed;
 use crate::site::Site;
 use crate::store::Stored;
@@ -43,6 +46,8 @@ pub struct Scenario {
     pub images: BTreeMap<String, u64>,
     /// The objects that somebody has applied, in order. Namespaces are made as they are needed.
     pub objects: Vec<Manifest>,
+    /// Those who work on the cluster beside Drover, from the moment it is handed over.
+    pub actors: Vec<Actor>,
     /// The names of pools' machines, where they are not Azure's first ones.
     pub(crate) names: BTreeMap<PoolName, Vec<NodeName>>,
 }
@@ -137,6 +142,7 @@ impl Scenario {
         for name in ["default", "kube-node-lease", "kube-public"] {
             namespace(world, name, None);
         }
+        storage_classes(world);
     }
 
     /// Puts machines and objects into a new world.
@@ -182,4 +188,26 @@ fn namespace(world: &mut World, name: &str, uid: Option<String>) {
     let metadata =
         ObjectMeta { name: Some(name.to_owned()), labels: Some(labels.into()), uid, ..ObjectMeta::default() };
     world.store.create(Namespace { metadata, ..Namespace::default() }).expect("each namespace is made once");
+}
+
+/// The storage classes that AKS brings along: disks wait for their first pod, file shares are made at once.
+fn storage_classes(world: &mut World) {
+    let (disk, file) = ((DISK_DRIVER, "WaitForFirstConsumer"), (FILE_DRIVER, "Immediate"));
+    for (name, (driver, mode)) in [
+        ("azurefile-csi", file),
+        ("azurefile-csi-premium", file),
+        ("default", disk),
+        ("managed-csi", disk),
+        ("managed-csi-premium", disk),
+    ] {
+        let class = StorageClass {
+            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+            allow_volume_expansion: Some(true),
+            provisioner: driver.to_owned(),
+            reclaim_policy: Some("Delete".to_owned()),
+            volume_binding_mode: Some(mode.to_owned()),
+            ..StorageClass::default()
+        };
+        world.store.create(class).expect("each class is made once");
+    }
 }

@@ -35,7 +35,7 @@ pub(crate) fn told_to_stop(world: &mut World, pod: &Pod) {
 /// From the notice to the end of the last process.
 pub(super) fn takes(grace: Duration, hook: Duration, own: Duration) -> Duration {
     let hook = hook.min(grace);
-    let left = (grace - hook).max(if hook.is_zero() { Duration::ZERO } else { LEAST_AFTER_HOOK });
+    let left = grace.saturating_sub(hook).max(if hook.is_zero() { Duration::ZERO } else { LEAST_AFTER_HOOK });
     hook + own.min(left)
 }
 

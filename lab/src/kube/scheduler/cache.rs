@@ -263,8 +263,12 @@ impl Cache {
 
     /// The namespaces that have pods on nodes.
     pub(super) fn namespaces(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.pods.keys().map(|key| key.namespace.clone()).collect();
-        names.dedup();
+        let mut names = Vec::new();
+        let mut from = Key::new("", "");
+        while let Some((key, _)) = self.pods.range(from..).next() {
+            names.push(key.namespace.clone());
+            from = Key::new(format!("{}\0", key.namespace), "");
+        }
         names
     }
 

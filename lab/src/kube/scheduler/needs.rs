@@ -56,13 +56,13 @@ pub(super) struct Port {
     protocol: String,
     /// Empty: every address.
     ip: String,
-    port: i32,
+    number: i32,
 }
 
 impl Port {
     /// Two pods cannot have both.
     pub(super) fn conflicts(&self, other: &Self) -> bool {
-        (&self.protocol, self.port) == (&other.protocol, other.port)
+        (&self.protocol, self.number) == (&other.protocol, other.number)
             && (self.ip.is_empty() || other.ip.is_empty() || self.ip == other.ip)
     }
 }
@@ -285,7 +285,7 @@ fn ports(spec: &core::PodSpec) -> Vec<Port> {
         let number = port.host_port.or_else(|| on_host.then_some(port.container_port))?;
         let ip = port.host_ip.clone().filter(|ip| ip != "0.0.0.0").unwrap_or_default();
         let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
-        (number != 0).then_some(Port { protocol, ip, port: number })
+        (number != 0).then_some(Port { protocol, ip, number })
     });
     taken.collect()
 }

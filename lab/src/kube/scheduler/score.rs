@@ -6,7 +6,7 @@ use upgrade_core::model::{KubeVersion, Node, Resources, TaintEffect};
 
 use super::cache::{Cache, Count, Place};
 use super::needs::{Constraint, Needs};
-use super::topology::Eligible;
+use super::topology::{self, Eligible};
 use crate::store::Store;
 
 const HOST: &str = "kubernetes.io/hostname";
@@ -132,7 +132,7 @@ pub(super) fn image_locality(pod: &Needs, place: &Place, cache: &Cache) -> i64 {
 pub(super) fn neighbours(pod: &Needs, nodes: &[String], cache: &mut Cache, store: &Store) -> Vec<i64> {
     let mut weights: BTreeMap<(String, String), i64> = BTreeMap::new();
     for (weight, term) in &pod.preferred {
-        for namespace in cache.namespaces().iter().filter(|namespace| term.covers(store, namespace)) {
+        for namespace in &topology::namespaces(term, cache, store) {
             let counts: Vec<(String, i64)> = cache
                 .tally(namespace, &term.selector)
                 .iter()

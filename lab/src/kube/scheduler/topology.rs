@@ -87,13 +87,7 @@ impl Topology {
 
 /// The domains with a pod that the term means. Terminating pods are there until they are gone.
 fn occupied(term: &Term, cache: &mut Cache, store: &Store) -> BTreeSet<String> {
-    let namespaces = match &term.by_label {
-        None => term.namespaces.clone(),
-        Some(_) => {
-            let all = cache.namespaces().into_iter();
-            all.filter(|namespace| term.covers(store, namespace)).collect()
-        }
-    };
+    let namespaces = namespaces(term, cache, store);
     let mut domains = BTreeSet::new();
     for namespace in namespaces {
         let nodes: Vec<String> = cache.tally(&namespace, &term.selector).keys().cloned().collect();
@@ -101,6 +95,15 @@ fn occupied(term: &Term, cache: &mut Cache, store: &Store) -> BTreeSet<String> {
         domains.extend(places.filter_map(|place| place.domain(&term.topology_key).map(str::to_owned)));
     }
     domains
+}
+
+/// The namespaces that the term looks at.
+pub(super) fn namespaces(term: &Term, cache: &Cache, store: &Store) -> Vec<String> {
+    if term.by_label.is_none() {
+        return term.namespaces.clone();
+    }
+    let all = cache.namespaces().into_iter();
+    all.filter(|namespace| term.covers(store, namespace)).collect()
 }
 
 /// Rules that no taint stops.

@@ -81,11 +81,14 @@ fn numbers(status: &PodDisruptionBudgetStatus) -> [i32; 4] {
         .map(Option::unwrap_or_default)
 }
 
+/// What it is about, the budget's limit, who owns the pods and how many are healthy and how many not; and the numbers.
+type Row = (&'static str, Value, Vec<(Owner, usize, usize)>, [i32; 4]);
+
 #[test]
 fn a_budget_allows_what_the_table_says() {
     use Owner::{Deployment as D, Nobody, ReplicaSet as R, StatefulSet as S};
     // N: pods that the selector matches; R: replicas that the owners ask for. Percentages are rounded up.
-    let rows: Vec<(&str, Value, Vec<(Owner, usize, usize)>, [i32; 4])> = vec![
+    let rows: Vec<Row> = vec![
         // minAvailable m: N expected, m desired.
         ("minAvailable 2 of 3", json!({ "minAvailable": 2 }), vec![(D(3), 3, 0)], [3, 2, 3, 1]),
         ("one of them is not ready", json!({ "minAvailable": 2 }), vec![(D(3), 2, 1)], [3, 2, 2, 0]),

@@ -197,7 +197,7 @@ fn a_machine_that_falls_silent_loses_its_pods_after_five_minutes_and_they_end_wh
         super::object(super::owner("v1", "Nobody", "x", "x")[0].clone()),
     );
     template.metadata.name = Some("web".into());
-    let key = super::key_of(&*world.store.create(template).unwrap());
+    let key = super::key_of(&*world.create_pod(template).unwrap());
     settle(&mut world, 60);
     assert!(pods::is_ready(get(&world, &key).unwrap()));
     world.silence_machine(&names[0]);
@@ -255,8 +255,6 @@ fn a_disk_follows_its_pod_only_when_the_other_node_has_let_go_of_it() {
 #[test]
 fn a_file_share_is_everywhere_at_once_and_made_before_there_is_a_pod() {
     let (mut world, names) = machines(2);
-    let class = json!({ "metadata": { "name": "azurefile-csi" }, "provisioner": "file.csi.azure.com", "volumeBindingMode": "Immediate" });
-    apply::<k8s_openapi::api::storage::v1::StorageClass>(&mut world, class);
     let spec = json!({ "accessModes": ["ReadWriteMany"], "storageClassName": "azurefile-csi" });
     apply::<PersistentVolumeClaim>(&mut world, json!({ "metadata": { "name": "share" }, "spec": spec }));
     settle(&mut world, 5);

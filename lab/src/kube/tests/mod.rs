@@ -2,6 +2,9 @@
 //!
 //! The tables run one controller at a time on a world without machines, so that nothing happens but what a row says.
 
+#![expect(clippy::needless_pass_by_value, reason = "manifests are written where they are used")]
+
+mod admission;
 mod budgets;
 mod eviction;
 mod kubelet;

@@ -256,6 +256,9 @@ fn web(name: &str, node: &str) -> Value {
     on(node, manifest(name, &json!({ "app": "web", "hash": "old" }), &json!({}), &json!({})))
 }
 
+/// What a pod is told whose domains are all full.
+const REFUSED: &str = "0/4 nodes are available: 4 node(s) didn't match pod topology spread constraints.";
+
 #[test]
 fn pods_are_spread_over_domains() {
     let constraint = |more: Value| {
@@ -283,7 +286,6 @@ fn pods_are_spread_over_domains() {
         nodes.iter_mut().find(|(node, _)| *node == name).unwrap().1["unschedulable"] = true.into();
         nodes
     };
-    const REFUSED: &str = "0/4 nodes are available: 4 node(s) didn't match pod topology spread constraints.";
     check(vec![
         row("0 0 0: anywhere", &[], constraint(json!({})), Ok(&["a1", "a2", "b1", "c1"])),
         row("1 0 0: 2 - 0 > 1 in zone 1", &[("x", "a1")], constraint(json!({})), Ok(&["b1", "c1"])),

@@ -1,5 +1,7 @@
 //! The scheduler in tables: which nodes a pod may go to, and what each of them scores, with the numbers computed by hand.
 
+#![expect(clippy::needless_pass_by_value, reason = "manifests are written where they are used")]
+
 mod filters;
 mod preemption;
 mod scores;

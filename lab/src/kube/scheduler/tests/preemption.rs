@@ -45,8 +45,8 @@ fn victims(nodes: &[&str], there: &[Value], cpu: &str, budgets: &[&str]) -> Opti
     found.map(|found| (found.node, found.victims.iter().map(|victim| victim.key.name.clone()).collect()))
 }
 
-fn some(node: &str, victims: &[&str]) -> Option<(String, Vec<String>)> {
-    Some((node.to_owned(), victims.iter().map(ToString::to_string).collect()))
+fn loss(node: &str, victims: &[&str]) -> (String, Vec<String>) {
+    (node.to_owned(), victims.iter().map(ToString::to_string).collect())
 }
 
 #[test]
@@ -55,11 +55,11 @@ fn as_few_and_as_unimportant_pods_as_possible_go() {
     // Both are in the way; giving one back is enough, the more important one.
     assert_eq!(
         victims(&["a"], &[on("a", pod("low", "2", 1)), on("a", pod("high", "2", 50))], "2", &[]),
-        some("a", &["low"])
+        Some(loss("a", &["low"]))
     );
     // Equals: the one that has been there longer stays.
     let equals = [since("a", 10, pod("old", "2", 1)), since("a", 20, pod("young", "2", 1))];
-    assert_eq!(victims(&["a"], &equals, "2", &[]), some("a", &["young"]));
+    assert_eq!(victims(&["a"], &equals, "2", &[]), Some(loss("a", &["young"])));
     // Nobody less important, or not enough of them.
     assert_eq!(victims(&["a"], &[on("a", pod("equal", "4", 100))], "2", &[]), None);
     assert_eq!(
@@ -68,10 +68,10 @@ fn as_few_and_as_unimportant_pods_as_possible_go() {
     );
     // A budget is honoured where there is a choice, within a node and between nodes, and not otherwise.
     let guarded = [on("a", pod("guarded", "2", 1)), on("a", pod("other", "2", 1))];
-    assert_eq!(victims(&["a"], &guarded, "2", &["guarded"]), some("a", &["other"]));
+    assert_eq!(victims(&["a"], &guarded, "2", &["guarded"]), Some(loss("a", &["other"])));
     let apart = [on("a", pod("guarded", "4", 1)), on("b", pod("other", "4", 90))];
-    assert_eq!(victims(&["a", "b"], &apart, "2", &["guarded"]), some("b", &["other"]));
-    assert_eq!(victims(&["a"], &apart[..1], "2", &["guarded"]), some("a", &["guarded"]));
+    assert_eq!(victims(&["a", "b"], &apart, "2", &["guarded"]), Some(loss("b", &["other"])));
+    assert_eq!(victims(&["a"], &apart[..1], "2", &["guarded"]), Some(loss("a", &["guarded"])));
 }
 
 #[test]
@@ -79,13 +79,13 @@ fn of_several_nodes_the_one_that_loses_least() {
     let pod = prioritised;
     // The most important victim is less important on b.
     let one_each = [on("a", pod("x", "4", 20)), on("b", pod("y", "4", 10))];
-    assert_eq!(victims(&["a", "b"], &one_each, "4", &[]), some("b", &["y"]));
+    assert_eq!(victims(&["a", "b"], &one_each, "4", &[]), Some(loss("b", &["y"])));
     // The same highest, a smaller sum on a.
     let sums = [on("a", pod("x", "4", 10)), on("b", pod("y", "2", 10)), on("b", pod("z", "2", 5))];
-    assert_eq!(victims(&["a", "b"], &sums, "4", &[]), some("a", &["x"]));
+    assert_eq!(victims(&["a", "b"], &sums, "4", &[]), Some(loss("a", &["x"])));
     // All alike: where the most important one has started last.
     let ages = [since("a", 10, pod("x", "4", 10)), since("b", 20, pod("y", "4", 10))];
-    assert_eq!(victims(&["a", "b"], &ages, "4", &[]), some("b", &["y"]));
+    assert_eq!(victims(&["a", "b"], &ages, "4", &[]), Some(loss("b", &["y"])));
 }
 
 #[test]
