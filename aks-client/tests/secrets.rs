@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex};
 
 use aks_client::{
     AccessToken, AddressNeed, AgentPool, AksClient, ApiVersion, AvailableUpgrade, BodyError, ClosedSpan,
-    ClusterId, Endpoint, Error, Lock, LockLevel, Machine, MaintenanceConfiguration, MirrorSpec, NetworkMode,
-    Operation, OperationKind, OperationProgress, OperationUrl, ParseError, Permissions, PoolVersion,
-    ProvisioningState, QuotaShortage, RegionVersion, ResourceId, Restriction, ServiceError, ShapeError,
-    StaticToken, Subnet, SubnetUsage, SubscriptionId, TokenError, TokenSource, TokioPause, Usage, VmSize,
-    WeekSlot, quota_shortages,
+    Cloud, ClusterId, Endpoint, Error, Lock, LockLevel, Machine, MaintenanceConfiguration, MirrorSpec,
+    NetworkMode, Operation, OperationKind, OperationProgress, OperationUrl, ParseError, Permissions,
+    PoolVersion, ProvisioningState, QuotaShortage, RegionVersion, ResourceId, Restriction, ServiceError,
+    ShapeError, StaticToken, Subnet, SubnetUsage, SubscriptionId, TokenError, TokenSource, TokioPause, Usage,
+    VmSize, WeekSlot, quota_shortages,
 };
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -235,6 +235,7 @@ fn values(arm: &Arm, shown: &mut Shown) {
     shown.debug(&TokioPause);
     shown.debug(&arm.client.remaining_requests());
     shown.display(arm.client.endpoint());
+    shown.debug(&Cloud::Public);
     let with_password = format!("https://u:{SECRET}@management.azure.com").parse::<Endpoint>().unwrap_err();
     shown.display::<ParseError>(&with_password);
     shown.display(arm.client.api_version());

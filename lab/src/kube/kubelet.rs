@@ -7,11 +7,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, PersistentVolumeClaim, Pod, PodIP, PodSpec, PodStatus, Probe,
+    ContainerStatus, Pod, PodIP, PodSpec, PodStatus, Probe,
 };
 use upgrade_core::model::NodeName;
 
-use super::{Task, key_of, node, pods, removal, timing, uid_of, volumes};
+use super::{Task, key_of, pods, removal, timing, uid_of, volumes};
 use crate::store::{Key, controller};
 use crate::world::World;
 

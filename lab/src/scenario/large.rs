@@ -342,7 +342,7 @@ mod tests {
             assert_eq!((world.store.list::<Node>().count(), pods.len()), (12, 200));
             let sizes: Vec<usize> =
                 pods.iter().map(|pod| serde_json::to_vec(&***pod).unwrap().len()).collect();
-            assert!(sizes.iter().all(|size| (4_000..8_000).contains(size)), "{sizes:?}");
+            assert!(sizes.iter().all(|size| (8_000..12_000).contains(size)), "{sizes:?}");
             assert!(pods.iter().all(|pod| pod.spec.as_ref().unwrap().node_name.is_some()));
             assert_eq!(world.store.list::<Deployment>().count(), 140_usize.div_ceil(50));
         });

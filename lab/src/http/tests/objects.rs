@@ -52,7 +52,7 @@ async fn an_object_is_made_read_changed_and_deleted_under_its_preconditions() {
     assert_eq!(patched["data"], json!({ "b": "3" }));
     let wrong = json!({ "metadata": { "uid": "other" }, "data": { "b": "4" } });
     let wrong = bench.kube_typed("PATCH", one, merge, &wrong).await;
-    assert!(wrong.status == 409 && wrong.text.contains("UID in precondition: other"), "{}", wrong.text);
+    assert!(wrong.status == 422 && wrong.text.contains("metadata.uid: Invalid value"), "{}", wrong.text);
     let old = json!({ "metadata": { "resourceVersion": "1" }, "data": { "b": "4" } });
     assert_eq!(bench.kube_typed("PATCH", one, merge, &old).await.status, 409);
     for kind in ["application/apply-patch+yaml", "application/json"] {
