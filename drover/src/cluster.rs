@@ -5,14 +5,12 @@ use std::sync::Arc;
 use futures::try_join;
 use jiff::Timestamp;
 use upgrade_core::finding::Finding;
-use upgrade_core::inventory::{ClusterIdentity, EvidenceVerdict, RancherFacts};
+use upgrade_core::inventory::{ClusterIdentity, EvidenceVerdict};
 use upgrade_core::model::{FormatVersion, VersionRequest};
-use upgrade_core::plan::PlanError;
-use upgrade_core::ports::{
-    Azure, AzureView, Clock, EventSink, Gate, Journal, KubeSnapshot, Kubernetes, Ports, Rancher,
-};
+use upgrade_core::plan::{Plan, PlanError};
+use upgrade_core::ports::{Azure, Clock, EventSink, Gate, Journal, Kubernetes, Ports, Rancher};
 use upgrade_core::view::View;
-use upgrade_core::{Inventory, Policy};
+use upgrade_core::{Inventory, Policy, access, trial};
 
 use crate::apply::{Apply, RunSelector};
 use crate::error::Error;
@@ -88,7 +86,31 @@ impl Cluster {
             );
             return Err(identity_error(&identity, why));
         }
-        Ok(assemble(clock.now(), identity, facts, azure, snapshot))
+        let mut view = View::default();
+        for list in snapshot.lists {
+            view.apply(list);
+        }
+        let mut inventory = Inventory {
+            format: FormatVersion::CURRENT,
+            taken_at: Some(clock.now()),
+            identity,
+            rancher: facts,
+            cluster: azure.cluster,
+            pools: azure.pools,
+            nodes: Vec::new(),
+            pods: Vec::new(),
+            workloads: Vec::new(),
+            budgets: Vec::new(),
+            services: Vec::new(),
+            slices: Vec::new(),
+            claims: Vec::new(),
+            deprecated_apis: snapshot.deprecated_apis,
+            access: access::review(&**kubernetes, &view).await,
+            trials: Vec::new(),
+            unseen: snapshot.unseen,
+        };
+        inventory.set_view(&view);
+        Ok(inventory)
     }
 
     fn check_same(&self, identity: &ClusterIdentity) -> Result<(), Error> {
@@ -104,17 +126,25 @@ impl Cluster {
         Ok(upgrade_core::check(&inventory, self.policy(), to))
     }
 
-    /// Reads the cluster, checks it, and plans the upgrade. Never writes.
+    /// Reads the cluster, checks it, plans the upgrade, and has the API server try the plan's writes (`dryRun=All`), so that
+    /// what a webhook would refuse tonight is known now. Never writes.
     ///
     /// # Errors
     /// [`Error::Blocked`] with every finding if something stands in the way.
     pub async fn plan(&self, to: VersionRequest) -> Result<PlanFile, Error> {
-        let inventory = self.inventory().await?;
-        match upgrade_core::plan(&inventory, self.policy(), to) {
-            Ok(plan) => Ok(PlanFile::new(plan, inventory)),
-            Err(PlanError::Blocked(findings)) => Err(Error::Blocked { findings }),
-            Err(error) => Err(Error::NoPlan(error)),
-        }
+        let mut inventory = self.inventory().await?;
+        let plan = self.make_plan(&inventory, to)?;
+        let Services { kubernetes, clock, .. } = &self.inner.services;
+        inventory.trials = trial::try_out(&**kubernetes, &plan, &inventory.view(), clock.now()).await;
+        let plan = self.make_plan(&inventory, to)?;
+        Ok(PlanFile::new(plan, inventory))
+    }
+
+    fn make_plan(&self, inventory: &Inventory, to: VersionRequest) -> Result<Plan, Error> {
+        upgrade_core::plan(inventory, self.policy(), to).map_err(|error| match error {
+            PlanError::Blocked(findings) => Error::Blocked { findings },
+            error => Error::NoPlan(error),
+        })
     }
 
     /// Executes a plan, when started.
@@ -132,37 +162,6 @@ impl Cluster {
         let Services { kubernetes, azure, rancher, clock } = self.inner.services.clone();
         Ports { kubernetes, azure, rancher, journal, clock, gate, events }
     }
-}
-
-fn assemble(
-    now: Timestamp,
-    identity: ClusterIdentity,
-    rancher: RancherFacts,
-    azure: AzureView,
-    snapshot: KubeSnapshot,
-) -> Inventory {
-    let mut view = View::default();
-    for list in snapshot.lists {
-        view.apply(list);
-    }
-    let mut inventory = Inventory {
-        format: FormatVersion::CURRENT,
-        taken_at: Some(now),
-        identity,
-        rancher,
-        cluster: azure.cluster,
-        pools: azure.pools,
-        nodes: Vec::new(),
-        pods: Vec::new(),
-        workloads: Vec::new(),
-        budgets: Vec::new(),
-        services: Vec::new(),
-        slices: Vec::new(),
-        claims: Vec::new(),
-        unseen: snapshot.unseen,
-    };
-    inventory.set_view(&view);
-    inventory
 }
 
 /// Nothing contradicts, and something that only this cluster can show agrees. A version that is equal proves nothing.

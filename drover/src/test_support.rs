@@ -9,11 +9,13 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use serde_json::json;
 use upgrade_core::Inventory;
+use upgrade_core::access::{AccessAnswer, Right};
 use upgrade_core::inventory::{ClusterIdentity, RancherFacts};
+use upgrade_core::lock::{Lease, LeaseRecord};
 use upgrade_core::model::{KubeVersion, NodeName, ObjectName, PoolName, RestartId, RunId, Uid, WorkloadRef};
 use upgrade_core::ports::{
     Azure, AzureView, BufferSpec, Clock, EvictionAnswer, KubeSnapshot, Kubernetes, OperationRef,
-    OperationState, PortError, Rancher,
+    OperationState, PortError, Rancher, WriteMode,
 };
 use upgrade_core::view::{Change, Object, ResourceKind};
 
@@ -54,6 +56,7 @@ pub(crate) fn inventory() -> Inventory {
         "pools": [pool("system", "System"), pool("user", "User")],
         "nodes": [node("s0", "system"), node("u0", "user")],
         "pods": [], "workloads": [], "budgets": [], "services": [], "slices": [], "claims": [], "unseen": [],
+        "access": [{"right": {"verb": "*", "group": "*", "resource": "*"}, "answer": {"answer": "allowed"}}],
     });
     serde_json::from_value(inventory).unwrap()
 }
@@ -81,6 +84,12 @@ fn no_write() -> ! {
     panic!("nothing is written in this test")
 }
 
+fn only_tried(mode: WriteMode) {
+    if mode == WriteMode::Commit {
+        no_write()
+    }
+}
+
 #[async_trait]
 impl Kubernetes for Shown {
     async fn snapshot(&self) -> Result<KubeSnapshot, PortError> {
@@ -88,6 +97,7 @@ impl Kubernetes for Shown {
             version: self.0.cluster.version,
             kube_system: self.0.identity.kube_system.clone(),
             lists: self.lists(),
+            deprecated_apis: self.0.deprecated_apis.clone(),
             unseen: self.0.unseen.clone(),
         })
     }
@@ -96,15 +106,47 @@ impl Kubernetes for Shown {
         futures::stream::iter(self.lists()).map(Ok).chain(futures::stream::pending()).boxed()
     }
 
-    async fn set_unschedulable(&self, _: &NodeName, _: &Uid, _: bool) -> Result<(), PortError> {
+    async fn set_unschedulable(
+        &self,
+        _: &NodeName,
+        _: &Uid,
+        _: bool,
+        mode: WriteMode,
+    ) -> Result<(), PortError> {
+        only_tried(mode);
+        Ok(())
+    }
+
+    async fn restart(
+        &self,
+        _: &WorkloadRef,
+        _: &Uid,
+        _: &RestartId,
+        _: Timestamp,
+        mode: WriteMode,
+    ) -> Result<(), PortError> {
+        only_tried(mode);
+        Ok(())
+    }
+
+    async fn evict(&self, _: &ObjectName, _: &Uid, mode: WriteMode) -> Result<EvictionAnswer, PortError> {
+        only_tried(mode);
+        Ok(EvictionAnswer::Accepted)
+    }
+
+    async fn access(&self, rights: &[Right]) -> Vec<AccessAnswer> {
+        rights.iter().map(|_| AccessAnswer::Allowed).collect()
+    }
+
+    async fn lease(&self, _: &ObjectName) -> Result<Option<Lease>, PortError> {
+        Ok(None)
+    }
+
+    async fn create_lease(&self, _: &ObjectName, _: &LeaseRecord) -> Result<Lease, PortError> {
         no_write()
     }
 
-    async fn restart(&self, _: &WorkloadRef, _: &Uid, _: &RestartId, _: Timestamp) -> Result<(), PortError> {
-        no_write()
-    }
-
-    async fn evict(&self, _: &ObjectName, _: &Uid) -> Result<EvictionAnswer, PortError> {
+    async fn update_lease(&self, _: &ObjectName, _: &Lease, _: &LeaseRecord) -> Result<Lease, PortError> {
         no_write()
     }
 }

@@ -38,6 +38,7 @@ pub use error::{ApiError, Cause};
 pub use forecast::{FailureForecast, Forecast, ServiceForecast, Spread, StageForecast};
 #[cfg(feature = "http")]
 pub use http::{Server, ServerOptions};
+pub use kube::{Access, Webhook};
 pub use lab::{Lab, Stuck};
 pub use rehearse::{RehearseOptions, rehearse};
 pub use scenario::{Manifest, Scenario};

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use upgrade_core::access;
 use upgrade_core::event::{Event, EventKind, Report, RunOutcome};
 use upgrade_core::inventory::Inventory;
 use upgrade_core::journal::Record;
@@ -137,6 +138,7 @@ impl Lab {
         for list in snapshot.lists {
             view.apply(list);
         }
+        let access = self.block_on(access::review(&*kubernetes, &view)).expect("the lab answers at once");
         let mut inventory = Inventory {
             format: FormatVersion::CURRENT,
             taken_at: Some(self.now()),
@@ -151,6 +153,9 @@ impl Lab {
             services: Vec::new(),
             slices: Vec::new(),
             claims: Vec::new(),
+            deprecated_apis: snapshot.deprecated_apis,
+            access,
+            trials: Vec::new(),
             unseen: snapshot.unseen,
         };
         inventory.set_view(&view);

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use upgrade_core::inventory::DeprecatedApi;
 
 use crate::azure::{self, Azure, AzureWake};
-use crate::kube::{Kube, Task};
+use crate::kube::{Access, Kube, Task};
 use crate::rancher::Rancher;
 use crate::scenario::Scenario;
 use crate::site::Site;
@@ -31,6 +32,10 @@ pub(crate) enum Wake {
 pub struct World {
     /// The API server's memory.
     pub store: Store,
+    /// Who may do what in the cluster.
+    pub access: Access,
+    /// The deprecated APIs that somebody has requested, as the API server counts them.
+    pub deprecated_apis: Vec<DeprecatedApi>,
     pub(crate) azure: Azure,
     pub(crate) rancher: Rancher,
     pub(crate) kube: Kube,
@@ -56,6 +61,8 @@ impl World {
         let store = Store::new(scenario.start, rng.u64(..));
         let mut world = Self {
             store,
+            access: Access::default(),
+            deprecated_apis: Vec::new(),
             azure: Azure::new(scenario),
             rancher: Rancher::new(scenario),
             kube: Kube::new(scenario.cluster.version),

@@ -5,11 +5,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use cluster_lab::{Lab, Webhook};
 use futures::StreamExt;
+use upgrade_core::access::{self, AccessAnswer, Right, Verb};
+use upgrade_core::inventory::DeprecatedApi;
+use upgrade_core::lock::{Lease, LeaseRecord, Lock, LockAction, LockTimes, lock_name};
 use upgrade_core::model::{
-    KubeVersion, Node, PoolName, ProvisioningState, RestartId, RunId, Uid, WorkloadKind,
+    HolderId, KubeVersion, Node, Pod, PoolName, ProvisioningState, RestartId, RunId, Uid, WorkloadKind,
 };
-use upgrade_core::ports::{BufferSpec, EvictionAnswer, OperationState, PortErrorKind, Ports};
+use upgrade_core::ports::{
+    BufferSpec, EvictionAnswer, OperationState, PortError, PortErrorKind, Ports, WriteMode,
+};
 use upgrade_core::view::{Change, Object, ResourceKind, View};
 
 fn user_pool() -> PoolName {
@@ -74,14 +80,15 @@ pub(crate) async fn a_watch_begins_with_everything_and_agrees_with_a_snapshot(po
 pub(crate) async fn a_cordon_shows_is_idempotent_and_checks_the_uid(ports: Ports) {
     let node = first_user_node(&view(&ports).await);
     for _ in 0..2 {
-        ports.kubernetes.set_unschedulable(&node.name, &node.uid, true).await.unwrap();
+        ports.kubernetes.set_unschedulable(&node.name, &node.uid, true, WriteMode::Commit).await.unwrap();
     }
     until(&ports, |view| view.node(&node.name).filter(|n| n.unschedulable).map(|_| ())).await;
     let other = Uid::new("00000000-0000-0000-0000-000000000000").unwrap();
-    let error = ports.kubernetes.set_unschedulable(&node.name, &other, false).await.unwrap_err();
+    let error =
+        ports.kubernetes.set_unschedulable(&node.name, &other, false, WriteMode::Commit).await.unwrap_err();
     assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Conflict, true), "{error}");
     until(&ports, |view| view.node(&node.name).filter(|n| n.unschedulable).map(|_| ())).await;
-    ports.kubernetes.set_unschedulable(&node.name, &node.uid, false).await.unwrap();
+    ports.kubernetes.set_unschedulable(&node.name, &node.uid, false, WriteMode::Commit).await.unwrap();
     until(&ports, |view| view.node(&node.name).filter(|n| !n.unschedulable).map(|_| ())).await;
 }
 
@@ -100,7 +107,11 @@ pub(crate) async fn a_restart_replaces_every_pod_once(ports: Ports) {
     let old: BTreeSet<Uid> = before.pods_of(&web).map(|pod| pod.uid.clone()).collect();
     assert_eq!(old.len(), 2);
     let id = RestartId::new("conformance.1.1.1").unwrap();
-    ports.kubernetes.restart(&web.reference, &web.uid, &id, ports.clock.now()).await.unwrap();
+    ports
+        .kubernetes
+        .restart(&web.reference, &web.uid, &id, ports.clock.now(), WriteMode::Commit)
+        .await
+        .unwrap();
     let after = until(&ports, |view| {
         let workload = view.workload(&web.reference)?;
         let old_left = view.pods_of(workload).any(|pod| old.contains(&pod.uid));
@@ -108,7 +119,11 @@ pub(crate) async fn a_restart_replaces_every_pod_once(ports: Ports) {
         (ours && workload.is_settled() && !old_left).then(|| workload.clone())
     })
     .await;
-    ports.kubernetes.restart(&web.reference, &web.uid, &id, ports.clock.now()).await.unwrap();
+    ports
+        .kubernetes
+        .restart(&web.reference, &web.uid, &id, ports.clock.now(), WriteMode::Commit)
+        .await
+        .unwrap();
     let again = view(&ports).await;
     assert_eq!(
         again.workload(&web.reference).unwrap().generation,
@@ -128,7 +143,7 @@ pub(crate) async fn an_eviction_has_the_apis_answers(ports: Ports) {
         })
         .expect("the demo has a single replica behind a budget")
         .clone();
-    let answer = ports.kubernetes.evict(&alone.name, &alone.uid).await.unwrap();
+    let answer = ports.kubernetes.evict(&alone.name, &alone.uid, WriteMode::Commit).await.unwrap();
     let EvictionAnswer::Refused { message, .. } = answer else { panic!("{answer:?}") };
     assert!(message.contains("disruption budget"), "{message}");
     let free = before.pods().find(|pod| {
@@ -137,11 +152,20 @@ pub(crate) async fn an_eviction_has_the_apis_answers(ports: Ports) {
     });
     let free = free.expect("the demo has pods without a budget").clone();
     let other = Uid::new("00000000-0000-0000-0000-000000000000").unwrap();
-    assert_eq!(ports.kubernetes.evict(&free.name, &other).await.unwrap(), EvictionAnswer::Gone);
+    assert_eq!(
+        ports.kubernetes.evict(&free.name, &other, WriteMode::Commit).await.unwrap(),
+        EvictionAnswer::Gone
+    );
     assert!(view(&ports).await.pod(&free.name).is_some_and(|pod| pod.uid == free.uid && !pod.terminating));
-    assert_eq!(ports.kubernetes.evict(&free.name, &free.uid).await.unwrap(), EvictionAnswer::Accepted);
+    assert_eq!(
+        ports.kubernetes.evict(&free.name, &free.uid, WriteMode::Commit).await.unwrap(),
+        EvictionAnswer::Accepted
+    );
     until(&ports, |view| view.pod(&free.name).is_none().then_some(())).await;
-    assert_eq!(ports.kubernetes.evict(&free.name, &free.uid).await.unwrap(), EvictionAnswer::Gone);
+    assert_eq!(
+        ports.kubernetes.evict(&free.name, &free.uid, WriteMode::Commit).await.unwrap(),
+        EvictionAnswer::Gone
+    );
 }
 
 /// Waits until Azure has finished an operation, as a run does.
@@ -254,9 +278,229 @@ pub(crate) async fn a_deletion_is_told(ports: Ports) {
                     && view.budgets_of(pod).next().is_none()
             });
             if let Some(pod) = pod {
-                ports.kubernetes.evict(&pod.name, &pod.uid).await.unwrap();
+                ports.kubernetes.evict(&pod.name, &pod.uid, WriteMode::Commit).await.unwrap();
                 victim = Some(pod.name.clone());
             }
         }
     }
+}
+
+/// A Lease is created once and written by whoever read it last; everybody slower has a conflict and changed nothing.
+pub(crate) async fn a_lease_has_one_writer_at_a_time(ports: Ports) {
+    let (kubernetes, name) = (ports.kubernetes, lock_name());
+    let record = |holder: &str| LeaseRecord {
+        holder: holder.to_owned(),
+        duration_seconds: 60,
+        acquired_at: Some("2026-11-24T01:02:03.000001Z".parse().unwrap()),
+        renewed_at: Some("2026-11-24T01:02:03.123456Z".parse().unwrap()),
+        transitions: 0,
+        run: Some(run()),
+    };
+    let conflict = |error: PortError| {
+        assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Conflict, true), "{error}");
+    };
+    assert_eq!(kubernetes.lease(&name).await.unwrap(), None);
+    let created = kubernetes.create_lease(&name, &record("a")).await.unwrap();
+    assert_eq!(created.record, record("a"));
+    conflict(kubernetes.create_lease(&name, &record("b")).await.unwrap_err());
+    assert_eq!(kubernetes.lease(&name).await.unwrap().as_ref(), Some(&created));
+
+    let released = LeaseRecord { holder: String::new(), duration_seconds: 1, run: None, ..record("a") };
+    let second = kubernetes.update_lease(&name, &created, &released).await.unwrap();
+    assert_eq!((&second.uid, &second.record), (&created.uid, &released));
+    conflict(kubernetes.update_lease(&name, &created, &record("b")).await.unwrap_err());
+    let other = Lease { uid: Uid::new("00000000-0000-0000-0000-000000000000").unwrap(), ..second.clone() };
+    conflict(kubernetes.update_lease(&name, &other, &record("b")).await.unwrap_err());
+    // One that is gone is not made again by an update.
+    let elsewhere = "kube-system/another".parse().unwrap();
+    conflict(kubernetes.update_lease(&elsewhere, &second, &record("b")).await.unwrap_err());
+    assert_eq!(kubernetes.lease(&elsewhere).await.unwrap(), None);
+    let endless = LeaseRecord { duration_seconds: 0, ..record("b") };
+    let error = kubernetes.update_lease(&name, &second, &endless).await.unwrap_err();
+    assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Rejected, true), "{error}");
+    assert_eq!(kubernetes.lease(&name).await.unwrap(), Some(second));
+}
+
+/// Does what a lock says until it wants to wait. Returns until when.
+async fn act(lock: &mut Lock, now: Duration, ports: &Ports) -> Option<Duration> {
+    let (kubernetes, name, wall) = (&ports.kubernetes, lock_name(), ports.clock.now());
+    let mut action = LockAction::Look { at: now };
+    loop {
+        action = match action {
+            LockAction::Look { at } if at > now => return Some(at),
+            LockAction::Look { .. } => lock.on(now, wall, kubernetes.lease(&name).await.unwrap()),
+            LockAction::Create(record) => {
+                let answer = kubernetes.create_lease(&name, &record).await;
+                lock.answered(now, now, answer.as_ref().map(Lease::clone))
+            }
+            LockAction::Update { over, record } => {
+                let answer = kubernetes.update_lease(&name, &over, &record).await;
+                lock.answered(now, now, answer.as_ref().map(Lease::clone))
+            }
+            LockAction::Rest => return None,
+        };
+    }
+}
+
+/// The lock passes from a process that gives it back to the next, and from one that has died only after the Lease's whole time.
+pub(crate) async fn the_lock_of_a_cluster_passes_from_one_process_to_the_next(ports: Ports) {
+    let lock = |name: &str| Lock::new(HolderId::new(name).unwrap(), run(), LockTimes::default());
+    let (mut a, mut b, mut c) = (lock("a"), lock("b"), lock("c"));
+    let at = Duration::from_secs;
+    act(&mut a, at(0), &ports).await;
+    assert!(a.may_write(at(0)));
+    act(&mut b, at(1), &ports).await;
+    assert!(!b.may_write(at(1)) && b.held_by().is_some_and(|record| record.run == Some(run())));
+    let _ = a.give_back(at(2));
+    assert_eq!(act(&mut a, at(2), &ports).await, None);
+    act(&mut b, at(3), &ports).await;
+    assert_eq!((a.may_write(at(3)), b.may_write(at(3)), b.transitions()), (false, true, Some(1)));
+    // b is not heard of again.
+    let mut next = act(&mut c, at(4), &ports).await.unwrap();
+    let mut looks = 0;
+    while c.transitions().is_none() {
+        assert!(next <= at(64), "the dead process is waited for too long");
+        next = act(&mut c, next, &ports).await.unwrap();
+        looks += 1;
+    }
+    assert_eq!((looks, c.transitions(), b.may_write(at(64))), (12, Some(2), false));
+    assert_eq!(act(&mut b, at(65), &ports).await, None);
+    assert!(b.is_lost());
+}
+
+/// A trial is answered like the write, and nothing is changed by it.
+pub(crate) async fn a_trial_is_answered_like_the_write_and_changes_nothing(ports: Ports) {
+    let before = view(&ports).await;
+    let kubernetes = &ports.kubernetes;
+    let node = first_user_node(&before);
+    kubernetes.set_unschedulable(&node.name, &node.uid, true, WriteMode::DryRun).await.unwrap();
+    let other = Uid::new("00000000-0000-0000-0000-000000000000").unwrap();
+    let error = kubernetes.set_unschedulable(&node.name, &other, true, WriteMode::DryRun).await.unwrap_err();
+    assert_eq!(error.kind, PortErrorKind::Conflict, "{error}");
+
+    let web = before
+        .workloads()
+        .find(|w| w.reference.kind == WorkloadKind::Deployment && w.reference.name.namespace() == "shop");
+    let web = web.expect("the demo has a Deployment in shop");
+    let id = RestartId::new("conformance.2.1.1").unwrap();
+    kubernetes.restart(&web.reference, &web.uid, &id, ports.clock.now(), WriteMode::DryRun).await.unwrap();
+
+    let budgeted = |pod: &&Pod, allowed: bool| {
+        let budgets: Vec<_> = before.budgets_of(pod).collect();
+        pod.is_healthy() && matches!(budgets[..], [b] if (b.status.disruptions_allowed > 0) == allowed)
+    };
+    let free = before.pods().find(|pod| budgeted(pod, true)).expect("the demo has a budget with room");
+    let alone = before.pods().find(|pod| budgeted(pod, false)).expect("the demo has a budget without");
+    let evicted = |pod: &Pod| kubernetes.evict(&pod.name, &pod.uid, WriteMode::DryRun);
+    let budgets = |view: &View| view.budgets().map(|b| b.status.clone()).collect::<Vec<_>>();
+    for _ in 0..3 {
+        assert_eq!(evicted(free).await.unwrap(), EvictionAnswer::Accepted);
+    }
+    let answer = evicted(alone).await.unwrap();
+    assert!(matches!(answer, EvictionAnswer::Refused { .. }), "{answer:?}");
+
+    let after = view(&ports).await;
+    assert!(!after.node(&node.name).unwrap().unschedulable);
+    assert_eq!(after.workload(&web.reference).unwrap().generation, web.generation);
+    assert!(after.pod(&free.name).is_some_and(|pod| pod.uid == free.uid && !pod.terminating));
+    assert_eq!(budgets(&after), budgets(&before));
+}
+
+/// The world of the cases below: a user who may not do everything, webhooks, and an API that will go.
+pub(crate) fn restricted(lab: &Lab) {
+    let webhook = |name: &str, refuses: Right, dry_run| Webhook {
+        name: name.to_owned(),
+        refuses,
+        message: "owner label missing".to_owned(),
+        dry_run,
+    };
+    lab.with(|world| {
+        world.access.denied = vec![
+            Right::new(Verb::Patch, "apps", "deployments").within("shop"),
+            Right::new(Verb::Create, "", "pods/eviction").within("pay"),
+            Right::new(Verb::List, "batch", "jobs"),
+        ];
+        world.access.webhooks = vec![
+            webhook("policy.example", Right::new(Verb::Patch, "apps", "statefulsets"), true),
+            webhook("audit.example", Right::new(Verb::Patch, "", "nodes"), false),
+        ];
+        world.deprecated_apis = vec![DeprecatedApi {
+            group: "flowcontrol.apiserver.k8s.io".into(),
+            version: "v1beta3".into(),
+            resource: "flowschemas/status".into(),
+            removed_release: "1.35".into(),
+        }];
+    });
+}
+
+/// What the token's user may not do is refused, said when asked, and named where it hides something.
+pub(crate) async fn a_missing_right_is_refused_said_and_named(ports: Ports) {
+    let kubernetes = &ports.kubernetes;
+    let snapshot = kubernetes.snapshot().await.unwrap();
+    let unseen: Vec<_> = snapshot.unseen.iter().map(|unseen| unseen.what.as_str()).collect();
+    assert_eq!(unseen, ["jobs"]);
+    assert_eq!(snapshot.lists.len(), ResourceKind::ALL.len() - 1);
+    assert_eq!(snapshot.deprecated_apis[0].resource, "flowschemas/status");
+
+    let patch = Right::new(Verb::Patch, "apps", "deployments");
+    let evict = Right::new(Verb::Create, "", "pods/eviction");
+    let rights = [
+        Right::everything(),
+        patch.clone(),
+        patch.clone().within("shop"),
+        patch.within("pay"),
+        evict.clone().within("pay"),
+        evict.within("shop"),
+    ];
+    let answers = kubernetes.access(&rights).await;
+    let allowed: Vec<bool> = answers.iter().map(|answer| *answer == AccessAnswer::Allowed).collect();
+    assert_eq!(allowed, [false, false, false, true, false, true], "{answers:?}");
+
+    let mut view = View::default();
+    for list in snapshot.lists {
+        view.apply(list);
+    }
+    let web = view.workloads().find(|w| w.reference.to_string().starts_with("Deployment shop/")).unwrap();
+    let id = RestartId::new("conformance.3.1.1").unwrap();
+    for mode in [WriteMode::DryRun, WriteMode::Commit] {
+        let error =
+            kubernetes.restart(&web.reference, &web.uid, &id, ports.clock.now(), mode).await.unwrap_err();
+        assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Forbidden, true), "{error}");
+        let pod = view.pods().find(|pod| pod.name.namespace() == "pay").unwrap();
+        let error = kubernetes.evict(&pod.name, &pod.uid, mode).await.unwrap_err();
+        assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Forbidden, true), "{error}");
+    }
+    let known = access::review(&**kubernetes, &view).await;
+    assert!(
+        known.iter().any(|reviewed| reviewed.right == rights[4] && reviewed.answer != AccessAnswer::Allowed)
+    );
+}
+
+/// A webhook refuses the trial as it refuses the write; one with side effects cannot be tried.
+pub(crate) async fn a_webhook_refuses_a_trial_as_it_refuses_the_write(ports: Ports) {
+    let kubernetes = &ports.kubernetes;
+    let snapshot = kubernetes.snapshot().await.unwrap();
+    let mut view = View::default();
+    for list in snapshot.lists {
+        view.apply(list);
+    }
+    let database = view.workloads().find(|w| w.reference.kind == WorkloadKind::StatefulSet).unwrap();
+    let id = RestartId::new("conformance.4.1.1").unwrap();
+    for mode in [WriteMode::DryRun, WriteMode::Commit] {
+        let error = kubernetes
+            .restart(&database.reference, &database.uid, &id, ports.clock.now(), mode)
+            .await
+            .unwrap_err();
+        assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Forbidden, true), "{error}");
+        let words = "admission webhook \"policy.example\" denied the request: owner label missing";
+        assert!(error.message.contains(words), "{error}");
+    }
+    let node = first_user_node(&view);
+    let error =
+        kubernetes.set_unschedulable(&node.name, &node.uid, true, WriteMode::DryRun).await.unwrap_err();
+    assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Rejected, true), "{error}");
+    assert!(
+        error.message.contains("admission webhook \"audit.example\" does not support dry run"),
+        "{error}"
+    );
 }

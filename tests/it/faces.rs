@@ -15,7 +15,7 @@ use upgrade_core::{Inventory, Policy};
 use crate::conformance;
 
 /// What a case needs beside the world: nothing is kept and nobody is asked.
-struct Nobody;
+pub(crate) struct Nobody;
 
 #[async_trait]
 impl Journal for Nobody {
@@ -35,9 +35,19 @@ impl EventSink for Nobody {
     fn emit(&self, _: &Event) {}
 }
 
-/// The lab's own ports, in virtual time.
-fn on_the_ports_face<F: Future<Output = ()>>(case: impl FnOnce(Ports) -> F) {
+/// The world as the scenario makes it.
+fn plain(_: &Lab) {}
+
+/// A demo cluster, made ready for a case.
+fn prepared(prepare: fn(&Lab)) -> Lab {
     let lab = Lab::new(&Scenario::demo(), 1);
+    prepare(&lab);
+    lab
+}
+
+/// The lab's own ports, in virtual time.
+fn on_the_ports_face<F: Future<Output = ()>>(prepare: fn(&Lab), case: impl FnOnce(Ports) -> F) {
+    let lab = prepared(prepare);
     let ports = Ports {
         kubernetes: lab.kubernetes(),
         azure: lab.azure(),
@@ -51,13 +61,13 @@ fn on_the_ports_face<F: Future<Output = ()>>(case: impl FnOnce(Ports) -> F) {
 }
 
 /// Virtual seconds in a real one: Azure's minutes become a fraction of a second.
-const FAST: f64 = 600.0;
+pub(crate) const FAST: f64 = 600.0;
 
 /// So slow that nothing happens while somebody looks.
 const STANDING: f64 = 1e-9;
 
 /// A lab on loopback, and its cluster through the real adapters.
-async fn over_http(lab: Lab, folder: &Path, time_scale: f64) -> (Server, Cluster) {
+pub(crate) async fn over_http(lab: Lab, folder: &Path, time_scale: f64) -> (Server, Cluster) {
     let options = ServerOptions { port: 0, time_scale, token_dir: folder.to_owned() };
     let server = Server::start(lab, &options).unwrap();
     let config = folder.join("drover.toml");
@@ -69,33 +79,34 @@ async fn over_http(lab: Lab, folder: &Path, time_scale: f64) -> (Server, Cluster
 }
 
 /// The adapters over HTTP, in scaled real time.
-async fn on_the_http_face<F: Future<Output = ()>>(case: impl FnOnce(Ports) -> F) {
+async fn on_the_http_face<F: Future<Output = ()>>(prepare: fn(&Lab), case: impl FnOnce(Ports) -> F) {
     let folder = tempfile::tempdir().unwrap();
-    let (server, cluster) = over_http(Lab::new(&Scenario::demo(), 1), folder.path(), FAST).await;
+    let (server, cluster) = over_http(prepared(prepare), folder.path(), FAST).await;
     case(cluster.ports(Arc::new(Nobody), Arc::new(Nobody), Arc::new(Nobody))).await;
     server.shutdown();
 }
 
-/// One test for each case on each face. A further face is one more module here.
+/// One test for each case on each face, each in the world that `prepare` makes. A further face is one more module here.
 macro_rules! every_case {
-    ($($case:ident)*) => {
+    ($($prepare:path: $($case:ident)*;)*) => {
         mod ports_face {
-            $(#[test]
+            $($(#[test]
             fn $case() {
-                super::on_the_ports_face(super::conformance::$case);
-            })*
+                super::on_the_ports_face($prepare, super::conformance::$case);
+            })*)*
         }
 
         mod http_face {
-            $(#[tokio::test]
+            $($(#[tokio::test]
             async fn $case() {
-                super::on_the_http_face(super::conformance::$case).await;
-            })*
+                super::on_the_http_face($prepare, super::conformance::$case).await;
+            })*)*
         }
     };
 }
 
 every_case! {
+    super::plain:
     a_watch_begins_with_everything_and_agrees_with_a_snapshot
     a_cordon_shows_is_idempotent_and_checks_the_uid
     a_restart_replaces_every_pod_once
@@ -104,6 +115,12 @@ every_case! {
     versions_move_one_after_the_other
     the_identity_is_proven_twice_the_same
     a_deletion_is_told
+    a_lease_has_one_writer_at_a_time
+    the_lock_of_a_cluster_passes_from_one_process_to_the_next
+    a_trial_is_answered_like_the_write_and_changes_nothing;
+    super::conformance::restricted:
+    a_missing_right_is_refused_said_and_named
+    a_webhook_refuses_a_trial_as_it_refuses_the_write;
 }
 
 /// The same world, seen directly and over HTTP, is the same inventory, field by field.

@@ -6,5 +6,6 @@ mod cli;
 mod conformance;
 mod faces;
 mod readme;
+mod security;
 mod stories;
 mod support;

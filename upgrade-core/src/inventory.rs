@@ -3,10 +3,12 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::access::Reviewed;
 use crate::model::{
     ArmId, Budget, Claim, EndpointSlice, FormatVersion, ManagedCluster, Node, Pod, Pool, PoolName,
     RancherClusterId, Service, Uid, Workload,
 };
+use crate::trial::Tried;
 use crate::view::{Change, Object, ResourceKind, View};
 
 /// Everything a plan rests on. Holds no secret and no environment value: the slim model has no place for them.
@@ -39,6 +41,15 @@ pub struct Inventory {
     pub slices: Vec<EndpointSlice>,
     /// The claims, by name.
     pub claims: Vec<Claim>,
+    /// The deprecated APIs that somebody uses, as far as the API server has counted since it started.
+    #[serde(default)]
+    pub deprecated_apis: Vec<DeprecatedApi>,
+    /// What the token's user may do, as far as it was asked.
+    #[serde(default)]
+    pub access: Vec<Reviewed>,
+    /// What the API server said to the writes of the plan that was made of this inventory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trials: Vec<Tried>,
     /// What could not be seen, and why. Never empty in silence: a check that needs it says "unknown".
     pub unseen: Vec<Unseen>,
 }
@@ -50,6 +61,27 @@ pub struct Unseen {
     pub what: String,
     /// Why.
     pub why: String,
+}
+
+/// A deprecated API that somebody has requested since the API server started.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DeprecatedApi {
+    /// Its group; empty for core.
+    pub group: String,
+    /// Its version.
+    pub version: String,
+    /// The resource, with its subresource if it was that.
+    pub resource: String,
+    /// The release that does not serve it any more, as the API server writes it (`1.35`); empty where none is set.
+    pub removed_release: String,
+}
+
+impl DeprecatedApi {
+    /// The release that does not serve it any more; `None` where none is set, or where it cannot be read.
+    pub fn removed_in(&self) -> Option<(u16, u16)> {
+        let (major, minor) = self.removed_release.split_once('.')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    }
 }
 
 /// Which cluster this is: the names that Rancher, Azure and Kubernetes have for it, bound together by evidence.

@@ -7,12 +7,14 @@
 //! [`plan::Plan`] goes into a [`run::Machine`], which says what to do next; [`run::drive`] does it through the ports, and
 //! tells what happened as [`event::Event`]s.
 
+pub mod access;
 pub mod check;
 pub mod event;
 pub mod finding;
 pub mod inventory;
 pub mod journal;
 pub mod ledger;
+pub mod lock;
 pub mod model;
 mod moves;
 pub mod plan;
@@ -20,6 +22,7 @@ pub mod policy;
 pub mod ports;
 pub mod run;
 pub mod span;
+pub mod trial;
 pub mod view;
 
 pub use check::check;

@@ -12,9 +12,11 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::access::{AccessAnswer, Right};
 use crate::event::Event;
-use crate::inventory::{ClusterIdentity, RancherFacts, Unseen};
+use crate::inventory::{ClusterIdentity, DeprecatedApi, RancherFacts, Unseen};
 use crate::journal::Record;
+use crate::lock::{Lease, LeaseRecord};
 use crate::model::{
     KubeVersion, ManagedCluster, NodeName, ObjectName, Pool, PoolName, RestartId, RunId, Uid, WorkloadRef,
 };
@@ -145,8 +147,23 @@ pub struct KubeSnapshot {
     pub kube_system: Uid,
     /// One [`Change::Listed`] per kind that could be read.
     pub lists: Vec<Change>,
-    /// The kinds that could not.
+    /// The APIs in use that a later release does not serve, as far as this API server has counted.
+    pub deprecated_apis: Vec<DeprecatedApi>,
+    /// The kinds that could not be read, and [`METRICS`] if the API server's metrics could not.
     pub unseen: Vec<Unseen>,
+}
+
+/// What [`KubeSnapshot::unseen`] calls the API server's metrics.
+pub const METRICS: &str = "/metrics";
+
+/// Is a write meant, or only tried?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteMode {
+    /// It is carried out.
+    Commit,
+    /// The API server says what it would do (`dryRun=All`): authorization, admission and validation as for the write itself,
+    /// and nothing is changed.
+    DryRun,
 }
 
 /// The cluster's API server.
@@ -155,7 +172,8 @@ pub struct KubeSnapshot {
 /// observes before it decides.
 #[async_trait]
 pub trait Kubernetes: Send + Sync {
-    /// Reads everything once. A kind that may not be read is named in `unseen`, any other failure is an error.
+    /// Reads everything once. A kind that may not be read is named in `unseen`, any other failure is an error. The metrics are
+    /// named there whatever the failure is: they are large, and the first to be closed off.
     async fn snapshot(&self) -> Result<KubeSnapshot, PortError>;
 
     /// Follows everything: first a [`Change::Listed`] per kind, then each change in order. Never ends by itself. An error
@@ -169,6 +187,7 @@ pub trait Kubernetes: Send + Sync {
         node: &NodeName,
         uid: &Uid,
         unschedulable: bool,
+        mode: WriteMode,
     ) -> Result<(), PortError>;
 
     /// Restarts a Deployment or StatefulSet by writing the restart id (and `at`) into its pod template. The same id again
@@ -179,10 +198,30 @@ pub trait Kubernetes: Send + Sync {
         uid: &Uid,
         id: &RestartId,
         at: Timestamp,
+        mode: WriteMode,
     ) -> Result<(), PortError>;
 
     /// Asks the Eviction API to remove the pod with this uid, with the pod's own grace period. Sent once.
-    async fn evict(&self, pod: &ObjectName, uid: &Uid) -> Result<EvictionAnswer, PortError>;
+    async fn evict(&self, pod: &ObjectName, uid: &Uid, mode: WriteMode) -> Result<EvictionAnswer, PortError>;
+
+    /// Asks whether the token's user has these rights; the answers in the order of the rights. What could not be asked is an
+    /// answer, too.
+    async fn access(&self, rights: &[Right]) -> Vec<AccessAnswer>;
+
+    /// Reads a Lease; `None` if there is none.
+    async fn lease(&self, name: &ObjectName) -> Result<Option<Lease>, PortError>;
+
+    /// Creates a Lease, once. One that is there already is a [`PortErrorKind::Conflict`].
+    async fn create_lease(&self, name: &ObjectName, record: &LeaseRecord) -> Result<Lease, PortError>;
+
+    /// Writes a Lease, once, on condition that it is still the one that was read, by uid and version; else it is a
+    /// [`PortErrorKind::Conflict`].
+    async fn update_lease(
+        &self,
+        name: &ObjectName,
+        over: &Lease,
+        record: &LeaseRecord,
+    ) -> Result<Lease, PortError>;
 }
 
 /// The Eviction API's five answers (Kubernetes: API-initiated eviction). Everything else is a [`PortError`].

@@ -10,7 +10,7 @@ pub(crate) mod text;
 use std::sync::Arc;
 
 use aks_client::AksClient;
-use rancher_client::RancherClient;
+use rancher_client::{RancherClient, TokioPause};
 use upgrade_core::ports::{Clock, PortError};
 
 use crate::cluster::Services;
@@ -55,7 +55,7 @@ pub(crate) async fn connect(
         ClusterKey::Id(id) => id.clone(),
         ClusterKey::Name(_) => key.find(&client).await?.id().clone(),
     };
-    let kubernetes = HttpKubernetes::new(client.proxy(&id));
+    let kubernetes = HttpKubernetes::connect(client.proxy(&id), &TokioPause).await?;
     let rancher = HttpRancher {
         name: name.to_owned(),
         rancher: client,

@@ -1,6 +1,7 @@
 //! Fixed data for the renderers' transcripts: one small cluster with every kind of move, and a run on it.
 
 use cluster_lab::{FailureForecast, Forecast, ServiceForecast, Spread, StageForecast};
+use upgrade_core::access::{AccessAnswer, Reviewed, Right};
 use upgrade_core::event::{Event, EventKind, Report, RunOutcome, StageRecord, StepOutcome};
 use upgrade_core::finding::{Finding, Severity};
 use upgrade_core::inventory::{
@@ -147,6 +148,9 @@ pub(crate) fn inventory() -> Inventory {
         services: Vec::new(),
         slices: Vec::new(),
         claims: Vec::new(),
+        deprecated_apis: Vec::new(),
+        access: vec![Reviewed { right: Right::everything(), answer: AccessAnswer::Allowed }],
+        trials: Vec::new(),
         unseen: Vec::new(),
     }
 }

@@ -12,7 +12,7 @@ use upgrade_core::model::{
 
 use super::pods;
 use crate::error::ApiError;
-use crate::store::{Stored, whole_second};
+use crate::store::{Store, Stored, whole_second};
 use crate::world::World;
 
 /// Do the preconditions hold?
@@ -94,17 +94,7 @@ impl World {
         uid: Option<&str>,
         unschedulable: bool,
     ) -> Result<Arc<Node>, ApiError> {
-        self.store.try_update::<Node>("", name, |node| {
-            let actual = node.metadata.uid.as_deref().unwrap_or_default();
-            if let Some(wanted) = uid.filter(|wanted| *wanted != actual) {
-                return Err(ApiError::wrong_uid::<Node>(name, wanted, actual));
-            }
-            let spec = node.spec.get_or_insert_default();
-            if spec.unschedulable.unwrap_or_default() != unschedulable {
-                spec.unschedulable = unschedulable.then_some(true);
-            }
-            Ok(())
-        })
+        set_unschedulable(&mut self.store, name, uid, unschedulable)
     }
 
     /// Writes the restart annotations into a workload's pod template. The same restart again changes nothing. Kinds that have
@@ -116,35 +106,66 @@ impl World {
         id: &RestartId,
         at: Timestamp,
     ) -> Result<(), ApiError> {
-        let (namespace, name) = (workload.name.namespace(), workload.name.name());
-        match workload.kind {
-            WorkloadKind::Deployment => self
-                .store
-                .try_update::<Deployment>(namespace, name, |object| {
-                    check_uid::<Deployment>(name, &object.metadata, uid)?;
-                    annotate(&mut object.spec.template, id, at);
-                    Ok(())
-                })
-                .map(drop),
-            WorkloadKind::StatefulSet => self
-                .store
-                .try_update::<StatefulSet>(namespace, name, |object| {
-                    check_uid::<StatefulSet>(name, &object.metadata, uid)?;
-                    annotate(&mut object.spec.template, id, at);
-                    Ok(())
-                })
-                .map(drop),
-            WorkloadKind::DaemonSet
-            | WorkloadKind::ReplicaSet
-            | WorkloadKind::Job
-            | WorkloadKind::Other(_) => {
-                Err(ApiError::bad_request(format!("a {} cannot be restarted", workload.kind)))
-            }
+        restart(&mut self.store, workload, uid, id, at)
+    }
+}
+
+/// Writes to the store, or to a copy that is thrown away.
+pub(crate) fn on_store<T>(world: &mut World, dry_run: bool, write: impl FnOnce(&mut Store) -> T) -> T {
+    if dry_run { write(&mut world.store.clone()) } else { write(&mut world.store) }
+}
+
+/// See [`World::set_unschedulable`].
+pub(crate) fn set_unschedulable(
+    store: &mut Store,
+    name: &str,
+    uid: Option<&str>,
+    unschedulable: bool,
+) -> Result<Arc<Node>, ApiError> {
+    store.try_update::<Node>("", name, |node| {
+        let actual = node.metadata.uid.as_deref().unwrap_or_default();
+        if let Some(wanted) = uid.filter(|wanted| *wanted != actual) {
+            return Err(ApiError::wrong_uid::<Node>(name, wanted, actual));
+        }
+        let spec = node.spec.get_or_insert_default();
+        if spec.unschedulable.unwrap_or_default() != unschedulable {
+            spec.unschedulable = unschedulable.then_some(true);
+        }
+        Ok(())
+    })
+}
+
+/// See [`World::restart`].
+pub(crate) fn restart(
+    store: &mut Store,
+    workload: &WorkloadRef,
+    uid: &str,
+    id: &RestartId,
+    at: Timestamp,
+) -> Result<(), ApiError> {
+    let (namespace, name) = (workload.name.namespace(), workload.name.name());
+    match workload.kind {
+        WorkloadKind::Deployment => store
+            .try_update::<Deployment>(namespace, name, |object| {
+                check_uid::<Deployment>(name, &object.metadata, uid)?;
+                annotate(&mut object.spec.template, id, at);
+                Ok(())
+            })
+            .map(drop),
+        WorkloadKind::StatefulSet => store
+            .try_update::<StatefulSet>(namespace, name, |object| {
+                check_uid::<StatefulSet>(name, &object.metadata, uid)?;
+                annotate(&mut object.spec.template, id, at);
+                Ok(())
+            })
+            .map(drop),
+        WorkloadKind::DaemonSet | WorkloadKind::ReplicaSet | WorkloadKind::Job | WorkloadKind::Other(_) => {
+            Err(ApiError::bad_request(format!("a {} cannot be restarted", workload.kind)))
         }
     }
 }
 
-pub(super) fn is_dry_run(options: Option<&DeleteOptions>) -> bool {
+pub(crate) fn is_dry_run(options: Option<&DeleteOptions>) -> bool {
     options
         .and_then(|options| options.dry_run.as_ref())
         .is_some_and(|stages| stages.iter().any(|stage| stage == "All"))

@@ -3,6 +3,7 @@
 //! Controllers are event-driven. A write is shown to them by [`dispatch`], which puts the keys of what is concerned on the
 //! queue, each once; the work is done a small, seeded delay later, on what the store then says.
 
+mod access;
 pub(crate) mod api;
 mod daemonset;
 mod deployment;
@@ -13,6 +14,7 @@ mod eviction;
 mod garbage;
 mod job;
 mod kubelet;
+mod lease;
 mod machines;
 mod node;
 mod pods;
@@ -38,10 +40,12 @@ use crate::store::Key;
 use crate::world::{Wake, World};
 use machines::Machine;
 
+pub use access::{Access, Webhook};
 pub(crate) use daemonset::revision as daemon_revision;
 pub(crate) use deployment::set_annotations;
 pub(crate) use dispatch::dispatch;
 pub(crate) use kubelet::{RUN_SECONDS, running_status};
+pub(crate) use lease::valid as lease_is_valid;
 pub(crate) use machines::controlled_by;
 pub(crate) use node::is_ready as node_is_ready;
 pub(crate) use statefulset::revision as stateful_revision;

@@ -9,14 +9,21 @@ use futures::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
-use upgrade_core::model::{NodeName, ObjectName, RestartId, Uid, WorkloadRef};
+use upgrade_core::access::{AccessAnswer, Right, Verb, group};
+use upgrade_core::inventory::Unseen;
+use upgrade_core::lock::{Lease, LeaseRecord};
+use upgrade_core::model::{NodeName, ObjectName, RestartId, Uid, WorkloadKind, WorkloadRef};
 use upgrade_core::ports::{
-    CallOutcome, EvictionAnswer, KubeSnapshot, Kubernetes, PortError, PortErrorKind, RemoteService,
+    CallOutcome, EvictionAnswer, KubeSnapshot, Kubernetes, METRICS, PortError, PortErrorKind, RemoteService,
+    WriteMode,
 };
 use upgrade_core::view::{Change, Object, ResourceKind, View};
 
+use super::lease;
 use crate::error::ApiError;
+use crate::kube::api;
 use crate::lab::Lab;
+use crate::store::Store;
 use crate::world::World;
 
 struct DirectKubernetes(Lab);
@@ -32,15 +39,18 @@ impl Lab {
 impl Kubernetes for DirectKubernetes {
     async fn snapshot(&self) -> Result<KubeSnapshot, PortError> {
         self.0.with(|world| {
+            world.authorize(&Right::new(Verb::Get, "", "namespaces"), "kube-system").map_err(port_error)?;
             let found = world.store.find::<Namespace>("", "kube-system").map_err(port_error)?;
             let kube_system = Uid::new(found.metadata.uid.clone().unwrap_or_default());
             let kube_system = kube_system.map_err(|error| internal(error.to_string()))?;
-            Ok(KubeSnapshot {
-                version: world.version(),
-                kube_system,
-                lists: lists(world),
-                unseen: Vec::new(),
-            })
+            let (lists, mut unseen) = readable(world);
+            let mut deprecated_apis = Vec::new();
+            match world.authorize(&Right::new(Verb::Get, "", METRICS), "") {
+                Ok(()) => deprecated_apis.clone_from(&world.deprecated_apis),
+                Err(error) => unseen.push(Unseen { what: METRICS.to_owned(), why: error.message }),
+            }
+            deprecated_apis.sort();
+            Ok(KubeSnapshot { version: world.version(), kube_system, lists, deprecated_apis, unseen })
         })
     }
 
@@ -58,10 +68,12 @@ impl Kubernetes for DirectKubernetes {
         node: &NodeName,
         uid: &Uid,
         unschedulable: bool,
+        mode: WriteMode,
     ) -> Result<(), PortError> {
-        let done =
-            self.0.with(|world| world.set_unschedulable(node.as_str(), Some(uid.as_str()), unschedulable));
-        done.map(drop).map_err(port_error)
+        let (name, uid) = (node.as_str(), uid.as_str());
+        self.patched(&Right::new(Verb::Patch, group(ResourceKind::Node), "nodes"), name, mode, |store| {
+            api::set_unschedulable(store, name, Some(uid), unschedulable).map(drop)
+        })
     }
 
     async fn restart(
@@ -70,19 +82,94 @@ impl Kubernetes for DirectKubernetes {
         uid: &Uid,
         id: &RestartId,
         at: Timestamp,
+        mode: WriteMode,
     ) -> Result<(), PortError> {
-        self.0.with(|world| world.restart(workload, uid.as_str(), id, at)).map_err(port_error)
+        let name = &workload.name;
+        let plural = match workload.kind {
+            WorkloadKind::StatefulSet => "statefulsets",
+            _ => "deployments",
+        };
+        let right = Right::new(Verb::Patch, group(ResourceKind::Deployment), plural).within(name.namespace());
+        self.patched(&right, name.name(), mode, |store| api::restart(store, workload, uid.as_str(), id, at))
     }
 
-    async fn evict(&self, pod: &ObjectName, uid: &Uid) -> Result<EvictionAnswer, PortError> {
+    async fn evict(&self, pod: &ObjectName, uid: &Uid, mode: WriteMode) -> Result<EvictionAnswer, PortError> {
+        let right = Right::new(Verb::Create, "", "pods/eviction").within(pod.namespace());
         let options = DeleteOptions {
+            dry_run: is_trial(mode).then(|| vec!["All".to_owned()]),
             preconditions: Some(Preconditions { uid: Some(uid.to_string()), resource_version: None }),
             ..DeleteOptions::default()
         };
+        let allowed = self.0.with(|world| {
+            world.authorize(&right, pod.name())?;
+            world.admit(&right, is_trial(mode))
+        });
+        allowed.map_err(port_error)?;
         match self.0.with(|world| world.evict(pod.namespace(), pod.name(), Some(&options))) {
             Ok(()) => Ok(EvictionAnswer::Accepted),
             Err(error) => refused(error),
         }
+    }
+
+    async fn access(&self, rights: &[Right]) -> Vec<AccessAnswer> {
+        self.0.with(|world| rights.iter().map(|right| world.review(right)).collect())
+    }
+
+    async fn lease(&self, name: &ObjectName) -> Result<Option<Lease>, PortError> {
+        self.leases(Verb::Get, name, |world| Ok(lease::get(world, name)))
+    }
+
+    async fn create_lease(&self, name: &ObjectName, record: &LeaseRecord) -> Result<Lease, PortError> {
+        self.leases(Verb::Create, name, |world| lease::create(world, name, record))
+    }
+
+    async fn update_lease(
+        &self,
+        name: &ObjectName,
+        over: &Lease,
+        record: &LeaseRecord,
+    ) -> Result<Lease, PortError> {
+        self.leases(Verb::Update, name, |world| lease::update(world, name, over, record))
+    }
+}
+
+impl DirectKubernetes {
+    /// A patch as the adapter does it: the object is read, then written.
+    fn patched(
+        &self,
+        right: &Right,
+        name: &str,
+        mode: WriteMode,
+        write: impl FnOnce(&mut Store) -> Result<(), ApiError>,
+    ) -> Result<(), PortError> {
+        let patched = self.0.with(|world| {
+            world.authorize(&Right { verb: Verb::Get, ..right.clone() }, name)?;
+            world.authorize(right, name)?;
+            world.admit(right, is_trial(mode))?;
+            api::on_store(world, is_trial(mode), write)
+        });
+        patched.map_err(port_error)
+    }
+
+    fn leases<T>(
+        &self,
+        verb: Verb,
+        name: &ObjectName,
+        f: impl FnOnce(&mut World) -> Result<T, ApiError>,
+    ) -> Result<T, PortError> {
+        let right = Right::new(verb, "coordination.k8s.io", "leases").within(name.namespace());
+        let done = self.0.with(|world| {
+            world.authorize(&right, name.name())?;
+            f(world)
+        });
+        done.map_err(port_error)
+    }
+}
+
+fn is_trial(mode: WriteMode) -> bool {
+    match mode {
+        WriteMode::Commit => false,
+        WriteMode::DryRun => true,
     }
 }
 
@@ -122,6 +209,32 @@ fn port_error(error: ApiError) -> PortError {
 
 fn internal(message: String) -> PortError {
     PortError::new(RemoteService::Kubernetes, PortErrorKind::Internal, CallOutcome::NothingDone, message)
+}
+
+/// What the user may read, kind by kind, and what he may not.
+fn readable(world: &mut World) -> (Vec<Change>, Vec<Unseen>) {
+    let mut unseen = Vec::new();
+    let mut may_list = |world: &mut World, group: &str, plural: &str| {
+        let denied = world.authorize(&Right::new(Verb::List, group, plural), "").err();
+        let is_allowed = denied.is_none();
+        unseen.extend(denied.map(|error| Unseen { what: plural.to_owned(), why: error.message }));
+        is_allowed
+    };
+    let volumes = may_list(world, "", "persistentvolumes");
+    let mut lists = lists(world);
+    lists.retain_mut(|change| {
+        let Change::Listed { kind, objects } = change else { return true };
+        for object in objects {
+            // The zone of a claim is written on its volume.
+            if let Object::Claim(claim) = object
+                && !volumes
+            {
+                claim.zones.clear();
+            }
+        }
+        may_list(world, group(*kind), kind.plural())
+    });
+    (lists, unseen)
 }
 
 /// Everything there is, kind by kind.

@@ -3,5 +3,6 @@
 mod azure;
 pub(crate) mod convert;
 mod kubernetes;
+mod lease;
 mod rancher;
 pub(crate) mod rules;

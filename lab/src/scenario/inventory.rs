@@ -36,6 +36,7 @@ impl Lab {
     /// resources) are there, but nobody makes them again when they go.
     pub fn from_inventory(inventory: &Inventory, seed: u64) -> Self {
         let mut world = World::empty(&scenario(inventory), seed);
+        world.deprecated_apis.clone_from(&inventory.deprecated_apis);
         Replica { inventory, world: &mut world, seed }.build();
         world.dispatch();
         world.settle(SignedDuration::from_mins(2));

@@ -3,6 +3,9 @@
 //! Every finding has a code that is never reused, names its object, and says what to do. A check that could not see what it
 //! needs reports [`Severity::Unknown`](crate::finding::Severity::Unknown), which blocks: unknown is not a pass.
 
+mod access;
+mod admission;
+mod apis;
 mod azure;
 mod budgets;
 mod versions;
@@ -14,8 +17,11 @@ use crate::model::{KubeVersion, VersionRequest};
 use crate::policy::Policy;
 use crate::view::{ResourceKind, View};
 
-/// The one finding that nobody can accept.
+/// A kind that a run cannot follow.
 const UNWATCHABLE: &str = "INV-001";
+
+/// Findings that nobody can accept: a run would stop at its first write, or see nothing.
+const UNACCEPTABLE: [&str; 2] = [UNWATCHABLE, access::DENIED];
 
 /// Runs every check. Findings come sorted: blocking first, then by code and object.
 pub fn check(inventory: &Inventory, policy: &Policy, request: VersionRequest) -> Vec<Finding> {
@@ -43,6 +49,9 @@ pub(crate) fn with_view(
     findings.extend(azure::check(&case));
     findings.extend(budgets::check(&case));
     findings.extend(workloads::check(&case));
+    findings.extend(access::check(&case));
+    findings.extend(apis::check(&case));
+    findings.extend(admission::check(&case));
     findings.extend(prewarm(&case));
     for finding in &mut findings {
         accept(finding, &case);
@@ -109,7 +118,7 @@ fn prewarm(case: &Case<'_>) -> Option<Finding> {
 /// Marks a finding that the policy accepts; an acceptance ends after its last day.
 fn accept(finding: &mut Finding, case: &Case<'_>) {
     let today = case.inventory.taken_at.map(|at| at.to_zoned(jiff::tz::TimeZone::UTC).date());
-    if finding.code == UNWATCHABLE {
+    if UNACCEPTABLE.contains(&finding.code.as_str()) {
         return;
     }
     let valid = |until: Option<jiff::civil::Date>| match (until, today) {

@@ -109,6 +109,13 @@ id!(
     plain
 );
 id!(
+    /// Who holds the lock of a cluster: one process of one run.
+    HolderId,
+    "lock holder",
+    "letters, digits, `-`, `_`, `.` and `:`, at most 253",
+    plain
+);
+id!(
     /// A cluster's id in Rancher: `c-xxxxx`, `c-m-xxxxxxxx` or `local`.
     RancherClusterId,
     "Rancher cluster id",

@@ -7,6 +7,7 @@ use super::{
     Resources, SchedulingRules, Service, ServiceType, Strategy, Taint, TaintEffect, Uid, UpgradeSettings,
     Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
 };
+use crate::access::{AccessAnswer, Reviewed, Right};
 use crate::inventory::{ClusterIdentity, Inventory, Ownership, RancherFacts};
 
 /// A settled Deployment `shop/web` with a readiness probe.
@@ -169,6 +170,9 @@ pub(crate) fn inventory() -> Inventory {
         services: Vec::new(),
         slices: Vec::new(),
         claims: Vec::new(),
+        deprecated_apis: Vec::new(),
+        access: vec![Reviewed { right: Right::everything(), answer: AccessAnswer::Allowed }],
+        trials: Vec::new(),
         unseen: Vec::new(),
     };
     inventory.nodes = vec![node("s0", "system"), node("u0", "user"), node("u1", "user")];

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 pub use basis::{Basis, Drift, Fact};
 pub use planner::{PlanError, plan};
 pub use route::{Route, RouteChoice};
-pub(crate) use stages::owners_on;
+pub(crate) use stages::{movers, owners_on};
 
 use crate::finding::Finding;
 use crate::inventory::ClusterIdentity;

@@ -53,6 +53,18 @@ pub(super) fn work(inventory: &Inventory, view: &View, target: KubeVersion) -> R
     Ok(Work { target, control_plane: inventory.cluster.version != target, pools })
 }
 
+/// Every workload that an upgrade to this version moves, with its route, pool by pool; `None` if there is nothing to do. Empty
+/// where no plan can be made for another reason, which is a finding of its own.
+pub(crate) fn movers(
+    inventory: &Inventory,
+    view: &View,
+    target: KubeVersion,
+) -> Option<Vec<(WorkloadRef, RouteChoice)>> {
+    let work = work(inventory, view, target).ok()?;
+    let idle = !work.control_plane && work.pools.is_empty();
+    (!idle).then(|| work.pools.into_iter().flat_map(|pool| pool.moves).collect())
+}
+
 /// The workloads that may have pods on these nodes when their turn comes: those that have, and those that could. Large ones
 /// first, so that the long moves do not begin last; then by name.
 fn moves(view: &View, pool: &PoolName, nodes: &[&Node]) -> Vec<(WorkloadRef, RouteChoice)> {

@@ -14,7 +14,7 @@ use crate::event::Report;
 use crate::journal::{IllegalRecord, RunState, Write, WriteAnswer};
 use crate::model::RunId;
 use crate::plan::Plan;
-use crate::ports::{BufferSpec, CallOutcome, OperationRef, PortError, Ports};
+use crate::ports::{BufferSpec, CallOutcome, OperationRef, PortError, Ports, WriteMode};
 use crate::view::Change;
 
 /// How many changes are taken in before the machine decides: a burst costs one decision, not one each.
@@ -155,19 +155,25 @@ async fn send(ports: &Ports, run: &RunId, write: Write) -> (WriteAnswer, Option<
         }
         Write::UpgradePool { pool, to } => azure.upgrade_pool(&pool, to).await.map(accepted),
         Write::DeletePool { pool } => azure.delete_pool(&pool, run).await.map(accepted),
-        Write::Cordon { node, uid } => {
-            kubernetes.set_unschedulable(&node, &uid, true).await.map(|()| WriteAnswer::Done)
-        }
-        Write::Uncordon { node, uid } => {
-            kubernetes.set_unschedulable(&node, &uid, false).await.map(|()| WriteAnswer::Done)
-        }
+        Write::Cordon { node, uid } => kubernetes
+            .set_unschedulable(&node, &uid, true, WriteMode::Commit)
+            .await
+            .map(|()| WriteAnswer::Done),
+        Write::Uncordon { node, uid } => kubernetes
+            .set_unschedulable(&node, &uid, false, WriteMode::Commit)
+            .await
+            .map(|()| WriteAnswer::Done),
         Write::Restart { workload, uid, restart } => {
             let at = ports.clock.now();
-            kubernetes.restart(&workload, &uid, &restart, at).await.map(|()| WriteAnswer::Done)
+            kubernetes
+                .restart(&workload, &uid, &restart, at, WriteMode::Commit)
+                .await
+                .map(|()| WriteAnswer::Done)
         }
-        Write::Evict { pod, uid } => {
-            kubernetes.evict(&pod, &uid).await.map(|eviction| WriteAnswer::Eviction { eviction })
-        }
+        Write::Evict { pod, uid } => kubernetes
+            .evict(&pod, &uid, WriteMode::Commit)
+            .await
+            .map(|eviction| WriteAnswer::Eviction { eviction }),
     };
     match result {
         Ok(answer) => (answer, None),

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use futures::Future;
+use bytes::Bytes;
+use futures::{Future, Stream};
 use http::{Method, Request};
 use kube::client::Body;
-use rancher_client::KubernetesProxy;
+use rancher_client::{BodyError, KubernetesProxy};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use upgrade_core::model::{ObjectName, WorkloadKind};
-use upgrade_core::ports::PortError;
+use upgrade_core::ports::{PortError, WriteMode};
 use upgrade_core::view::{Object, ResourceKind};
 use url::form_urlencoded;
 
@@ -22,7 +23,7 @@ use super::wire;
 const PAGE: u32 = 500;
 
 /// The longest wait for a whole answer that is not a watch. Rancher alone may wait 40 s for a lost tunnel.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often a read is tried, and how long to wait after the first failure; doubling, 1 + 2 + 4 s outlast the switch of an
 /// agent or a front end.
@@ -42,6 +43,7 @@ const FIELD_MANAGER: &str = "aks-drover";
 #[derive(Clone)]
 pub(super) struct Api {
     pub(super) client: kube::Client,
+    service: ProxyService,
 }
 
 /// Everything of one kind, and the point from which a watch goes on.
@@ -144,7 +146,8 @@ fn request(method: Method, path: &str, content: Option<&str>, body: Vec<u8>) -> 
 
 impl Api {
     pub(super) fn new(proxy: KubernetesProxy) -> Self {
-        Self { client: kube::Client::new(ProxyService(proxy), "default") }
+        let service = ProxyService(proxy);
+        Self { client: kube::Client::new(service.clone(), "default"), service }
     }
 
     /// Sends once, and reads the whole answer. The kube client's own decoding is not used, because it logs bodies that it
@@ -154,9 +157,7 @@ impl Api {
             let response = self.client.send(request.map(Body::from)).await?;
             Ok::<_, Failure>(response.into_body().collect_bytes().await?)
         };
-        let body = tokio::time::timeout(PATIENCE, exchange)
-            .await
-            .map_err(|_| Failure::Broken(format!("no answer within {} s", PATIENCE.as_secs())))??;
+        let body = tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| silence())??;
         serde_json::from_slice(&body).map_err(|error| Failure::Unreadable(error.to_string()))
     }
 
@@ -165,19 +166,45 @@ impl Api {
         repeat(|| self.send(get(path))).await
     }
 
-    /// Changes an object by a JSON merge patch. Sent once.
-    pub(super) async fn patch(&self, path: &str, patch: &Value) -> Result<(), Failure> {
-        let path = with_query(path, &[("fieldManager", FIELD_MANAGER)]);
+    /// Asks by creating something that is answered and not kept; again if need be.
+    pub(super) async fn ask<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Failure> {
+        repeat(|| self.post(path, &[], body)).await
+    }
+
+    /// Reads something large piece by piece. Sent once.
+    pub(super) async fn body(
+        &self,
+        request: Request<Vec<u8>>,
+    ) -> Result<impl Stream<Item = Result<Bytes, BodyError>> + Send + Unpin + use<>, Failure> {
+        let opened = tokio::time::timeout(PATIENCE, self.service.body(request)).await;
+        opened.map_err(|_| silence())?.map_err(Failure::of_service)
+    }
+
+    /// Changes an object by a JSON merge patch, or tries to. Sent once.
+    pub(super) async fn patch(&self, path: &str, patch: &Value, mode: WriteMode) -> Result<(), Failure> {
+        let path = with_query(path, &[&[("fieldManager", FIELD_MANAGER)], dry_run(mode)].concat());
         let body = patch.to_string().into_bytes();
         let content = Some("application/merge-patch+json");
         self.send::<serde::de::IgnoredAny>(request(Method::PATCH, &path, content, body)).await.map(|_| ())
     }
 
     /// Creates something. Sent once.
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<(), Failure> {
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<T, Failure> {
+        let path = if query.is_empty() { path.to_owned() } else { with_query(path, query) };
         let body = body.to_string().into_bytes();
-        let request = request(Method::POST, path, Some("application/json"), body);
-        self.send::<serde::de::IgnoredAny>(request).await.map(|_| ())
+        self.send(request(Method::POST, &path, Some("application/json"), body)).await
+    }
+
+    /// Replaces an object. Sent once.
+    pub(super) async fn put<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Failure> {
+        let path = with_query(path, &[("fieldManager", FIELD_MANAGER)]);
+        let body = body.to_string().into_bytes();
+        self.send(request(Method::PUT, &path, Some("application/json"), body)).await
     }
 
     /// Every object of one kind.
@@ -275,6 +302,19 @@ async fn repeat<T, F: Future<Output = Result<T, Failure>>>(
         wait *= 2;
     }
     read().await
+}
+
+/// No answer came.
+pub(super) fn silence() -> Failure {
+    Failure::Broken(format!("no answer within {} s", PATIENCE.as_secs()))
+}
+
+/// The query of a write that is only tried.
+pub(super) fn dry_run(mode: WriteMode) -> &'static [(&'static str, &'static str)] {
+    match mode {
+        WriteMode::Commit => &[],
+        WriteMode::DryRun => &[("dryRun", "All")],
+    }
 }
 
 /// The path of a namespaced object.

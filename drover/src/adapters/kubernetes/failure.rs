@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rancher_client::{KubeStatus, ProxyFailure, RancherTrouble};
+use rancher_client::{BodyError, KubeStatus, ProxyError, ProxyFailure, RancherTrouble};
+use tower::BoxError;
 use upgrade_core::ports::{CallOutcome, PortError, PortErrorKind, RemoteService};
 
 use crate::adapters::rancher;
@@ -18,6 +19,8 @@ pub(super) enum Failure {
     Rancher(rancher_client::Error),
     /// A watch said that it cannot go on from where it was asked to.
     Expired,
+    /// Nothing came for so long that the connection is taken for dead.
+    Idle,
     /// An `ERROR` in a watch.
     Event(String),
     /// The answer broke off, or took too long.
@@ -33,8 +36,33 @@ impl From<kube::Error> for Failure {
             kube::Error::Api(status) if matches!(status.code, 410) => return Self::Expired,
             kube::Error::Api(status) => return Self::Event(status.message),
             kube::Error::SerdeError(error) => return Self::Unreadable(error.to_string()),
+            other if is_idle(&other) => return Self::Idle,
             other => return Self::Broken(with_causes(&other)),
         };
+        Self::of_service(error)
+    }
+}
+
+impl From<ProxyError> for Failure {
+    fn from(error: ProxyError) -> Self {
+        match error {
+            ProxyError::Request(error) => Self::Rancher(error),
+            ProxyError::Failure(failure) => Self::Answer(failure),
+            // The type may grow.
+            other => Self::Broken(with_causes(&other)),
+        }
+    }
+}
+
+/// Has a body gone silent?
+fn is_idle(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| matches!(error.downcast_ref(), Some(BodyError::Idle { .. })))
+}
+
+impl Failure {
+    /// What the service under the kube client failed with.
+    pub(super) fn of_service(error: BoxError) -> Self {
         let error = match error.downcast::<ProxyFailure>() {
             Ok(failure) => return Self::Answer(*failure),
             Err(error) => error,
@@ -44,9 +72,7 @@ impl From<kube::Error> for Failure {
             Err(error) => Self::Broken(with_causes(&*error)),
         }
     }
-}
 
-impl Failure {
     /// The API server's own refusal.
     pub(super) fn status(&self) -> Option<&KubeStatus> {
         match self {
@@ -65,7 +91,7 @@ impl Failure {
         match self {
             Self::Answer(failure) => failure.is_retryable(),
             Self::Rancher(error) => error.is_retryable(),
-            Self::Broken(_) | Self::Event(_) => true,
+            Self::Broken(_) | Self::Idle | Self::Event(_) => true,
             Self::Expired | Self::Unreadable(_) => false,
         }
     }
@@ -102,6 +128,7 @@ impl Failure {
             }
             Self::Rancher(error) => rancher::port_error(error, Some(what)),
             Self::Expired => internal(what, "the place to go on from is gone", PortErrorKind::Conflict),
+            Self::Idle => internal(what, "the answer stopped in the middle", PortErrorKind::Unreachable),
             Self::Event(message) => internal(what, &message, PortErrorKind::Internal),
             Self::Broken(reason) => internal(what, &reason, PortErrorKind::Unreachable),
             Self::Unreadable(reason) => {

@@ -1,8 +1,11 @@
 //! The API server behind Rancher's proxy, as the core's `Kubernetes`.
 
+mod access;
 mod api;
 mod decode;
 mod failure;
+mod leases;
+mod metrics;
 mod pods;
 mod service;
 mod watch;
@@ -10,24 +13,33 @@ mod wire;
 mod workloads;
 mod writes;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream, try_join};
 use jiff::Timestamp;
-use rancher_client::KubernetesProxy;
+use rancher_client::{KubernetesProxy, Pause};
 use serde::Deserialize;
-use upgrade_core::inventory::Unseen;
+use upgrade_core::access::{AccessAnswer, Right};
+use upgrade_core::inventory::{DeprecatedApi, Unseen};
+use upgrade_core::lock::{Lease, LeaseRecord};
 use upgrade_core::model::{KubeVersion, NodeName, ObjectName, RestartId, Uid, WorkloadRef};
 use upgrade_core::ports::{
-    CallOutcome, EvictionAnswer, KubeSnapshot, Kubernetes, PortError, PortErrorKind, RemoteService,
+    CallOutcome, EvictionAnswer, KubeSnapshot, Kubernetes, METRICS, PortError, PortErrorKind, RemoteService,
+    WriteMode,
 };
 use upgrade_core::view::{Change, Object, ResourceKind};
 
 use api::Api;
 use decode::Zones;
+use failure::Failure;
 
 /// How many lists are read at the same time: the API server counts a large list as heavily as several requests.
 const LISTS_IN_FLIGHT: usize = 3;
+
+/// How long a cluster may take to answer for the first time. A tunnel that has just been lost is back within a minute.
+const WARM_UP: Duration = Duration::from_secs(60);
 
 /// The `Kubernetes` port over HTTP.
 #[derive(Clone)]
@@ -37,8 +49,17 @@ pub(crate) struct HttpKubernetes {
 
 impl HttpKubernetes {
     /// Must be called within a tokio runtime: the kube client has a task of its own. Nothing is sent yet.
-    pub(crate) fn new(proxy: KubernetesProxy) -> Self {
+    fn new(proxy: KubernetesProxy) -> Self {
         Self { api: Api::new(proxy) }
+    }
+
+    /// The same, once the cluster answers: on a user's first request Rancher makes a service account in the cluster, which is
+    /// slow and fails now and then.
+    pub(crate) async fn connect(proxy: KubernetesProxy, pause: &dyn Pause) -> Result<Self, PortError> {
+        let warm = proxy.warm_up(pause, WARM_UP).await;
+        let warm = warm.map_err(|error| Failure::from(error).of_read("reading the API server's version"))?;
+        tracing::debug!(version = warm.version.as_str(), attempts = warm.attempts, "the cluster answers");
+        Ok(Self::new(proxy))
     }
 
     /// The uid of the namespace `kube-system`, which lives as long as the cluster.
@@ -77,6 +98,17 @@ impl HttpKubernetes {
         let listing = self.api.list(ResourceKind::Node).await?;
         let node = |object| if let Object::Node(node) = object { Some(node) } else { None };
         Ok(listing.objects.into_iter().filter_map(node).collect())
+    }
+
+    /// The deprecated APIs in use, or why they are not known.
+    async fn deprecated_apis(&self) -> (Vec<DeprecatedApi>, Option<Unseen>) {
+        match metrics::deprecated_apis(&self.api).await {
+            Ok(found) => (found, None),
+            Err(failure) => {
+                let why = failure.of_read("reading the API server's metrics").message;
+                (Vec::new(), Some(Unseen { what: METRICS.to_owned(), why }))
+            }
+        }
     }
 
     /// All kinds; those that may not be read are named.
@@ -120,8 +152,10 @@ fn is_forbidden_kind(error: &PortError) -> bool {
 impl Kubernetes for HttpKubernetes {
     async fn snapshot(&self) -> Result<KubeSnapshot, PortError> {
         let (version, kube_system) = try_join!(self.version(), self.kube_system())?;
-        let (lists, unseen) = self.lists().await?;
-        Ok(KubeSnapshot { version, kube_system, lists, unseen })
+        let metrics = async { Ok(self.deprecated_apis().await) };
+        let ((lists, mut unseen), (deprecated_apis, blind)) = try_join!(self.lists(), metrics)?;
+        unseen.extend(blind);
+        Ok(KubeSnapshot { version, kube_system, lists, deprecated_apis, unseen })
     }
 
     fn watch(&self) -> BoxStream<'static, Result<Change, PortError>> {
@@ -133,8 +167,9 @@ impl Kubernetes for HttpKubernetes {
         node: &NodeName,
         uid: &Uid,
         unschedulable: bool,
+        mode: WriteMode,
     ) -> Result<(), PortError> {
-        writes::set_unschedulable(&self.api, node, uid, unschedulable).await
+        writes::set_unschedulable(&self.api, node, uid, unschedulable, mode).await
     }
 
     async fn restart(
@@ -143,12 +178,34 @@ impl Kubernetes for HttpKubernetes {
         uid: &Uid,
         id: &RestartId,
         at: Timestamp,
+        mode: WriteMode,
     ) -> Result<(), PortError> {
-        writes::restart(&self.api, workload, uid, id, at).await
+        writes::restart(&self.api, workload, uid, id, at, mode).await
     }
 
-    async fn evict(&self, pod: &ObjectName, uid: &Uid) -> Result<EvictionAnswer, PortError> {
-        writes::evict(&self.api, pod, uid).await
+    async fn evict(&self, pod: &ObjectName, uid: &Uid, mode: WriteMode) -> Result<EvictionAnswer, PortError> {
+        writes::evict(&self.api, pod, uid, mode).await
+    }
+
+    async fn access(&self, rights: &[Right]) -> Vec<AccessAnswer> {
+        access::review(&self.api, rights).await
+    }
+
+    async fn lease(&self, name: &ObjectName) -> Result<Option<Lease>, PortError> {
+        leases::read(&self.api, name).await
+    }
+
+    async fn create_lease(&self, name: &ObjectName, record: &LeaseRecord) -> Result<Lease, PortError> {
+        leases::create(&self.api, name, record).await
+    }
+
+    async fn update_lease(
+        &self,
+        name: &ObjectName,
+        over: &Lease,
+        record: &LeaseRecord,
+    ) -> Result<Lease, PortError> {
+        leases::update(&self.api, name, over, record).await
     }
 }
 

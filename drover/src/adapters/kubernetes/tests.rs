@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rancher_client::{BearerToken, RancherClient, RancherClusterId, RancherUrl, StaticToken};
 use serde_json::{Value, json};
+use upgrade_core::access::Verb;
 use upgrade_core::model::WorkloadKind;
 use upgrade_core::view::View;
 use wiremock::matchers::{any, method, path, query_param, query_param_is_missing};
@@ -17,12 +18,16 @@ use super::*;
 const BASE: &str = "/k8s/clusters/c-abcde";
 
 fn kubernetes(server: &MockServer) -> HttpKubernetes {
+    HttpKubernetes::new(proxy(server))
+}
+
+fn proxy(server: &MockServer) -> KubernetesProxy {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http =
         reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
     let token = StaticToken::new(BearerToken::parse("token-x:hunter2").unwrap());
     let rancher = RancherClient::new(http, RancherUrl::parse(&server.uri()).unwrap(), Arc::new(token));
-    HttpKubernetes::new(rancher.proxy(&RancherClusterId::parse("c-abcde").unwrap()))
+    rancher.proxy(&RancherClusterId::parse("c-abcde").unwrap())
 }
 
 fn at(below: &str) -> String {
@@ -72,6 +77,8 @@ async fn mount_rest(server: &MockServer) {
         mock.mount(server).await;
     }
     let silent = ResponseTemplate::new(200).set_delay(Duration::from_secs(600));
+    let metrics = ResponseTemplate::new(200).set_body_string("# TYPE kubernetes_build_info gauge\n");
+    Mock::given(path(at("/metrics"))).respond_with(metrics).with_priority(100).mount(server).await;
     Mock::given(query_param("watch", "true")).respond_with(silent).with_priority(200).mount(server).await;
     Mock::given(any()).respond_with(list("1", &[])).with_priority(255).mount(server).await;
 }
@@ -279,14 +286,17 @@ async fn a_cordon_is_a_merge_patch_fenced_by_the_uid_and_sent_only_if_needed() {
         .mount(&server)
         .await;
     let kubernetes_port = kubernetes(&server);
-    kubernetes_port.set_unschedulable(&name, &uid, false).await.unwrap();
+    kubernetes_port.set_unschedulable(&name, &uid, false, WriteMode::Commit).await.unwrap();
     assert_eq!(writes(&server).await, [], "already so");
-    kubernetes_port.set_unschedulable(&name, &uid, true).await.unwrap();
+    kubernetes_port.set_unschedulable(&name, &uid, true, WriteMode::Commit).await.unwrap();
     let patch = json!({"metadata": {"uid": "u1"}, "spec": {"unschedulable": true}});
     let merge = "application/merge-patch+json".to_owned();
     assert_eq!(writes(&server).await, [("fieldManager=aks-drover".to_owned(), merge, patch)]);
 
-    let other = kubernetes_port.set_unschedulable(&name, &Uid::new("u2").unwrap(), true).await.unwrap_err();
+    let other = kubernetes_port
+        .set_unschedulable(&name, &Uid::new("u2").unwrap(), true, WriteMode::Commit)
+        .await
+        .unwrap_err();
     assert_eq!((other.kind, other.outcome_known()), (PortErrorKind::Conflict, true));
     assert_eq!(other.message, "cordoning node n0: it is another one now (uid u1, not u2)");
     assert_eq!(writes(&server).await.len(), 1);
@@ -309,7 +319,8 @@ async fn a_patch_that_meets_another_object_is_a_conflict_and_an_answer_that_is_l
         let server = MockServer::start().await;
         Mock::given(method("GET")).respond_with(node("u1", false)).mount(&server).await;
         Mock::given(method("PATCH")).respond_with(answer).expect(1).mount(&server).await;
-        let error = kubernetes(&server).set_unschedulable(&name, &uid, true).await.unwrap_err();
+        let error =
+            kubernetes(&server).set_unschedulable(&name, &uid, true, WriteMode::Commit).await.unwrap_err();
         assert_eq!((error.kind, error.outcome_known()), (kind, known), "{error}");
     }
 }
@@ -331,15 +342,15 @@ async fn a_restart_is_written_once_with_both_annotations() {
     Mock::given(method("GET")).and(path(&place)).respond_with(reads).mount(&server).await;
     Mock::given(method("PATCH")).and(path(&place)).respond_with(found("x")).expect(1).mount(&server).await;
     let kubernetes_port = kubernetes(&server);
-    kubernetes_port.restart(&web, &uid, &id, at_time).await.unwrap();
-    kubernetes_port.restart(&web, &uid, &id, at_time).await.unwrap();
+    kubernetes_port.restart(&web, &uid, &id, at_time, WriteMode::Commit).await.unwrap();
+    kubernetes_port.restart(&web, &uid, &id, at_time, WriteMode::Commit).await.unwrap();
     let annotations = json!({"aks-drover/restart-id": "r-1.2.1.1", "kubectl.kubernetes.io/restartedAt": "2026-11-24T01:02:03Z"});
     let patch =
         json!({"metadata": {"uid": "w1"}, "spec": {"template": {"metadata": {"annotations": annotations}}}});
     assert_eq!(writes(&server).await[0].2, patch);
 
     let daemons = WorkloadRef { kind: WorkloadKind::DaemonSet, name: "shop/web".parse().unwrap() };
-    let error = kubernetes_port.restart(&daemons, &uid, &id, at_time).await.unwrap_err();
+    let error = kubernetes_port.restart(&daemons, &uid, &id, at_time, WriteMode::Commit).await.unwrap_err();
     assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Rejected, true));
 }
 
@@ -392,7 +403,7 @@ async fn an_eviction_is_sent_once_with_the_uid_and_each_of_its_answers_is_told_a
         let place = at("/api/v1/namespaces/shop/pods/web-1/eviction");
         Mock::given(method("POST")).and(path(place)).respond_with(answer).expect(1).mount(&server).await;
         let pod: ObjectName = "shop/web-1".parse().unwrap();
-        let answer = kubernetes(&server).evict(&pod, &Uid::new("p1").unwrap()).await;
+        let answer = kubernetes(&server).evict(&pod, &Uid::new("p1").unwrap(), WriteMode::Commit).await;
         assert_eq!(answer.map_err(|error| (error.kind, error.outcome_known())), expected);
         let body = json!({
             "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "web-1", "namespace": "shop"},
@@ -400,4 +411,246 @@ async fn an_eviction_is_sent_once_with_the_uid_and_each_of_its_answers_is_told_a
         });
         assert_eq!(writes(&server).await[0].2, body);
     }
+}
+
+/// Everything of a trial is like the write itself but for `dryRun`, which an eviction says twice.
+#[tokio::test]
+async fn a_trial_says_so_and_its_refusals_are_told_apart() {
+    let (name, uid) = (NodeName::new("n0").unwrap(), Uid::new("u1").unwrap());
+    let server = MockServer::start().await;
+    Mock::given(method("GET")).respond_with(node("u1", false)).mount(&server).await;
+    let denied = json!({"reason": "Forbidden", "message": "admission webhook \"w\" denied the request: no"});
+    let unable =
+        json!({"reason": "BadRequest", "message": "admission webhook \"w\" does not support dry run"});
+    let answers = InOrder::of([node("u1", true), status(403, &denied), status(400, &unable)]);
+    Mock::given(method("PATCH")).respond_with(answers).mount(&server).await;
+    let accepted = ResponseTemplate::new(201).set_body_json(json!({"kind": "Status"}));
+    Mock::given(method("POST")).respond_with(accepted).mount(&server).await;
+    let kubernetes_port = kubernetes(&server);
+    let cordon = || kubernetes_port.set_unschedulable(&name, &uid, true, WriteMode::DryRun);
+    cordon().await.unwrap();
+    let error = cordon().await.unwrap_err();
+    assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Forbidden, true));
+    let error = cordon().await.unwrap_err();
+    assert_eq!(error.kind, PortErrorKind::Rejected);
+    assert!(error.message.contains("does not support dry run"), "{error}");
+    let pod: ObjectName = "shop/web-1".parse().unwrap();
+    let answer = kubernetes_port.evict(&pod, &uid, WriteMode::DryRun).await.unwrap();
+    assert_eq!(answer, EvictionAnswer::Accepted);
+    let writes = writes(&server).await;
+    let queries: Vec<&str> = writes.iter().map(|(query, ..)| query.as_str()).collect();
+    let patch = "fieldManager=aks-drover&dryRun=All";
+    assert_eq!(queries, [patch, patch, patch, "dryRun=All"]);
+    let options = json!({"preconditions": {"uid": "u1"}, "dryRun": ["All"]});
+    assert_eq!(writes[3].2["deleteOptions"], options);
+}
+
+fn record() -> LeaseRecord {
+    LeaseRecord {
+        holder: "run-1:a".into(),
+        duration_seconds: 60,
+        acquired_at: Some("2026-11-24T01:02:03Z".parse().unwrap()),
+        renewed_at: Some("2026-11-24T01:02:03.1234567Z".parse().unwrap()),
+        transitions: 2,
+        run: Some(upgrade_core::model::RunId::new("run-1").unwrap()),
+    }
+}
+
+fn lease_body(version: &str) -> Value {
+    json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {
+            "name": "drover-upgrade", "namespace": "kube-system", "annotations": {"aks-drover/run": "run-1"},
+            "uid": "l1", "resourceVersion": version,
+        },
+        "spec": {
+            "holderIdentity": "run-1:a", "leaseDurationSeconds": 60, "leaseTransitions": 2,
+            "acquireTime": "2026-11-24T01:02:03.000000Z", "renewTime": "2026-11-24T01:02:03.123456Z",
+        },
+    })
+}
+
+#[tokio::test]
+async fn a_lease_is_written_with_six_digits_and_on_condition_of_uid_and_version() {
+    let server = MockServer::start().await;
+    let all = at("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases");
+    let one = format!("{all}/drover-upgrade");
+    let found = |version| ResponseTemplate::new(200).set_body_json(lease_body(version));
+    let missing = status(404, &json!({"reason": "NotFound", "message": "no"}));
+    Mock::given(method("GET"))
+        .and(path(&one))
+        .respond_with(InOrder::of([missing, found("7")]))
+        .mount(&server)
+        .await;
+    Mock::given(method("POST")).and(path(&all)).respond_with(found("7")).mount(&server).await;
+    Mock::given(method("PUT")).and(path(&one)).respond_with(found("8")).mount(&server).await;
+    let (port, name) = (kubernetes(&server), upgrade_core::lock::lock_name());
+    assert_eq!(port.lease(&name).await.unwrap(), None);
+    port.create_lease(&name, &record()).await.unwrap();
+    let lease = port.lease(&name).await.unwrap().unwrap();
+    let cut = Some("2026-11-24T01:02:03.123456Z".parse().unwrap());
+    assert_eq!(lease.record, LeaseRecord { renewed_at: cut, ..record() });
+    assert_eq!((lease.uid.as_str(), lease.resource_version.as_str()), ("l1", "7"));
+    let renewed = port.update_lease(&name, &lease, &record()).await.unwrap();
+    assert_eq!(renewed.resource_version, "8");
+    let writes = writes(&server).await;
+    let mut created = lease_body("7");
+    for field in ["uid", "resourceVersion"] {
+        created["metadata"].as_object_mut().unwrap().remove(field);
+    }
+    assert_eq!((&writes[0].2, &writes[1].2), (&created, &lease_body("7")));
+}
+
+#[tokio::test]
+async fn whoever_was_slower_to_a_lease_has_a_conflict_and_a_lost_answer_leaves_it_open() {
+    let exists = json!({"reason": "AlreadyExists", "message": "leases \"drover-upgrade\" already exists"});
+    let stale = json!({"reason": "Conflict", "message": "the object has been modified"});
+    let gone = json!({"reason": "NotFound", "message": "not found"});
+    let lost = || ResponseTemplate::new(500).set_body_string("error trying to reach service: EOF");
+    let half = ResponseTemplate::new(200).set_body_json(json!({"metadata": {"name": "drover-upgrade"}}));
+    let known = |kind| (kind, true);
+    let cases = [
+        (status(409, &exists), status(409, &stale), known(PortErrorKind::Conflict)),
+        (lost(), lost(), (PortErrorKind::Unreachable, false)),
+        (half.clone(), half, (PortErrorKind::Internal, false)),
+        (status(409, &stale), status(404, &gone), known(PortErrorKind::Conflict)),
+    ];
+    for (post, put, expected) in cases {
+        let server = MockServer::start().await;
+        Mock::given(method("POST")).respond_with(post).expect(1).mount(&server).await;
+        Mock::given(method("PUT")).respond_with(put).expect(1).mount(&server).await;
+        let (port, name) = (kubernetes(&server), upgrade_core::lock::lock_name());
+        let over = Lease { uid: Uid::new("l1").unwrap(), resource_version: "7".into(), record: record() };
+        for error in [
+            port.create_lease(&name, &record()).await.unwrap_err(),
+            port.update_lease(&name, &over, &record()).await.unwrap_err(),
+        ] {
+            assert_eq!((error.kind, error.outcome_known()), expected, "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_right_is_asked_for_and_what_is_no_answer_is_not_taken_for_one() {
+    let server = MockServer::start().await;
+    let answer = |value: Value| ResponseTemplate::new(201).set_body_json(json!({"status": value}));
+    let about = |resource: &str| {
+        let asked = json!({"spec": {"resourceAttributes": {"resource": resource}}});
+        Mock::given(method("POST"))
+            .and(path(at("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")))
+            .and(wiremock::matchers::body_partial_json(asked))
+    };
+    about("nodes").respond_with(answer(json!({"allowed": true}))).mount(&server).await;
+    about("pods").respond_with(answer(json!({"allowed": false, "reason": "not\nyou"}))).mount(&server).await;
+    let error = json!({"allowed": false, "evaluationError": "webhook: timeout"});
+    about("jobs").respond_with(answer(error)).mount(&server).await;
+    let forbidden = json!({"reason": "Forbidden", "message": "cannot create selfsubjectaccessreviews"});
+    about("services").respond_with(status(403, &forbidden)).mount(&server).await;
+
+    let evict = Right::new(Verb::Create, "", "pods/eviction").within("shop");
+    let rights = [
+        Right::new(Verb::Patch, "", "nodes"),
+        evict,
+        Right::new(Verb::Watch, "batch", "jobs"),
+        Right::new(Verb::Watch, "", "services"),
+    ];
+    let answers = kubernetes(&server).access(&rights).await;
+    let unanswered = |why: &str| AccessAnswer::Unanswered { why: why.into() };
+    assert_eq!(
+        answers,
+        [
+            AccessAnswer::Allowed,
+            AccessAnswer::Denied { reason: "not you".into() },
+            unanswered("webhook: timeout"),
+            unanswered(
+                "asking for the right to watch services: cannot create selfsubjectaccessreviews (HTTP 403)"
+            ),
+        ]
+    );
+    let requests = writes(&server).await;
+    let asked = requests.iter().map(|(_, _, body)| &body["spec"]["resourceAttributes"]);
+    let asked = asked.filter(|asked| asked["resource"] == "pods").collect::<Vec<_>>();
+    let expected = json!({"verb": "create", "group": "", "resource": "pods", "subresource": "eviction", "namespace": "shop"});
+    assert_eq!(asked, [&expected]);
+}
+
+#[tokio::test]
+async fn the_metrics_tell_which_deprecated_apis_are_in_use_and_are_named_when_they_cannot_be_read() {
+    let line = "apiserver_requested_deprecated_apis{group=\"policy\",removed_release=\"1.25\",\
+                resource=\"poddisruptionbudgets\",subresource=\"\",version=\"v1beta1\"} 1\n";
+    let metrics = format!("# TYPE apiserver_requested_deprecated_apis gauge\n{line}");
+    let forbidden = json!({"reason": "Forbidden", "message": "cannot get path \"/metrics\""});
+    let cases = [
+        (ResponseTemplate::new(200).set_body_string(metrics), 1, None),
+        (status(403, &forbidden), 0, Some("cannot get path \"/metrics\" (HTTP 403)")),
+        (
+            ResponseTemplate::new(200).set_body_string("<html>"),
+            0,
+            Some("the answer cannot be read: it is not a list of metrics"),
+        ),
+    ];
+    for (answer, found, why) in cases {
+        let server = MockServer::start().await;
+        Mock::given(path(at("/metrics"))).respond_with(answer).mount(&server).await;
+        mount_rest(&server).await;
+        let snapshot = kubernetes(&server).snapshot().await.unwrap();
+        assert_eq!(snapshot.deprecated_apis.len(), found);
+        let unseen: Vec<_> = snapshot.unseen.iter().map(|u| (u.what.clone(), u.why.clone())).collect();
+        let why = why.map(|why| (METRICS.to_owned(), format!("reading the API server's metrics: {why}")));
+        assert_eq!(unseen, why.into_iter().collect::<Vec<_>>());
+    }
+}
+
+/// A clock on which every pause is over at once.
+struct NoTime;
+
+impl Pause for NoTime {
+    fn pause(&self, _: Duration) -> futures::future::BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// Rancher makes the user's service account on the first request, and fails now and then while it does.
+#[tokio::test]
+async fn a_cluster_is_warmed_up_before_anything_else_and_one_that_denies_is_not_asked_again() {
+    let server = MockServer::start().await;
+    let cold = ResponseTemplate::new(500).set_body_string("unable to create impersonator account: error");
+    let warm = ResponseTemplate::new(200).set_body_json(json!({"gitVersion": "v1.34.2"}));
+    let answers = InOrder::of([cold, warm]);
+    Mock::given(path(at("/version"))).respond_with(answers).expect(2).mount(&server).await;
+    HttpKubernetes::connect(proxy(&server), &NoTime).await.unwrap();
+
+    let server = MockServer::start().await;
+    let unauthorized = ResponseTemplate::new(401)
+        .set_body_json(json!({"type": "error", "status": "401", "message": "must authenticate"}));
+    Mock::given(path(at("/version"))).respond_with(unauthorized).expect(1).mount(&server).await;
+    let Err(error) = HttpKubernetes::connect(proxy(&server), &NoTime).await else { panic!("connected") };
+    assert_eq!((error.service, error.kind), (RemoteService::Rancher, PortErrorKind::Unauthorized), "{error}");
+}
+
+/// A body that goes silent is known through everything that the kube client wraps around it.
+#[tokio::test]
+async fn a_watch_that_goes_silent_is_over_and_not_broken() {
+    #[derive(Clone)]
+    struct Silent;
+    impl tower::Service<http::Request<kube::client::Body>> for Silent {
+        type Response = http::Response<reqwest::Body>;
+        type Error = tower::BoxError;
+        type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: http::Request<kube::client::Body>) -> Self::Future {
+            let event = event("ADDED", &pod_named("a", "2"));
+            let idle = rancher_client::BodyError::Idle { idle: Duration::from_secs(90) };
+            let body = stream::iter([Ok(bytes::Bytes::from(event)), Err(idle)]);
+            std::future::ready(Ok(http::Response::new(reqwest::Body::wrap_stream(body))))
+        }
+    }
+    let client = kube::Client::new(Silent, "default");
+    let events = client.request_events::<wire::Pod>(api::get("/api/v1/pods")).await.unwrap();
+    let events: Vec<_> = StreamExt::map(events, |event| event.map_err(Failure::from)).collect().await;
+    assert!(matches!(events[..], [Ok(_), Err(Failure::Idle)]), "{}", events.len());
 }

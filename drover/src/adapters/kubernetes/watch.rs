@@ -14,16 +14,13 @@ use upgrade_core::ports::PortError;
 use upgrade_core::view::{Change, ResourceKind};
 
 use super::LISTS_IN_FLIGHT;
-use super::api::{Api, collection, get, with_query, with_wire, workload_kind};
+use super::api::{Api, PATIENCE, collection, get, silence, with_query, with_wire, workload_kind};
 use super::decode::{DecodeError, Wire, Zones};
 use super::failure::{Failure, undecodable};
 use super::wire;
 
 /// How long one watch lasts: shorter than the 4 minutes after which an Azure load balancer forgets a quiet connection.
 const WATCH_SECONDS: u32 = 225;
-
-/// When a watch that has not ended by itself is given up.
-const OVERDUE: Duration = Duration::from_secs(225 + 30);
 
 /// The pause after a failure, and its bound; it doubles in between.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -152,13 +149,9 @@ impl Follower {
             ("resourceVersion", version.as_str()),
         ];
         let request = get(&with_query(collection(self.kind), &query));
-        let overdue = tokio::time::sleep(OVERDUE);
-        tokio::pin!(overdue);
-        let opened = tokio::select! {
-            opened = self.api.client.request_events::<T>(request) => opened,
-            () = &mut overdue => return Ok(Ok((End::Over, false))),
-        };
-        let events = match opened.map_err(Failure::from) {
+        let opened = tokio::time::timeout(PATIENCE, self.api.client.request_events::<T>(request)).await;
+        let opened = opened.map_err(|_| silence()).and_then(|opened| opened.map_err(Failure::from));
+        let events = match opened {
             Ok(events) => events,
             Err(failure) if failure.is_expired() => return Ok(Ok((End::Expired, false))),
             Err(failure) => return Ok(Err(failure.of_read(&what))),
@@ -166,13 +159,11 @@ impl Follower {
         tokio::pin!(events);
         let mut heard = false;
         loop {
-            let event = tokio::select! {
-                event = events.next() => event,
-                () = &mut overdue => return Ok(Ok((End::Over, heard))),
-            };
-            let event = match event {
+            let event = match events.next().await {
                 None => return Ok(Ok((End::Over, heard))),
                 Some(Err(error)) => match Failure::from(error) {
+                    // A dead connection, or a quiet cluster without bookmarks: the next watch will tell.
+                    Failure::Idle => return Ok(Ok((End::Over, heard))),
                     failure if failure.is_expired() => return Ok(Ok((End::Expired, heard))),
                     failure => return Ok(Err(failure.of_read(&what))),
                 },

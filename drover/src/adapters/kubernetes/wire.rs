@@ -47,6 +47,8 @@ pub(super) struct Annotations {
     pub(super) mirror: Option<IgnoredAny>,
     #[serde(rename = "aks-drover/restart-id")]
     pub(super) restart_id: Option<String>,
+    #[serde(rename = "aks-drover/run")]
+    pub(super) run: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]

@@ -1,4 +1,4 @@
-//! The three writes. Each is sent once, and fenced by the object's uid.
+//! The three writes of a run. Each is sent once, and fenced by the object's uid; each may be only tried.
 
 use jiff::Timestamp;
 use rancher_client::KubeStatus;
@@ -8,9 +8,9 @@ use upgrade_core::model::{
     NodeName, ObjectName, RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RestartId, Uid, WorkloadKind,
     WorkloadRef,
 };
-use upgrade_core::ports::{CallOutcome, EvictionAnswer, PortError, PortErrorKind, RemoteService};
+use upgrade_core::ports::{CallOutcome, EvictionAnswer, PortError, PortErrorKind, RemoteService, WriteMode};
 
-use super::api::{Api, object_path};
+use super::api::{Api, dry_run, object_path};
 use super::failure::Failure;
 use super::wire;
 
@@ -42,6 +42,7 @@ pub(super) async fn set_unschedulable(
     node: &NodeName,
     uid: &Uid,
     unschedulable: bool,
+    mode: WriteMode,
 ) -> Result<(), PortError> {
     let what = format!("{} node {node}", if unschedulable { "cordoning" } else { "uncordoning" });
     let path = format!("/api/v1/nodes/{node}");
@@ -55,7 +56,7 @@ pub(super) async fn set_unschedulable(
     // The uid alone is the fence: kubelets rewrite their nodes all the time, and a resource version would refuse the cordon
     // because of a heartbeat.
     let patch = json!({"metadata": {"uid": uid}, "spec": {"unschedulable": unschedulable}});
-    api.patch(&path, &patch).await.map_err(|failure| of_patch(failure, &what))
+    api.patch(&path, &patch, mode).await.map_err(|failure| of_patch(failure, &what))
 }
 
 pub(super) async fn restart(
@@ -64,6 +65,7 @@ pub(super) async fn restart(
     uid: &Uid,
     id: &RestartId,
     at: Timestamp,
+    mode: WriteMode,
 ) -> Result<(), PortError> {
     #[derive(Deserialize)]
     struct Found {
@@ -101,21 +103,30 @@ pub(super) async fn restart(
         "metadata": {"uid": uid},
         "spec": {"template": {"metadata": {"annotations": annotations}}},
     });
-    api.patch(&path, &patch).await.map_err(|failure| of_patch(failure, &what))
+    api.patch(&path, &patch, mode).await.map_err(|failure| of_patch(failure, &what))
 }
 
-pub(super) async fn evict(api: &Api, pod: &ObjectName, uid: &Uid) -> Result<EvictionAnswer, PortError> {
+pub(super) async fn evict(
+    api: &Api,
+    pod: &ObjectName,
+    uid: &Uid,
+    mode: WriteMode,
+) -> Result<EvictionAnswer, PortError> {
     let path = format!("{}/eviction", object_path("/api/v1", "pods", pod));
     // Written here and not by the kube client, whose `delete_options` the API server does not know and would ignore,
     // precondition and all.
-    let body = json!({
+    let mut body = json!({
         "apiVersion": "policy/v1",
         "kind": "Eviction",
         "metadata": {"name": pod.name(), "namespace": pod.namespace()},
         "deleteOptions": {"preconditions": {"uid": uid}},
     });
-    match api.post(&path, &body).await {
-        Ok(()) => Ok(EvictionAnswer::Accepted),
+    if mode == WriteMode::DryRun {
+        // Said twice: something in between that loses the query must not make a trial a deed.
+        body["deleteOptions"]["dryRun"] = json!(["All"]);
+    }
+    match api.post::<serde::de::IgnoredAny>(&path, dry_run(mode), &body).await {
+        Ok(_) => Ok(EvictionAnswer::Accepted),
         Err(failure) => match failure.status().and_then(eviction_answer) {
             Some(answer) => Ok(answer),
             None => Err(failure.of_write(&format!("evicting pod {pod}"))),

@@ -2,15 +2,19 @@
 
 mod discovery;
 mod list;
+mod metrics;
 mod patch;
 mod path;
+mod review;
+mod rights;
 mod select;
 mod verbs;
 mod watch;
 
 use axum::body::Body;
 use axum::http::{Method, Response};
-use serde_json::{Value, json};
+use upgrade_core::access::{self, Right};
+use upgrade_core::ports::METRICS;
 
 use super::app::App;
 use super::call::{self, Call, set_retry_after};
@@ -59,8 +63,12 @@ fn api(app: &App, call: &Call, path: &[&str], body: &[u8]) -> Response<Body> {
             }
         }
         ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] if call.method == Method::POST => {
-            access_review(body)
+            app.lab.with(|world| review::answer(world, body)).map(|review| call::json(201, &review))
         }
+        ["metrics"] if call.method == Method::GET => app.lab.with(|world| {
+            world.authorize(&Right::new(access::Verb::Get, "", METRICS), "")?;
+            Ok(call::text(200, metrics::text(world)))
+        }),
         _ => on_target(app, call, path, body),
     };
     result.unwrap_or_else(|error| refused(&error))
@@ -68,6 +76,8 @@ fn api(app: &App, call: &Call, path: &[&str], body: &[u8]) -> Response<Body> {
 
 fn on_target(app: &App, call: &Call, path: &[&str], body: &[u8]) -> Result<Response<Body>, ApiError> {
     let target = Target::of(path).ok_or_else(no_such_resource)?;
+    let right = rights::needed(call, &target)?;
+    app.lab.with(|world| world.authorize(&right, target.name()))?;
     if call.method == Method::GET && target.place.is_collection() {
         return if call.flag("watch") {
             watch::answer(app, call, &target)
@@ -76,19 +86,13 @@ fn on_target(app: &App, call: &Call, path: &[&str], body: &[u8]) -> Result<Respo
         };
     }
     let verb = verbs::Verb::of(call, &target, body)?;
-    let (status, value) =
-        app.lab.with(|world| with_kind(target.kind, verbs::Act { world, target: &target, verb }))?;
+    let (status, value) = app.lab.with(|world| {
+        if verb.writes() {
+            world.admit(&right, verb.is_dry_run())?;
+        }
+        with_kind(target.kind, verbs::Act { world, target: &target, verb })
+    })?;
     Ok(call::json(status, &value))
-}
-
-/// Everything is allowed: the lab's user is an administrator.
-fn access_review(body: &[u8]) -> Result<Response<Body>, ApiError> {
-    let mut review: Value = serde_json::from_slice(body).map_err(|e| unreadable(&e))?;
-    if review["kind"] != "SelfSubjectAccessReview" || !review["spec"].is_object() {
-        return Err(ApiError::bad_request("the object provided is not a SelfSubjectAccessReview"));
-    }
-    review["status"] = json!({ "allowed": true, "reason": "the lab's user is an administrator" });
-    Ok(call::json(201, &review))
 }
 
 /// A refusal as the API writes it.

@@ -28,6 +28,14 @@ pub(super) enum Part {
 }
 
 impl Target {
+    /// The object's name; empty where it is about all of a kind.
+    pub(super) fn name(&self) -> &str {
+        match &self.place {
+            Place::Everywhere | Place::Namespace(_) => "",
+            Place::Object { name, .. } => name,
+        }
+    }
+
     /// From the path below the API server's root.
     pub(super) fn of(path: &[&str]) -> Option<Self> {
         let (group, version, rest) = match path {

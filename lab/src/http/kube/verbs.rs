@@ -1,8 +1,10 @@
 //! The verbs on one object, and creation.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use axum::http::Method;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Time};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,7 +14,8 @@ use super::discovery::has_status;
 use super::path::{Part, Place, Target};
 use super::{method_not_allowed, patch, unreadable};
 use crate::error::ApiError;
-use crate::kube::api::check_preconditions;
+use crate::kube::api::{check_preconditions, is_dry_run, on_store};
+use crate::kube::lease_is_valid;
 use crate::store::{Kind, KindVisitor, Store, Stored};
 use crate::world::World;
 
@@ -120,6 +123,24 @@ fn eviction(body: &[u8], target: &Target, dry_run: bool) -> Result<DeleteOptions
     Ok(options)
 }
 
+impl Verb {
+    /// Does it change anything?
+    pub(super) fn writes(&self) -> bool {
+        !matches!(self, Self::Get)
+    }
+
+    /// Is it only tried?
+    pub(super) fn is_dry_run(&self) -> bool {
+        match self {
+            Self::Get => false,
+            Self::Create { dry_run, .. } | Self::Update { dry_run, .. } | Self::Patch { dry_run, .. } => {
+                *dry_run
+            }
+            Self::Delete(options) | Self::Evict(options) => is_dry_run(Some(options)),
+        }
+    }
+}
+
 /// A verb on its way to a kind.
 pub(super) struct Act<'a> {
     pub(super) world: &'a mut World,
@@ -147,6 +168,10 @@ impl KindVisitor for Act<'_> {
             Verb::Update { object, dry_run } => {
                 // A lease may come into being by an update (Kubernetes: AllowCreateOnUpdate).
                 if T::KIND_OF == Kind::Lease && world.store.get::<T>(namespace, name).is_none() {
+                    // A uid asks for one that is there.
+                    if let Some(uid) = object.pointer("/metadata/uid").and_then(Value::as_str) {
+                        return Err(ApiError::wrong_uid::<T>(name, uid, ""));
+                    }
                     let created = on_store(world, dry_run, |store| create::<T>(store, namespace, object))?;
                     return Ok((201, shown(&*created)));
                 }
@@ -183,17 +208,21 @@ struct At<'a> {
     part: Part,
 }
 
-/// Writes to the store, or to a copy that is thrown away.
-fn on_store<T>(world: &mut World, dry_run: bool, write: impl FnOnce(&mut Store) -> T) -> T {
-    if dry_run { write(&mut world.store.clone()) } else { write(&mut world.store) }
-}
-
 fn shown<T: Stored>(object: &T) -> Value {
     serde_json::to_value(object).expect("a Kubernetes object is plain data")
 }
 
 fn read<T: Stored>(value: Value) -> Result<T, ApiError> {
     serde_json::from_value(value).map_err(|error| unreadable(&error))
+}
+
+/// An object that somebody wants written, if the API server would take it.
+fn admissible<T: Stored>(value: Value) -> Result<T, ApiError> {
+    let object: T = read(value)?;
+    if let Some(lease) = (&object as &dyn Any).downcast_ref::<Lease>() {
+        lease_is_valid(lease)?;
+    }
+    Ok(object)
 }
 
 /// DNS names, the rule of all kinds' names.
@@ -210,7 +239,7 @@ fn create<T: Stored>(store: &mut Store, namespace: &str, mut object: Value) -> R
         // The status is its controllers' to write.
         members.remove("status");
     }
-    let mut object: T = read(object)?;
+    let mut object: T = admissible(object)?;
     let meta = object.metadata_mut();
     if T::KIND_OF.is_namespaced() {
         let given = meta.namespace.get_or_insert_with(|| namespace.to_owned());
@@ -313,7 +342,7 @@ fn write<T: Stored>(
     } else if at.part == Part::Status {
         return Err(method_not_allowed());
     }
-    let mut after: T = read(after)?;
+    let mut after: T = admissible(after)?;
     let deletion = read::<T>(before.clone())?.metadata().deletion_timestamp.clone();
     after.metadata_mut().deletion_timestamp.clone_from(&deletion);
     let written = store.try_update::<T>(at.namespace, at.name, |object| {
@@ -343,7 +372,7 @@ fn delete<T: Stored>(
     let object = Arc::clone(world.store.find::<T>(namespace, name)?);
     let meta = object.metadata();
     check_preconditions::<T>(name, meta, Some(options))?;
-    let dry_run = options.dry_run.as_ref().is_some_and(|stages| stages.iter().any(|stage| stage == "All"));
+    let dry_run = is_dry_run(Some(options));
     if meta.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty()) {
         let time: Time = world.store.time();
         let marked = on_store(world, dry_run, |store| {

@@ -1,5 +1,6 @@
 //! The wire forms, in process: requests go in where the listener would put them.
 
+mod access;
 mod arm;
 mod objects;
 mod rancher;

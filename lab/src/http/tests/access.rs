@@ -1,0 +1,105 @@
+//! Rights, webhooks, metrics and Leases on the wire.
+
+use serde_json::{Value, json};
+use upgrade_core::access::{Right, Verb};
+use upgrade_core::inventory::DeprecatedApi;
+
+use super::{Bench, config_map};
+use crate::kube::Webhook;
+
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
+
+fn lease(meta: &Value, seconds: i32) -> Value {
+    json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta,
+        "spec": { "holderIdentity": "a", "leaseDurationSeconds": seconds, "renewTime": "2026-11-24T01:02:03.000004Z" },
+    })
+}
+
+#[tokio::test]
+async fn a_lease_comes_into_being_by_an_update_unless_the_update_is_about_another_one() {
+    let bench = Bench::new();
+    let one = format!("{LEASES}/l");
+    let about_another = lease(&json!({ "name": "l", "uid": "u" }), 60);
+    assert_eq!(bench.kube("PUT", &one, &about_another).await.status, 409);
+    let endless = bench.kube("POST", LEASES, &lease(&json!({ "name": "l" }), 0)).await;
+    assert!(endless.status == 422 && endless.text.contains("must be greater than 0"), "{}", endless.text);
+    let made = bench.kube("PUT", &one, &lease(&json!({ "name": "l" }), 60)).await;
+    assert_eq!(
+        (made.status, &made.json()["spec"]["renewTime"]),
+        (201, &json!("2026-11-24T01:02:03.000004Z"))
+    );
+    let unconditional = bench.kube("PUT", &one, &lease(&json!({ "name": "l" }), 60)).await;
+    assert!(unconditional.text.contains("must be specified for an update"), "{}", unconditional.text);
+}
+
+#[tokio::test]
+async fn what_is_denied_is_refused_with_the_apis_words_and_a_review_says_so() {
+    let bench = Bench::new();
+    bench.lab.with(|world| {
+        world.access.denied = vec![
+            Right::new(Verb::List, "apps", "deployments").within("web"),
+            Right::new(Verb::Get, "", "/metrics"),
+        ];
+    });
+    let refused = bench.kube("GET", "/apis/apps/v1/namespaces/web/deployments", &Value::Null).await;
+    assert_eq!(refused.status, 403);
+    let words = "cannot list resource \"deployments\" in API group \"apps\" in the namespace \"web\"";
+    assert!(refused.json()["message"].as_str().unwrap().contains(words), "{}", refused.text);
+    assert_eq!(bench.kube("GET", "/metrics", &Value::Null).await.status, 403);
+    for (asked, allowed) in [
+        (json!({ "resourceAttributes": { "verb": "*", "group": "*", "resource": "*" } }), false),
+        (
+            json!({ "resourceAttributes": { "verb": "list", "group": "apps", "resource": "deployments", "namespace": "web" } }),
+            false,
+        ),
+        (
+            json!({ "resourceAttributes": { "verb": "create", "resource": "pods", "subresource": "eviction" } }),
+            true,
+        ),
+        (json!({ "nonResourceAttributes": { "verb": "get", "path": "/metrics" } }), false),
+    ] {
+        let review = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": asked });
+        let answer =
+            bench.kube("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &review).await;
+        assert_eq!((answer.status, &answer.json()["status"]["allowed"]), (201, &json!(allowed)), "{review}");
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_is_asked_for_writes_alone() {
+    let bench = Bench::new();
+    let webhook = Webhook {
+        name: "policy.example".into(),
+        refuses: Right::new(Verb::Any, "", "configmaps"),
+        message: "no".into(),
+        dry_run: false,
+    };
+    bench.lab.with(|world| world.access.webhooks.push(webhook));
+    let all = "/api/v1/namespaces/default/configmaps";
+    let refused = bench.kube("POST", all, &config_map("a")).await;
+    assert_eq!(
+        (refused.status, refused.json()["message"].as_str()),
+        (403, Some("admission webhook \"policy.example\" denied the request: no"))
+    );
+    let trial = bench.kube("POST", &format!("{all}?dryRun=All"), &config_map("a")).await;
+    assert!(trial.status == 400 && trial.text.contains("does not support dry run"), "{}", trial.text);
+    assert_eq!(bench.get(all).await["items"], json!([]));
+}
+
+#[tokio::test]
+async fn the_metrics_count_the_deprecated_apis() {
+    let bench = Bench::new();
+    bench.lab.with(|world| {
+        world.deprecated_apis.push(DeprecatedApi {
+            group: "policy".into(),
+            version: "v1beta1".into(),
+            resource: "poddisruptionbudgets/status".into(),
+            removed_release: "1.25".into(),
+        });
+    });
+    let metrics = bench.kube("GET", "/metrics", &Value::Null).await;
+    let line = "apiserver_requested_deprecated_apis{group=\"policy\",removed_release=\"1.25\",\
+                resource=\"poddisruptionbudgets\",subresource=\"status\",version=\"v1beta1\"} 1";
+    assert!(metrics.text.lines().any(|found| found == line), "{}", metrics.text);
+}

@@ -1,0 +1,197 @@
+//! Trials: the API server is asked what it would say to the writes of a plan, without doing them (`dryRun=All`).
+//!
+//! A trial passes authentication, authorization, admission webhooks and validation, so it finds what no look at the objects can:
+//! the policy engine that refuses every change of a Deployment that was admitted before the policy came. It says nothing
+//! about budgets, which allow today what they refuse tonight.
+
+use std::collections::BTreeSet;
+
+use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{NodeName, ObjectName, RestartId, Uid, WorkloadRef};
+use crate::plan::{Action, Plan, Route};
+use crate::ports::{Kubernetes, PortError, PortErrorKind, WriteMode};
+use crate::view::View;
+
+/// How many trials are under way at the same time. Each passes every webhook of the cluster.
+const IN_FLIGHT: usize = 8;
+
+/// What an API server says whose webhook has side effects (Kubernetes: `NewDryRunUnsupportedErr`). It has refused the trial,
+/// not the write.
+const NO_DRY_RUN: &str = "does not support dry run";
+
+/// A write to try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Trial {
+    Cordon { node: NodeName, uid: Uid },
+    Restart { workload: WorkloadRef, uid: Uid, id: RestartId },
+    Evict { pod: ObjectName, uid: Uid, of: WorkloadRef },
+}
+
+/// A write that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// What was tried, for people: `restart Deployment shop/web`.
+    pub write: String,
+    /// What it was tried on: `namespace/name`, or a node.
+    pub object: String,
+    /// What the API server said.
+    pub answer: TrialAnswer,
+}
+
+/// What the API server says to a trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "answer")]
+pub enum TrialAnswer {
+    /// It would do it.
+    Accepted,
+    /// It would refuse.
+    Refused {
+        /// The server's words, which name the webhook or the rule.
+        message: String,
+    },
+    /// It is not known.
+    Untried {
+        /// Why.
+        why: String,
+    },
+}
+
+/// The writes of a plan that are worth a trial: each restart; for each workload that is evicted one of its pods; and one node
+/// of each pool that is cordoned, because what admits one admits all.
+fn trials(plan: &Plan, view: &View) -> Vec<Trial> {
+    let id = RestartId::new(format!("dry-run.{}", plan.hash())).expect("a hash is hexadecimal");
+    let mut seen = BTreeSet::new();
+    let mut trials = Vec::new();
+    for step in plan.steps() {
+        match &step.action {
+            Action::Cordon { pool } => {
+                let node = view.nodes_of(pool).find(|node| !node.unschedulable);
+                trials.extend(
+                    node.map(|node| Trial::Cordon { node: node.name.clone(), uid: node.uid.clone() }),
+                );
+            }
+            Action::Move { workload, route, off, .. } if seen.insert(workload) => {
+                let found = view.workload(workload);
+                trials.extend(match (route, found) {
+                    (Route::Restart, Some(found)) => Some(Trial::Restart {
+                        workload: workload.clone(),
+                        uid: found.uid.clone(),
+                        id: id.clone(),
+                    }),
+                    _ => view
+                        .pods_in(off)
+                        .filter(|pod| pod.is_healthy() && view.workload_of(pod).as_ref() == Some(workload))
+                        .map(|pod| Trial::Evict {
+                            pod: pod.name.clone(),
+                            uid: pod.uid.clone(),
+                            of: workload.clone(),
+                        })
+                        .next(),
+                });
+            }
+            Action::Move { .. }
+            | Action::UpgradeControlPlane { .. }
+            | Action::CreateBuffer { .. }
+            | Action::Soak { .. }
+            | Action::Drain { .. }
+            | Action::UpgradePool { .. }
+            | Action::DeleteBuffer { .. } => {}
+        }
+    }
+    trials
+}
+
+/// Tries the writes of a plan that the API server could refuse. Nothing is changed. The results are in the plan's order.
+pub async fn try_out(kubernetes: &dyn Kubernetes, plan: &Plan, view: &View, now: Timestamp) -> Vec<Tried> {
+    stream::iter(trials(plan, view))
+        .map(|trial| trial.send(kubernetes, now))
+        .buffered(IN_FLIGHT)
+        .collect()
+        .await
+}
+
+impl Trial {
+    async fn send(self, kubernetes: &dyn Kubernetes, now: Timestamp) -> Tried {
+        let mode = WriteMode::DryRun;
+        let (write, object, result) = match self {
+            Self::Cordon { node, uid } => {
+                let result = kubernetes.set_unschedulable(&node, &uid, true, mode).await;
+                (format!("cordon node {node}"), node.to_string(), result)
+            }
+            Self::Restart { workload, uid, id } => {
+                let result = kubernetes.restart(&workload, &uid, &id, now, mode).await;
+                (format!("restart {workload}"), workload.name.to_string(), result)
+            }
+            Self::Evict { pod, uid, of } => {
+                // Every answer of the Eviction API means that the request was admitted.
+                let result = kubernetes.evict(&pod, &uid, mode).await.map(drop);
+                (format!("evict pod {pod} of {of}"), of.name.to_string(), result)
+            }
+        };
+        Tried { write, object, answer: answer(result) }
+    }
+}
+
+fn answer(result: Result<(), PortError>) -> TrialAnswer {
+    let Err(error) = result else { return TrialAnswer::Accepted };
+    match error.kind {
+        PortErrorKind::Rejected if error.message.contains(NO_DRY_RUN) => {
+            TrialAnswer::Untried { why: error.message }
+        }
+        PortErrorKind::Forbidden | PortErrorKind::Rejected => TrialAnswer::Refused { message: error.message },
+        // Gone, or another object by now: then this one is not written to either.
+        PortErrorKind::NotFound | PortErrorKind::Conflict => TrialAnswer::Accepted,
+        // The port says of every failed write without an answer that its outcome is unknown; a trial has none.
+        PortErrorKind::Unauthorized
+        | PortErrorKind::Throttled
+        | PortErrorKind::Unreachable
+        | PortErrorKind::Internal => TrialAnswer::Untried { why: error.message },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::tests_support::inventory;
+    use crate::policy::Policy;
+    use crate::ports::{CallOutcome, RemoteService};
+
+    fn error(kind: PortErrorKind, message: &str) -> PortError {
+        PortError::new(RemoteService::Kubernetes, kind, CallOutcome::NothingDone, message)
+    }
+
+    #[test]
+    fn each_workload_is_tried_once_by_its_own_route_and_one_node_of_each_pool() {
+        let mut inventory = inventory();
+        let names = |inventory: &crate::Inventory| -> Vec<String> {
+            let plan = crate::plan(inventory, &Policy::default(), "1.35".parse().unwrap()).unwrap();
+            let of = |trial: &Trial| match trial {
+                Trial::Cordon { node, .. } => format!("cordon {node}"),
+                Trial::Restart { workload, .. } => format!("restart {workload}"),
+                Trial::Evict { pod, .. } => format!("evict {pod}"),
+            };
+            trials(&plan, &inventory.view()).iter().map(of).collect()
+        };
+        assert_eq!(names(&inventory), ["cordon s0", "cordon u0", "restart Deployment shop/web"]);
+        inventory.workloads[0].paused = true;
+        assert_eq!(names(&inventory), ["cordon s0", "cordon u0", "evict shop/web-1-a"]);
+    }
+
+    #[test]
+    fn a_refusal_is_one_and_a_webhook_that_cannot_be_tried_is_not() {
+        use PortErrorKind as Kind;
+        let refused = |message: &str| TrialAnswer::Refused { message: message.into() };
+        let untried = |why: &str| TrialAnswer::Untried { why: why.into() };
+        let denied = "admission webhook \"policy.example\" denied the request: no label";
+        let no_trial = "admission webhook \"audit.example\" does not support dry run";
+        assert_eq!(answer(Ok(())), TrialAnswer::Accepted);
+        assert_eq!(answer(Err(error(Kind::Forbidden, denied))), refused(denied));
+        assert_eq!(answer(Err(error(Kind::Rejected, denied))), refused(denied));
+        assert_eq!(answer(Err(error(Kind::Rejected, no_trial))), untried(no_trial));
+        assert_eq!(answer(Err(error(Kind::Unreachable, "EOF"))), untried("EOF"));
+        assert_eq!(answer(Err(error(Kind::NotFound, "gone"))), TrialAnswer::Accepted);
+    }
+}
