@@ -331,11 +331,11 @@ async fn act(lock: &mut Lock, now: Duration, ports: &Ports) -> Option<Duration> 
             LockAction::Look { .. } => lock.on(now, wall, kubernetes.lease(&name).await.unwrap()),
             LockAction::Create(record) => {
                 let answer = kubernetes.create_lease(&name, &record).await;
-                lock.answered(now, now, answer.as_ref().map(Lease::clone))
+                lock.answered(now, now, answer.ok())
             }
             LockAction::Update { over, record } => {
                 let answer = kubernetes.update_lease(&name, &over, &record).await;
-                lock.answered(now, now, answer.as_ref().map(Lease::clone))
+                lock.answered(now, now, answer.ok())
             }
             LockAction::Rest => return None,
         };
@@ -391,12 +391,14 @@ pub(crate) async fn a_trial_is_answered_like_the_write_and_changes_nothing(ports
     };
     let free = before.pods().find(|pod| budgeted(pod, true)).expect("the demo has a budget with room");
     let alone = before.pods().find(|pod| budgeted(pod, false)).expect("the demo has a budget without");
-    let evicted = |pod: &Pod| kubernetes.evict(&pod.name, &pod.uid, WriteMode::DryRun);
     let budgets = |view: &View| view.budgets().map(|b| b.status.clone()).collect::<Vec<_>>();
     for _ in 0..3 {
-        assert_eq!(evicted(free).await.unwrap(), EvictionAnswer::Accepted);
+        assert_eq!(
+            kubernetes.evict(&free.name, &free.uid, WriteMode::DryRun).await.unwrap(),
+            EvictionAnswer::Accepted
+        );
     }
-    let answer = evicted(alone).await.unwrap();
+    let answer = kubernetes.evict(&alone.name, &alone.uid, WriteMode::DryRun).await.unwrap();
     assert!(matches!(answer, EvictionAnswer::Refused { .. }), "{answer:?}");
 
     let after = view(&ports).await;

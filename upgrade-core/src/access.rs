@@ -9,7 +9,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ObjectName, WorkloadKind, WorkloadRef};
+use crate::model::{ObjectName, Workload, WorkloadKind, WorkloadRef};
+use crate::plan::{Route, RouteChoice};
 use crate::ports::Kubernetes;
 use crate::view::{ResourceKind, View};
 
@@ -201,7 +202,8 @@ pub(crate) fn needs<'a>(
 
 /// What any upgrade of this cluster could need. A plan needs a part of it.
 fn needs_of_cluster(view: &View) -> BTreeSet<Right> {
-    let restarted = view.workloads().filter(|w| w.owner.is_none()).map(|w| &w.reference);
+    let by_restart = |w: &&Workload| RouteChoice::of(w, view).is_some_and(|c| c.route == Route::Restart);
+    let restarted = view.workloads().filter(|w| w.owner.is_none()).filter(by_restart).map(|w| &w.reference);
     let evicted = view.pods().filter(|pod| !pod.leaves_with_node()).map(|pod| pod.name.namespace());
     needs(restarted, evicted)
 }

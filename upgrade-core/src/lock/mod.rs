@@ -19,7 +19,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{HolderId, ObjectName, RunId, Uid};
-use crate::ports::PortError;
 
 /// What a Lease says (`coordination.k8s.io/v1`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,15 +240,11 @@ impl Lock {
         }
     }
 
-    /// A create or update was answered: with the Lease as it is now, or with an error. `sent` is when it was sent, or before.
-    pub fn answered(
-        &mut self,
-        sent: Duration,
-        now: Duration,
-        answer: Result<Lease, &PortError>,
-    ) -> LockAction {
+    /// A create or update was answered: with the Lease as it is now, or (`None`) with an error, or not at all. `sent` is when it
+    /// was sent, or before.
+    pub fn answered(&mut self, sent: Duration, now: Duration, answer: Option<Lease>) -> LockAction {
         // Whatever an error means (somebody was quicker, no answer, a refusal): the Lease itself says where things stand.
-        let Ok(lease) = answer else { return self.unread(now) };
+        let Some(lease) = answer else { return self.unread(now) };
         self.note(now, Some(&lease));
         let mine = lease.record.holder == self.me.as_str();
         match self.standing {

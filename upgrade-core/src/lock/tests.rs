@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ports::{CallOutcome, PortErrorKind, RemoteService};
 
 const S: Duration = Duration::from_secs(1);
 
@@ -36,10 +35,6 @@ fn held(holder: &str) -> LeaseRecord {
     }
 }
 
-fn lost_answer() -> PortError {
-    PortError::new(RemoteService::Kubernetes, PortErrorKind::Unreachable, CallOutcome::Unknown, "no answer")
-}
-
 fn updated(action: LockAction) -> (Lease, LeaseRecord) {
     match action {
         LockAction::Update { over, record } => (over, record),
@@ -51,7 +46,7 @@ fn updated(action: LockAction) -> (Lease, LeaseRecord) {
 fn holder(name: &str) -> Lock {
     let mut lock = lock(name);
     let LockAction::Create(record) = lock.on(at(10), wall(), None) else { panic!("nothing to create") };
-    assert_eq!(lock.answered(at(10), at(11), Ok(lease(1, record))), LockAction::Look { at: at(16) });
+    assert_eq!(lock.answered(at(10), at(11), Some(lease(1, record))), LockAction::Look { at: at(16) });
     lock
 }
 
@@ -70,7 +65,7 @@ fn a_renewal_keeps_who_and_since_when_and_moves_the_deadline() {
     let (over, record) = updated(lock.on(at(16), wall(), Some(lease(1, mine.clone()))));
     assert_eq!((over.resource_version.as_str(), record.transitions), ("1", 3));
     assert_eq!((record.acquired_at, record.renewed_at), (mine.acquired_at, Some(wall())));
-    let _ = lock.answered(at(16), at(17), Ok(lease(2, record)));
+    let _ = lock.answered(at(16), at(17), Some(lease(2, record)));
     assert!(lock.may_write(at(55)) && !lock.may_write(at(56)));
 }
 
@@ -105,7 +100,7 @@ fn an_outage_stops_the_writing_and_a_renewal_takes_it_up_again() {
     assert_eq!(lock.unread(at(20)), LockAction::Look { at: at(25) });
     assert!(!lock.may_write(at(300)) && !lock.is_lost());
     let (_, record) = updated(lock.on(at(300), wall(), Some(lease(1, held("a")))));
-    let _ = lock.answered(at(300), at(301), Ok(lease(2, record)));
+    let _ = lock.answered(at(300), at(301), Some(lease(2, record)));
     assert!(lock.may_write(at(301)));
 }
 
@@ -124,10 +119,10 @@ fn a_lock_that_another_one_took_or_that_somebody_deleted_is_lost_for_good() {
 fn a_write_whose_answer_was_lost_counts_only_when_it_is_confirmed() {
     let mut lock = lock("a");
     let _ = lock.on(at(0), wall(), None);
-    assert_eq!(lock.answered(at(0), at(30), Err(&lost_answer())), LockAction::Look { at: at(35) });
+    assert_eq!(lock.answered(at(0), at(30), None), LockAction::Look { at: at(35) });
     let (_, record) = updated(lock.on(at(35), wall(), Some(lease(1, held("a")))));
     assert!(!lock.may_write(at(35)));
-    let _ = lock.answered(at(35), at(36), Ok(lease(2, record)));
+    let _ = lock.answered(at(35), at(36), Some(lease(2, record)));
     assert!(lock.may_write(at(74)) && !lock.may_write(at(75)));
 }
 
@@ -142,7 +137,7 @@ fn giving_back_ends_the_writing_before_anything_is_sent_and_empties_the_lease() 
         ("", 1, 3, &None)
     );
     // The answer is lost, the write was not: the second look shows it.
-    assert_eq!(lock.answered(at(12), at(13), Err(&lost_answer())), LockAction::Look { at: at(18) });
+    assert_eq!(lock.answered(at(12), at(13), None), LockAction::Look { at: at(18) });
     assert_eq!(lock.on(at(18), wall(), Some(lease(2, record))), LockAction::Rest);
     assert!(!lock.is_lost());
 }
@@ -195,7 +190,7 @@ enum Flight {
     Read(usize, u64),
     ReadAnswer(usize, u64, Option<Lease>),
     Write(usize, u64, LockAction),
-    WriteAnswer(usize, u64, Result<Lease, ()>),
+    WriteAnswer(usize, u64, Option<Lease>),
     /// The process has waited long enough for an answer.
     GaveUp(usize, u64, bool),
 }
@@ -273,7 +268,7 @@ impl World {
         self.fly(start + PATIENCE, Flight::GaveUp(index, ticket, write));
     }
 
-    fn write(&mut self, action: LockAction) -> Result<Lease, ()> {
+    fn write(&mut self, action: LockAction) -> Option<Lease> {
         let uid = |n: u32| Uid::new(format!("uid-{n}")).unwrap();
         let (uid, record) = match (action, &self.server) {
             (LockAction::Create(record), None) => (uid(self.versions), record),
@@ -282,12 +277,12 @@ impl World {
             {
                 (over.uid, record)
             }
-            _ => return Err(()),
+            _ => return None,
         };
         self.versions += 1;
         let lease = Lease { uid, resource_version: self.versions.to_string(), record };
         self.server = Some(lease.clone());
-        Ok(lease)
+        Some(lease)
     }
 
     /// The next thing happens. Nothing happens to the dead, but what they sent still arrives.
@@ -310,17 +305,10 @@ impl World {
                 self.wake(index, ticket, |process, now| process.lock.on(now, wall(), seen));
             }
             Flight::WriteAnswer(index, ticket, answer) => {
-                let conflict = PortError { kind: PortErrorKind::Conflict, ..lost_answer() };
-                self.wake(index, ticket, |process, now| {
-                    process.lock.answered(process.sent, now, answer.map_err(|()| &conflict))
-                });
+                self.wake(index, ticket, |process, now| process.lock.answered(process.sent, now, answer));
             }
             Flight::GaveUp(index, ticket, write) => self.wake(index, ticket, |process, now| {
-                if write {
-                    process.lock.answered(process.sent, now, Err(&lost_answer()))
-                } else {
-                    process.lock.unread(now)
-                }
+                if write { process.lock.answered(process.sent, now, None) } else { process.lock.unread(now) }
             }),
         }
     }

@@ -146,7 +146,9 @@ apiserver_request_total{group="",resource="pods",version="v1",verb="GET"} 17
 
     fn scanned(pieces: &[&[u8]]) -> Option<Vec<String>> {
         let mut scanner = Scanner::default();
-        pieces.iter().for_each(|piece| scanner.take(piece));
+        for piece in pieces {
+            scanner.take(piece);
+        }
         let show = |api: DeprecatedApi| {
             format!("{}/{} {} {}", api.group, api.version, api.resource, api.removed_release)
         };
