@@ -110,7 +110,7 @@ fn a_rolling_restart_never_dips_below_its_budget_of_unavailable_pods_and_surges_
         // What the rollout asks for; of pods there can be one more for a moment, because the sets follow one after the other.
         let sets = world.store.list_in::<ReplicaSet>("shop");
         let of_web = sets.filter(|set| set.metadata.name.as_ref().unwrap().starts_with("web-"));
-        let asked: i32 = of_web.filter_map(|set| set.spec.as_ref()?.replicas).sum();
+        let asked: i32 = of_web.filter_map(|set| set.spec.replicas).sum();
         least = least.min(i32::try_from(ready).unwrap());
         most = most.max(asked);
         settled(world, WorkloadKind::Deployment, "shop/web")

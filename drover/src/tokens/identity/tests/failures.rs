@@ -98,11 +98,13 @@ async fn a_token_that_still_works_is_used_while_entra_is_away() {
     let good = service();
     let away = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let switch = Arc::clone(&away);
-    let mock = Mock::start(move |seen| match switch.load(std::sync::atomic::Ordering::SeqCst) {
-        true => page(503),
-        false => good(seen),
-    })
-    .await;
+    let mock =
+        Mock::start(
+            move |seen| {
+                if switch.load(std::sync::atomic::Ordering::SeqCst) { page(503) } else { good(seen) }
+            },
+        )
+        .await;
     let file = File::new(SECRET);
     let (tokens, clock) = tokens(&mock, "", &client_secret(&file)).await;
     let begin = clock.now();
