@@ -10,6 +10,7 @@ mod objects;
 mod options;
 mod patch;
 mod path;
+mod protobuf;
 mod remove;
 mod review;
 mod rights;
@@ -74,7 +75,9 @@ fn api(app: &App, call: &Call, path: &[&str], body: &[u8]) -> Response<Body> {
             }
         }
         ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] if call.method == Method::POST => {
-            app.lab.with(|world| review::answer(world, body)).map(|review| call::json(201, &review))
+            review::read(call, body)
+                .and_then(|review| app.lab.with(|world| review::answer(world, review)))
+                .map(|review| call::json(201, &review))
         }
         ["metrics"] if call.method == Method::GET => app.lab.with(|world| {
             world.authorize(&Right::new(access::Verb::Get, "", METRICS), "")?;

@@ -4,7 +4,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use upgrade_core::access::{AccessAnswer, Right, Verb};
 
-use super::unreadable;
+use super::super::call::Call;
+use super::objects::parse;
+use super::verbs::json_body;
+use super::{protobuf, unreadable};
 use crate::error::ApiError;
 use crate::world::World;
 
@@ -31,9 +34,17 @@ struct PathAttributes {
     verb: String,
 }
 
+/// Reads a review in either of its forms.
+pub(super) fn read(call: &Call, body: &[u8]) -> Result<Value, ApiError> {
+    if call.content_type() == protobuf::MEDIA_TYPE {
+        let unreadable = || ApiError::bad_request("the object provided is not a SelfSubjectAccessReview");
+        return protobuf::access_review(body).ok_or_else(unreadable);
+    }
+    json_body(call, body).and_then(parse)
+}
+
 /// Answers a review.
-pub(super) fn answer(world: &World, body: &[u8]) -> Result<Value, ApiError> {
-    let mut review: Value = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
+pub(super) fn answer(world: &World, mut review: Value) -> Result<Value, ApiError> {
     if review["kind"] != "SelfSubjectAccessReview" {
         return Err(ApiError::bad_request("the object provided is not a SelfSubjectAccessReview"));
     }

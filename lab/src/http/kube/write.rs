@@ -1,5 +1,7 @@
 //! Creation and change of objects of any kind, as JSON.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::core::v1::Namespace;
 use serde_json::Value;
 
@@ -58,6 +60,7 @@ pub(super) fn create(store: &mut Store, at: &At<'_>, mut object: Value) -> Resul
             metadata.remove("name");
         }
     }
+    take_in_texts(kind, &mut object);
     object = with_defaults(kind, object);
     rules::check_new(kind, &object)?;
     if kind == Kind::Namespace {
@@ -66,6 +69,14 @@ pub(super) fn create(store: &mut Store, at: &At<'_>, mut object: Value) -> Resul
     }
     check_namespace(store, at, &object)?;
     insert(store, kind, object)
+}
+
+/// A Secret's `stringData` is for writing only: it becomes data.
+fn take_in_texts(kind: Kind, object: &mut Value) {
+    let texts = if kind == Kind::Secret { object["stringData"].take() } else { Value::Null };
+    for (name, text) in texts.as_object().into_iter().flatten() {
+        object["data"][name] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
+    }
 }
 
 /// Nothing comes into a namespace that is going (admission `NamespaceLifecycle`).
@@ -146,6 +157,7 @@ fn write(store: &mut Store, at: &At<'_>, before: &Value, mut after: Value) -> Re
     for own in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
         after["metadata"][own] = before["metadata"].get(own).cloned().unwrap_or(Value::Null);
     }
+    take_in_texts(kind, &mut after);
     let after = with_defaults(kind, after);
     if at.part != Part::Status {
         rules::check_change(kind, &seen, &after)?;

@@ -188,6 +188,19 @@ async fn a_field_that_nobody_knows_is_refused_told_or_dropped() {
 }
 
 #[tokio::test]
+async fn a_secrets_texts_become_data() {
+    let bench = Bench::new();
+    let mut key = secret("key", None);
+    key["stringData"] = json!({ "b": "text" });
+    let made = bench.kube("POST", "/api/v1/namespaces/default/secrets", &key).await.json();
+    assert_eq!((&made["data"], made.get("stringData")), (&json!({ "a": "YQ==", "b": "dGV4dA==" }), None));
+    let patch = json!({ "stringData": { "a": "b" } });
+    let path = "/api/v1/namespaces/default/secrets/key";
+    let changed = bench.kube_typed("PATCH", path, MERGE, &patch).await.json();
+    assert_eq!(changed["data"], json!({ "a": "Yg==", "b": "dGV4dA==" }));
+}
+
+#[tokio::test]
 async fn the_spec_counts_generations_and_defaults_do_not() {
     let bench = Bench::new();
     bench.run_web(1, 0).await;

@@ -122,6 +122,11 @@ fn change_member(place: Place, object: &mut Map<String, Value>, name: &str, valu
             list.extend(new);
             *entry = Value::Array(list);
         }
+        // `patchStrategy: replace`: half of a selector would select something else.
+        (value, _) if place.kind == Kind::PodDisruptionBudget && name == "selector" => {
+            entry.take();
+            change(place, entry, value);
+        }
         (value, _) => change(place, entry, value),
     }
 }

@@ -64,6 +64,14 @@ fn the_ports_of_a_service_have_a_key_of_their_own_and_those_of_a_slice_have_none
 }
 
 #[test]
+fn the_selector_of_a_budget_is_replaced() {
+    let before = json!({ "spec": { "selector": { "matchLabels": { "a": "1" } }, "minAvailable": 1 } });
+    let patch = json!({ "spec": { "selector": { "$patch": "replace", "matchLabels": { "b": "2" } } } });
+    let after = strategic(Kind::PodDisruptionBudget, &before, &patch);
+    assert_eq!(after["spec"], json!({ "selector": { "matchLabels": { "b": "2" } }, "minAvailable": 1 }));
+}
+
+#[test]
 fn the_directives_are_followed() {
     let before = json!({
         "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1 } }, "n": { "a": 1 }, "gone": { "a": 1 },
