@@ -75,9 +75,10 @@ impl Cluster {
     /// Reads everything that a plan rests on, the identity again among it. Never writes.
     pub async fn inventory(&self) -> Result<Inventory, Error> {
         let Services { kubernetes, azure, rancher, clock } = &self.inner.services;
-        let (identity, facts, azure, snapshot) =
-            try_join!(rancher.identity(), rancher.facts(), azure.observe(), kubernetes.snapshot())?;
+        // Before the rest, and not beside it: the proof lists every node, which would be in memory twice.
+        let identity = rancher.identity().await?;
         self.check_same(&identity)?;
+        let (facts, azure, snapshot) = try_join!(rancher.facts(), azure.observe(), kubernetes.snapshot())?;
         if snapshot.kube_system != identity.kube_system {
             let why = format!(
                 "the uid of kube-system changed from {} to {} while reading",

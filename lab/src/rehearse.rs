@@ -142,8 +142,11 @@ impl Lab {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::Scenario;
+    use crate::store::{Kind, KindVisitor, Store, Stored, with_kind};
     use upgrade_core::{Policy, plan};
 
     #[test]
@@ -181,6 +184,29 @@ mod tests {
             .map(|w| w.reference.to_string())
             .collect();
         assert_eq!(unsettled, ["Job data/report"], "a Job is never settled before its end");
+    }
+
+    struct Uids<'a>(&'a Store);
+
+    impl KindVisitor for Uids<'_> {
+        type Output = Vec<String>;
+
+        fn visit<T: Stored>(self) -> Vec<String> {
+            self.0.list::<T>().filter_map(|object| object.metadata().uid.clone()).collect()
+        }
+    }
+
+    #[test]
+    fn a_world_made_from_an_inventory_of_a_lab_with_its_own_seed_gives_no_uid_twice() {
+        let mut lab = Lab::new(&Scenario::demo(), 1);
+        for generation in 0..3 {
+            lab = Lab::from_inventory(&lab.inventory(), 1);
+            let uids = lab.with(|world| -> Vec<String> {
+                Kind::ALL.iter().flat_map(|kind| with_kind(*kind, Uids(&world.store))).collect()
+            });
+            let distinct: BTreeSet<&String> = uids.iter().collect();
+            assert_eq!(distinct.len(), uids.len(), "generation {generation}");
+        }
     }
 
     #[test]

@@ -63,8 +63,14 @@ impl World {
 
     /// The same without machines and objects.
     pub(crate) fn empty(scenario: &Scenario, seed: u64) -> Self {
+        Self::empty_beside(scenario, seed, 0)
+    }
+
+    /// The same, with other names and uids than the world of this seed has: for one that takes over objects of another world,
+    /// where a uid must not be given twice. `others` stands for the uids that are taken.
+    pub(crate) fn empty_beside(scenario: &Scenario, seed: u64, others: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let store = Store::new(scenario.start, rng.u64(..));
+        let store = Store::new(scenario.start, rng.u64(..) ^ others);
         let mut world = Self {
             store,
             access: Access::default(),

@@ -35,13 +35,27 @@ impl Lab {
     /// Pods that were ending when they were seen are left out. The pods of an owner that Drover does not read (custom
     /// resources) are there, but nobody makes them again when they go.
     pub fn from_inventory(inventory: &Inventory, seed: u64) -> Self {
-        let mut world = World::empty(&scenario(inventory), seed);
+        let mut world = World::empty_beside(&scenario(inventory), seed, taken(inventory));
         world.deprecated_apis.clone_from(&inventory.deprecated_apis);
         Replica { inventory, world: &mut world, seed }.build();
         world.dispatch();
         world.settle(SignedDuration::from_mins(2));
         Self::of_world(world)
     }
+}
+
+/// The uids that the inventory's objects keep, as one number. An inventory can come from a lab of the same seed, whose uids would
+/// be drawn again, and one that has been replicated before keeps uids that were drawn for the replica.
+fn taken(inventory: &Inventory) -> u64 {
+    let pods = inventory.pods.iter().map(|pod| &pod.uid);
+    let workloads = inventory.workloads.iter().map(|workload| &workload.uid);
+    let uids = inventory.nodes.iter().map(|node| &node.uid).chain(pods).chain(workloads);
+    uids.flat_map(|uid| uid.as_str().bytes()).fold(0, mix)
+}
+
+/// One step of a hash that is the same on every machine.
+fn mix(hash: u64, byte: u8) -> u64 {
+    hash.wrapping_mul(31).wrapping_add(u64::from(byte))
 }
 
 fn scenario(inventory: &Inventory) -> Scenario {
@@ -141,10 +155,7 @@ impl Replica<'_> {
     /// When the pods' probes look first: the same for a ReplicaSet as for its Deployment, which would roll otherwise.
     fn template(&self, workload: &Workload) -> core::PodTemplateSpec {
         let uid = workload.owner.as_ref().map_or(&workload.uid, |owner| &owner.uid);
-        let hash = uid
-            .as_str()
-            .bytes()
-            .fold(self.seed, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        let hash = uid.as_str().bytes().fold(self.seed, mix);
         let ready_after = fastrand::Rng::with_seed(hash).i32(READY_AFTER.0..=READY_AFTER.1);
         objects::template(&workload.template, ready_after)
     }
