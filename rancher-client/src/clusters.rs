@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::answer::Operation;
 use crate::client::RancherClient;
 use crate::cluster::Cluster;
-use crate::error::{DecodeError, Error};
+use crate::error::Error;
 use crate::id::RancherClusterId;
 
 /// How far a token reaches.
@@ -20,15 +20,15 @@ pub enum TokenReach {
 }
 
 impl RancherClient {
-    /// Reads one cluster by its id. Works with a token that is limited to this cluster.
+    /// Reads one cluster by its id. Works with a token that is limited to this cluster. An answer that is about another one
+    /// is [`Error::AnotherCluster`].
     pub async fn cluster(&self, id: &RancherClusterId) -> Result<Cluster, Error> {
         let subject = format!("cluster {id}");
         let operation = Operation { text: format!("read {subject}"), subject, in_cluster: true };
         let (raw, server_time): (Value, _) = self.get_dated(&format!("v3/clusters/{id}"), &operation).await?;
         let cluster = Cluster::from_json(raw).map_err(|e| operation.unexpected(e))?;
         if cluster.id() != id {
-            let reason = format!("cluster {id} expected, found {}", cluster.id());
-            return Err(operation.unexpected(DecodeError::new("id", &reason)));
+            return Err(Error::AnotherCluster { asked: id.clone(), answered: cluster.id().clone() });
         }
         Ok(cluster.read_at(server_time))
     }

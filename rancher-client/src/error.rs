@@ -62,6 +62,14 @@ pub enum Error {
         /// The clusters that have it.
         ids: Vec<RancherClusterId>,
     },
+    /// Rancher shows another cluster than was asked for by its id.
+    #[error("cluster {asked} was asked for, and Rancher answers for {answered}")]
+    AnotherCluster {
+        /// The id that was asked for.
+        asked: RancherClusterId,
+        /// The id in the answer.
+        answered: RancherClusterId,
+    },
     /// 429: something between here and there asks for a pause.
     #[error("too many requests to {operation}")]
     RateLimited {
@@ -200,7 +208,10 @@ impl Error {
         match self {
             Self::Api { status, .. } | Self::Gateway { status, .. } => status.is_client_error(),
             Self::Redirected { followed, .. } => !followed,
-            Self::Interrupted { .. } | Self::UnexpectedBody { .. } | Self::BodyTooLarge { .. } => false,
+            Self::Interrupted { .. }
+            | Self::UnexpectedBody { .. }
+            | Self::AnotherCluster { .. }
+            | Self::BodyTooLarge { .. } => false,
             Self::TokenUnavailable(_)
             | Self::TokenRejected { .. }
             | Self::ScopedToken { .. }

@@ -3,7 +3,7 @@
 use aks_client::{AksClient, ClusterId, ManagedCluster};
 use rancher_client::Cluster;
 use upgrade_core::inventory::Evidence;
-use upgrade_core::inventory::evidence::{AksConfig, AzureSide, Shown, another_resource};
+use upgrade_core::inventory::evidence::{AksConfig, AzureSide, Shown, another_record, another_resource};
 use upgrade_core::model::ArmId;
 use upgrade_core::ports::{PortError, PortErrorKind};
 
@@ -39,6 +39,20 @@ pub(super) async fn cluster(
         }
         Err(error) => Err(azure::port_error(error)),
     }
+}
+
+/// The cluster, or the evidence that Rancher answers for another one.
+pub(super) fn record(found: Result<Cluster, PortError>) -> Result<Result<Cluster, Evidence>, PortError> {
+    use rancher_client::Error::AnotherCluster;
+    found.map(Ok).or_else(|error| {
+        let source = error.source.as_deref().and_then(|source| source.downcast_ref());
+        match source {
+            Some(AnotherCluster { asked, answered }) => {
+                Ok(Err(another_record(asked.as_str(), answered.as_str())))
+            }
+            _ => Err(error),
+        }
+    })
 }
 
 /// The API server's authority as Azure shows it.

@@ -55,6 +55,7 @@ pub(crate) async fn connect(
         name: name.to_owned(),
         rancher: client,
         cluster: key,
+        proxied: id,
         azure: arm.clone(),
         arm: cluster.arm.clone(),
         kubernetes: kubernetes.clone(),

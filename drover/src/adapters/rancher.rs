@@ -23,6 +23,8 @@ pub(crate) struct HttpRancher {
     pub(crate) name: String,
     pub(crate) rancher: RancherClient,
     pub(crate) cluster: ClusterKey,
+    /// The id through which the API server is reached.
+    pub(crate) proxied: ClientId,
     pub(crate) azure: AksClient,
     pub(crate) arm: ClusterId,
     pub(crate) kubernetes: HttpKubernetes,
@@ -67,7 +69,7 @@ impl ClusterKey {
 #[async_trait]
 impl Rancher for HttpRancher {
     async fn identity(&self) -> Result<ClusterIdentity, PortError> {
-        let rancher = self.cluster.find(&self.rancher);
+        let rancher = async { evidence::record(self.cluster.find(&self.rancher).await) };
         let nodes = async { evidence::shown(self.kubernetes.nodes().await) };
         let (rancher, azure, kube_system, version, nodes, authority) = try_join!(
             rancher,
@@ -77,17 +79,18 @@ impl Rancher for HttpRancher {
             nodes,
             evidence::authority(&self.azure, &self.arm)
         )?;
-        let rancher_id = RancherClusterId::new(rancher.id().as_str()).map_err(|error| unreadable(&error))?;
         let name = self.name.clone();
-        let azure = match azure {
-            Ok(azure) => azure,
-            Err(contradiction) => {
-                let arm_id = ArmId::new(self.arm.to_string()).map_err(|error| unreadable(&error))?;
-                let evidence = evidence::printable(vec![contradiction]);
+        let (rancher, azure) = match (rancher, azure) {
+            (Ok(rancher), Ok(azure)) => (rancher, azure),
+            (rancher, azure) => {
+                // Nothing else that such an answer says is about the cluster that is meant.
+                let evidence = evidence::printable(rancher.err().into_iter().chain(azure.err()).collect());
+                let (rancher_id, arm_id) =
+                    (rancher_id(self.proxied.as_str())?, arm_id(&self.arm.to_string())?);
                 return Ok(ClusterIdentity { name, rancher_id, arm_id, kube_system, evidence });
             }
         };
-        let arm_id = ArmId::new(azure.resource_id()).map_err(|error| unreadable(&error))?;
+        let (rancher_id, arm_id) = (rancher_id(rancher.id().as_str())?, arm_id(azure.resource_id())?);
         let (own, subscription) =
             try_join!(self.own_authority(authority.is_err()), self.subscription(&rancher))?;
         let evidence = compare(&Sides {
@@ -201,6 +204,14 @@ fn untold(why: Unreadable) -> &'static str {
         Unreadable::Jwt => "it is a JSON web token, which Rancher keeps no record of",
         _ => "Rancher does not say",
     }
+}
+
+fn rancher_id(id: &str) -> Result<RancherClusterId, PortError> {
+    RancherClusterId::new(id).map_err(|error| unreadable(&error))
+}
+
+fn arm_id(id: &str) -> Result<ArmId, PortError> {
+    ArmId::new(id).map_err(|error| unreadable(&error))
 }
 
 fn unreadable(error: &impl std::fmt::Display) -> PortError {

@@ -45,8 +45,8 @@ async fn an_answer_about_another_cluster_than_asked_for_is_not_believed() {
     let rancher = Rancher::start().await;
     rancher.answer("/v3/clusters/c-x7k2p", json(200, r#"{"id":"c-other","name":"shop"}"#)).await;
     let error = rancher.client().cluster(&RancherClusterId::parse("c-x7k2p").unwrap()).await.unwrap_err();
-    let Error::UnexpectedBody { source, .. } = error else { panic!("{error:?}") };
-    assert_eq!(source.path(), "id");
+    let Error::AnotherCluster { asked, answered } = error else { panic!("{error:?}") };
+    assert_eq!((asked.as_str(), answered.as_str()), ("c-x7k2p", "c-other"));
 }
 
 #[tokio::test]

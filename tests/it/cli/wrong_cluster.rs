@@ -146,7 +146,7 @@ fn twin(scene: &Scene, from: (&'static str, &'static str), path: &str) {
 /// One way to the wrong cluster: what it is called, and what is other than it should be.
 type Mismatch = (&'static str, fn(&Scene));
 
-const GENERIC: [Mismatch; 18] = [
+const GENERIC: [Mismatch; 19] = [
     ("a cluster of the same name in another subscription", |scene| {
         scene.configure(|config| config.replace(SUBSCRIPTION, OTHER_SUBSCRIPTION));
         twin(scene, (SUBSCRIPTION, OTHER_SUBSCRIPTION), ARM);
@@ -213,6 +213,9 @@ const GENERIC: [Mismatch; 18] = [
     }),
     ("Azure answers for another cluster", |scene| {
         scene.tamper.edit(ARM, |cluster| replace(cluster, "managedClusters/demo", "managedClusters/demo2"));
+    }),
+    ("Rancher answers for another cluster", |scene| {
+        scene.tamper.edit(CLUSTER, |cluster| cluster["id"] = "c-m-other999".into());
     }),
     ("another cluster registered under the same Rancher id since the plan", |scene| {
         scene.tamper.edit(KUBE_SYSTEM, |namespace| {

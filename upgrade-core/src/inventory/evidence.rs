@@ -97,6 +97,12 @@ pub fn another_resource(asked: &str, answered: &str) -> Evidence {
     EvidenceKind::ArmId.found(EvidenceVerdict::Contradicts, detail)
 }
 
+/// Rancher answers for another cluster than was asked for.
+pub fn another_record(asked: &str, answered: &str) -> Evidence {
+    let detail = format!("{asked} was asked for, and Rancher answers for {answered}");
+    EvidenceKind::RancherId.found(EvidenceVerdict::Contradicts, detail)
+}
+
 impl EvidenceKind {
     fn found(self, verdict: EvidenceVerdict, detail: impl Into<String>) -> Evidence {
         Evidence { what: self, verdict, detail: detail.into() }

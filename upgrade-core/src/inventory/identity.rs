@@ -94,6 +94,8 @@ pub enum EvidenceKind {
     AksConfig,
     /// The id with which Azure answers. There only if it is another one than was asked for.
     ArmId,
+    /// The id with which Rancher answers. There only if it is another one than was asked for.
+    RancherId,
     /// The control plane's version. Many clusters have the same, and one side can lag.
     Version,
     /// How many nodes each pool has. Many clusters have the same, and one side can lag.
@@ -103,13 +105,14 @@ pub enum EvidenceKind {
 }
 
 impl EvidenceKind {
-    const KNOWN: [(Self, &'static str); 8] = [
+    const KNOWN: [(Self, &'static str); 9] = [
         (Self::ApiServerCa, "API server CA"),
         (Self::Nodes, "node provider ids"),
         (Self::Endpoint, "API server endpoint"),
         (Self::Credential, "cloud credential"),
         (Self::AksConfig, "AKS configuration"),
         (Self::ArmId, "ARM id"),
+        (Self::RancherId, "Rancher id"),
         (Self::Version, "Kubernetes version"),
         (Self::Pools, "pool sizes"),
     ];
