@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use upgrade_core::event::{Report, RunOutcome};
 use upgrade_core::model::{FormatVersion, ObjectName};
 
+use crate::meter::Usage;
+
 /// What came of rehearsing a plan several times, each in a world with other luck.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forecast {
@@ -19,6 +21,8 @@ pub struct Forecast {
     pub duration_ms: Spread,
     /// How long the stages took in the runs that finished them, in the plan's order.
     pub stages: Vec<StageForecast>,
+    /// What the runs that carried out the whole plan used.
+    pub usage: UsageForecast,
     /// What the Services went through, in all runs, by name.
     pub services: Vec<ServiceForecast>,
     /// The runs that did not carry out the whole plan.
@@ -32,6 +36,8 @@ pub struct Spread {
     pub min: u64,
     /// The one in the middle; of two, the smaller.
     pub median: u64,
+    /// Nineteen of twenty are not greater; of fewer than twenty, the greatest.
+    pub p95: u64,
     /// The greatest.
     pub max: u64,
 }
@@ -45,6 +51,21 @@ pub struct StageForecast {
     pub title: String,
     /// Milliseconds of virtual time.
     pub duration_ms: Spread,
+}
+
+/// What a plan takes of the cluster and of Azure, beyond time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageForecast {
+    /// The most nodes at one time, booting ones among them.
+    pub most_nodes: Spread,
+    /// The most pods at one time, finished ones that nobody has deleted among them.
+    pub most_pods: Spread,
+    /// Image pulls, one per image and machine.
+    pub pulls: Spread,
+    /// What they pulled, in bytes.
+    pub pulled_bytes: Spread,
+    /// The cost of the temporary pools: how long each of their machines exists, added up, in minutes.
+    pub buffer_node_minutes: Spread,
 }
 
 /// What a Service goes through.
@@ -75,7 +96,8 @@ impl Spread {
     fn of(mut numbers: Vec<u64>) -> Self {
         numbers.sort_unstable();
         let (Some(min), Some(max)) = (numbers.first(), numbers.last()) else { return Self::default() };
-        Self { min: *min, median: numbers[(numbers.len() - 1) / 2], max: *max }
+        let at = |percent: usize| numbers[(numbers.len() * percent).div_ceil(100) - 1];
+        Self { min: *min, median: at(50), p95: at(95), max: *max }
     }
 }
 
@@ -83,6 +105,7 @@ impl Spread {
 pub(crate) struct Rehearsed {
     pub(crate) seed: u64,
     pub(crate) report: Report,
+    pub(crate) usage: Usage,
     /// When it ended, for gaps that were still open.
     pub(crate) ended: jiff::Timestamp,
 }
@@ -104,6 +127,7 @@ impl Forecast {
             completed: count(completed.len()),
             duration_ms: Spread::of(completed.iter().map(|run| run.report.duration_ms).collect()),
             stages: stages.into_iter().map(stage).collect(),
+            usage: usage(&completed),
             services: services(runs),
             failures: failures
                 .map(|run| FailureForecast { seed: run.seed, outcome: run.report.outcome.clone() })
@@ -114,6 +138,17 @@ impl Forecast {
 
 fn count(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+fn usage(runs: &[&Rehearsed]) -> UsageForecast {
+    let spread = |number: fn(&Usage) -> u64| Spread::of(runs.iter().map(|run| number(&run.usage)).collect());
+    UsageForecast {
+        most_nodes: spread(|usage| usage.most_nodes),
+        most_pods: spread(|usage| usage.most_pods),
+        pulls: spread(|usage| usage.pulls),
+        pulled_bytes: spread(|usage| usage.pulled_bytes),
+        buffer_node_minutes: spread(|usage| usage.extra_machine_ms.div_ceil(60_000)),
+    }
 }
 
 fn services(runs: &[Rehearsed]) -> Vec<ServiceForecast> {
@@ -144,7 +179,14 @@ mod tests {
     #[test]
     fn a_spread_of_nothing_is_zero_and_of_two_the_median_is_the_smaller() {
         assert_eq!(Spread::of(Vec::new()), Spread::default());
-        assert_eq!(Spread::of(vec![9, 3]), Spread { min: 3, median: 3, max: 9 });
+        assert_eq!(Spread::of(vec![9, 3]), Spread { min: 3, median: 3, p95: 9, max: 9 });
         assert_eq!(Spread::of(vec![9, 3, 5]).median, 5);
+    }
+
+    #[test]
+    fn nineteen_of_twenty_are_not_above_the_p95() {
+        assert_eq!(Spread::of((1..=20).rev().collect()), Spread { min: 1, median: 10, p95: 19, max: 20 });
+        assert_eq!(Spread::of((1..=19).collect()).p95, 19);
+        assert_eq!(Spread::of((1..=100).collect()).p95, 95);
     }
 }

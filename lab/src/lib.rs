@@ -22,6 +22,7 @@ mod forecast;
 mod http;
 mod kube;
 mod lab;
+mod meter;
 mod ports;
 #[cfg_attr(
     not(feature = "http"),
@@ -37,7 +38,7 @@ mod world;
 pub use actors::Actor;
 pub use azure::PoolSpec;
 pub use error::{ApiError, Cause};
-pub use forecast::{FailureForecast, Forecast, ServiceForecast, Spread, StageForecast};
+pub use forecast::{FailureForecast, Forecast, ServiceForecast, Spread, StageForecast, UsageForecast};
 #[cfg(feature = "http")]
 pub use http::{Server, ServerOptions};
 pub use kube::{Access, Webhook};

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use upgrade_core::access;
 use upgrade_core::event::{Event, EventKind, Report, RunOutcome};
 use upgrade_core::inventory::Inventory;
@@ -14,6 +15,7 @@ use upgrade_core::run::{Start, drive, stop_signal};
 
 use crate::forecast::{Forecast, Rehearsed};
 use crate::lab::Lab;
+use crate::world::World;
 
 /// How a plan is rehearsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +33,11 @@ impl Default for RehearseOptions {
 }
 
 /// Carries the plan out in `options.runs` worlds made from the inventory, in virtual time, with the very code that executes it
-/// on a cluster. Pure: the same arguments give the same forecast. Questions are answered with "go on", so that a forecast
+/// on a cluster; as many at a time as rayon's pool has threads. Pure: the same arguments give the same forecast, on any number. Questions are answered with "go on", so that a forecast
 /// covers the whole plan; gaps show in its Services.
 pub fn rehearse(inventory: &Inventory, plan: &Plan, options: &RehearseOptions) -> Forecast {
     let runs: Vec<Rehearsed> = (0..options.runs)
+        .into_par_iter()
         .map(|run| rehearse_once(inventory, plan, options.seed.wrapping_add(u64::from(run))))
         .collect();
     let stages = plan.stages.iter().map(|stage| (stage.number, stage.title.clone())).collect();
@@ -44,6 +47,7 @@ pub fn rehearse(inventory: &Inventory, plan: &Plan, options: &RehearseOptions) -
 fn rehearse_once(inventory: &Inventory, plan: &Plan, seed: u64) -> Rehearsed {
     let lab = Lab::from_inventory(inventory, seed);
     let last = Arc::new(LastStep::default());
+    lab.with(World::set_meter);
     let run = RunId::new(format!("rehearsal-{seed}")).expect("digits are plain");
     let start = Start::Fresh { plan: plan.clone(), run: run.clone(), tool: "rehearsal".to_owned() };
     let (_stop, signal) = stop_signal();
@@ -53,7 +57,7 @@ fn rehearse_once(inventory: &Inventory, plan: &Plan, seed: u64) -> Rehearsed {
         Ok(Err(error)) => last.report(plan, run, &error.to_string()),
         Err(stuck) => last.report(plan, run, &stuck.to_string()),
     };
-    Rehearsed { seed, report, ended: lab.now() }
+    Rehearsed { seed, report, usage: lab.with(|world| world.usage()), ended: lab.now() }
 }
 
 /// Where a run stood last. Keeps no journal: a rehearsal is not taken up again.
@@ -221,6 +225,11 @@ mod tests {
         assert_eq!(forecast.stages.len(), plan.stages.len());
         let gaps: Vec<_> = forecast.services.iter().filter(|service| service.runs_with_gap > 0).collect();
         assert!(gaps.is_empty(), "{gaps:?}");
+        let usage = forecast.usage;
+        assert!(usage.most_nodes.min > inventory.nodes.len() as u64, "{usage:?}");
+        assert!(usage.pulls.min > 0 && usage.buffer_node_minutes.min > 0, "{usage:?}");
         assert_eq!(rehearse(&inventory, &plan, &options), forecast);
+        let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        assert_eq!(alone.install(|| rehearse(&inventory, &plan, &options)), forecast);
     }
 }

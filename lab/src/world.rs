@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
 use upgrade_core::inventory::DeprecatedApi;
 
 use crate::actors::{self, ActorWake, Actors};
 use crate::azure::{self, Azure, AzureWake};
 use crate::kube::{Access, Kube, Task};
+use crate::meter::Meter;
 use crate::rancher::{self, Rancher, RancherWake};
 use crate::scenario::Scenario;
 use crate::site::Site;
@@ -45,6 +47,7 @@ pub struct World {
     pub(crate) rancher: Rancher,
     pub(crate) kube: Kube,
     pub(crate) actors: Actors,
+    pub(crate) meter: Meter,
     pub(crate) site: Site,
     pub(crate) rng: fastrand::Rng,
     queue: BTreeMap<(Timestamp, u64), Wake>,
@@ -79,6 +82,7 @@ impl World {
             rancher: Rancher::new(scenario),
             kube: Kube::new(scenario.cluster.version),
             actors: Actors::default(),
+            meter: Meter::default(),
             site: Site::of(scenario),
             rng,
             queue: BTreeMap::new(),
@@ -157,5 +161,6 @@ impl World {
     /// Shows the writes since the last time to everybody who acts on them.
     pub(crate) fn dispatch(&mut self) {
         crate::kube::dispatch(self);
+        self.meter.pods(self.store.count::<Pod>());
     }
 }

@@ -64,6 +64,7 @@ def test_every_field_of_an_event_is_read(kind: type[events.Event]) -> None:
         ("lab/src/forecast.rs", "Forecast", model.Forecast),
         ("lab/src/forecast.rs", "Spread", model.Spread),
         ("lab/src/forecast.rs", "StageForecast", model.StageForecast),
+        ("lab/src/forecast.rs", "UsageForecast", model.UsageForecast),
         ("lab/src/forecast.rs", "ServiceForecast", model.ServiceForecast),
         ("lab/src/forecast.rs", "FailureForecast", model.FailureForecast),
     ],

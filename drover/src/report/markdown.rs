@@ -12,7 +12,7 @@ use upgrade_core::plan::Plan;
 use super::clean::clean;
 use super::page::Page;
 use super::status::{RunStatus, StageState};
-use super::{count, exact, outcome_words, proof, tally, text, took};
+use super::{count, exact, outcome_words, proof, tally, text, took, usage_words};
 
 /// Text as part of a paragraph or of a table's cell: nothing in it is markup.
 fn plain(text: impl Display) -> String {
@@ -123,10 +123,13 @@ pub fn forecast(plan: &Plan, forecast: &Forecast) -> String {
         count(forecast.runs as usize, "rehearsal", "rehearsals")
     );
     let stages = forecast.stages.iter().map(|stage| {
-        let times = [stage.duration_ms.min, stage.duration_ms.median, stage.duration_ms.max].map(took);
+        let times = [stage.duration_ms.median, stage.duration_ms.p95, stage.duration_ms.max].map(took);
         [stage.number.to_string(), plain(&stage.title)].into_iter().chain(times).collect()
     });
-    table(&mut out, &["", "stage", "shortest", "median", "longest"], stages);
+    table(&mut out, &["", "stage", "median", "p95", "longest"], stages);
+    if forecast.completed > 0 {
+        let _ = write!(out, "\n{}.\n", usage_words(&forecast.usage));
+    }
     let gaps: Vec<_> = forecast.services.iter().filter(|service| service.runs_with_gap > 0).collect();
     if gaps.is_empty() {
         let services = count(forecast.services.len(), "Service", "Services");

@@ -25,6 +25,7 @@ pub use status::{RunStatus, StageState, StageStatus};
 
 use std::time::Duration;
 
+use cluster_lab::UsageForecast;
 use upgrade_core::event::{Report, RunOutcome};
 use upgrade_core::finding::{Finding, Severity};
 use upgrade_core::span;
@@ -32,6 +33,25 @@ use upgrade_core::span;
 /// Milliseconds as people read them.
 pub(crate) fn took(milliseconds: u64) -> String {
     span::show(Duration::from_millis(milliseconds))
+}
+
+/// What a plan takes at most, over its rehearsals: nodes, the cost of its buffers, pulls.
+pub(crate) fn usage_words(usage: &UsageForecast) -> String {
+    let UsageForecast { most_nodes, most_pods, pulls, pulled_bytes, buffer_node_minutes } = usage;
+    format!(
+        "at most {} nodes and {} pods; {} node-hours of buffer; {} image pulls ({} GB)",
+        most_nodes.max,
+        most_pods.max,
+        tenths(buffer_node_minutes.max, 60),
+        pulls.max,
+        tenths(pulled_bytes.max, 1_000_000_000),
+    )
+}
+
+/// A quotient with one digit behind the point, rounded up.
+fn tenths(number: u64, by: u64) -> String {
+    let tenths = (number * 10).div_ceil(by);
+    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 /// `1 pod`, `2 pods`.

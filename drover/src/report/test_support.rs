@@ -1,6 +1,6 @@
 //! Fixed data for the renderers' transcripts: one small cluster with every kind of move, and a run on it.
 
-use cluster_lab::{FailureForecast, Forecast, ServiceForecast, Spread, StageForecast};
+use cluster_lab::{FailureForecast, Forecast, ServiceForecast, Spread, StageForecast, UsageForecast};
 use upgrade_core::access::{AccessAnswer, Reviewed, Right};
 use upgrade_core::event::{Event, EventKind, Report, RunOutcome, StageRecord, StepOutcome};
 use upgrade_core::finding::{Finding, Severity};
@@ -340,7 +340,7 @@ pub(crate) fn events() -> Vec<Event> {
 
 /// Three rehearsals: in the last one a Service lost its endpoints, and the run paused.
 pub(crate) fn forecast() -> Forecast {
-    let spread = |min, median, max| Spread { min, median, max };
+    let spread = |min, median, max| Spread { min, median, p95: max - (max - median) / 10, max };
     let service = |name: &str, fewest, runs_with_gap, longest_gap_ms| ServiceForecast {
         service: name.parse().unwrap(),
         start: 3,
@@ -359,6 +359,13 @@ pub(crate) fn forecast() -> Forecast {
             stage(1, "upgrade the control plane", spread(360_000, 372_000, 401_000)),
             stage(2, "system: add buffer systembf", spread(181_000, 184_000, 190_000)),
         ],
+        usage: UsageForecast {
+            most_nodes: spread(9, 9, 9),
+            most_pods: spread(120, 122, 127),
+            pulls: spread(80, 83, 90),
+            pulled_bytes: spread(31_000_000_000, 32_000_000_000, 40_250_000_000),
+            buffer_node_minutes: spread(150, 160, 171),
+        },
         services: vec![service("shop/web", 2, 0, 0), service("pay/ledger", 0, 1, 12_400)],
         failures: vec![FailureForecast { seed: 9, outcome: paused().outcome }],
     }

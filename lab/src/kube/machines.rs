@@ -1,6 +1,6 @@
 //! Machines: they boot, register their node, become ready, are reimaged and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use upgrade_core::model::{KubeVersion, Node as SlimNode, NodeName, PoolName};
 
-use super::{Task, key_of, kubelet, node, pods, timing, volumes};
+use super::{Kube, Task, key_of, kubelet, node, pods, timing, volumes};
 use crate::azure::{PoolSpec, node_image};
 use crate::store::Key;
 use crate::world::World;
@@ -30,6 +30,18 @@ pub(crate) struct Machine {
     pub(super) images: BTreeMap<String, u64>,
     /// Images on their way, with the moment when they will be there.
     pub(super) pulling: BTreeMap<String, Timestamp>,
+}
+
+impl Kube {
+    /// The pools that have a machine.
+    pub(crate) fn pools_with_machines(&self) -> BTreeSet<PoolName> {
+        self.machines.values().map(|machine| machine.spec.name.clone()).collect()
+    }
+
+    /// How many machines there are, booting ones among them.
+    pub(crate) fn machine_count(&self) -> usize {
+        self.machines.len()
+    }
 }
 
 impl World {
@@ -74,6 +86,7 @@ impl World {
             0 => "0".to_owned(),
             zones => format!("{}-{}", self.site.location, spec.zones[instance as usize % zones]),
         };
+        let pool = spec.name.clone();
         self.kube.machines.insert(
             name,
             Machine {
@@ -86,12 +99,15 @@ impl World {
                 pulling: BTreeMap::new(),
             },
         );
+        self.meter.machine_ordered(&pool, self.kube.machines.len(), self.now());
         self.touch();
     }
 
     /// The machine goes, with its node and every pod on it.
     pub fn remove_machine(&mut self, name: &NodeName) {
-        self.kube.machines.remove(name);
+        if let Some(machine) = self.kube.machines.remove(name) {
+            self.meter.machine_gone(&machine.spec.name, self.now());
+        }
         self.kill_pods_on(name);
         // A machine that is removed before it has registered has no node.
         let _ = self.store.delete::<Node>("", name.as_str());

@@ -43,6 +43,11 @@ impl Store {
         T::table(self).iter()
     }
 
+    /// How many objects of a kind there are. Costs nothing.
+    pub fn count<T: Stored>(&self) -> usize {
+        T::table(self).len()
+    }
+
     /// All objects of a kind in one namespace, by name.
     pub fn list_in<T: Stored>(&self, namespace: &str) -> impl Iterator<Item = &Arc<T>> + use<'_, T> {
         T::table(self).iter_in(namespace)

@@ -232,6 +232,8 @@ class Spread:
     """The smallest."""
     median: int
     """The middle one."""
+    p95: int
+    """Nineteen of twenty are not greater."""
     max: int
     """The largest."""
 
@@ -246,6 +248,22 @@ class StageForecast:
     """Its title."""
     duration_ms: Spread
     """Milliseconds of the cluster's time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UsageForecast:
+    """What a plan takes of the cluster and of Azure, beyond time."""
+
+    most_nodes: Spread
+    """The most nodes at one time."""
+    most_pods: Spread
+    """The most pods at one time, finished ones among them."""
+    pulls: Spread
+    """Image pulls, one per image and machine."""
+    pulled_bytes: Spread
+    """What they pulled, in bytes."""
+    buffer_node_minutes: Spread
+    """How long each machine of the temporary pools exists, added up, in minutes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -290,6 +308,8 @@ class Forecast:
     """How long the rehearsals took, in milliseconds of the cluster's time."""
     stages: tuple[StageForecast, ...]
     """The plan's stages."""
+    usage: UsageForecast
+    """What the rehearsals that were done used."""
     services: tuple[ServiceForecast, ...]
     """Every Service of the cluster."""
     failures: tuple[FailureForecast, ...]

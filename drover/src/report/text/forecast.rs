@@ -4,7 +4,7 @@ use cluster_lab::{Forecast, Spread};
 
 use super::{Page, Tone};
 use crate::report::page::Column;
-use crate::report::{count, exact, outcome_words, took};
+use crate::report::{count, exact, outcome_words, took, usage_words};
 
 /// What a plan did in its rehearsals: how long it took, stage by stage, and what every Service lived through.
 pub fn forecast(forecast: &Forecast) -> Page {
@@ -28,8 +28,8 @@ pub fn forecast(forecast: &Forecast) -> Page {
         .stages
         .iter()
         .map(|stage| {
-            let Spread { min, median, max } = stage.duration_ms;
-            let times = [min, median, max].map(|ms| (Tone::Plain, took(ms)));
+            let Spread { min: _, median, p95, max } = stage.duration_ms;
+            let times = [median, p95, max].map(|ms| (Tone::Plain, took(ms)));
             let head = [(Tone::Faint, stage.number.to_string()), (Tone::Plain, stage.title.clone())];
             head.into_iter().chain(times).collect()
         })
@@ -37,12 +37,15 @@ pub fn forecast(forecast: &Forecast) -> Page {
     let columns = [
         Column::right(""),
         Column::left("stage"),
-        Column::right("shortest"),
         Column::right("median"),
+        Column::right("p95"),
         Column::right("longest"),
     ];
     page.table(2, &columns, &rows);
     page.blank();
+    if forecast.completed > 0 {
+        page.paragraph(2, "", Tone::Plain, usage_words(&forecast.usage));
+    }
     services(&mut page, forecast);
     for failure in &forecast.failures {
         let lead = format!("seed {}: ", failure.seed);

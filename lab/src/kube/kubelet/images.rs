@@ -91,6 +91,7 @@ fn pull(world: &mut World, node: &NodeName, image: &str) -> Timestamp {
     let there = free + Duration::from_millis(bytes / speed + 300);
     machine.pulling.insert(image.to_owned(), there);
     let boot = machine.boot;
+    world.meter.pull_begun(bytes);
     let after = until(world, there);
     world.soon(after, Task::Pulled(node.clone(), boot, image.to_owned()));
     there

@@ -1,0 +1,125 @@
+//! What a world uses while something is done in it: machines, pods, pulled images.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use upgrade_core::model::PoolName;
+
+use crate::world::World;
+
+/// What was used since a [`Meter`] was set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// The most machines there were at one time.
+    pub(crate) most_nodes: u64,
+    /// The most pods there were at one time, finished ones that nobody has deleted among them.
+    pub(crate) most_pods: u64,
+    /// Images that began to be pulled, once per machine.
+    pub(crate) pulls: u64,
+    /// Their sizes, in bytes.
+    pub(crate) pulled_bytes: u64,
+    /// How long the machines of pools that were not there at first have existed, in milliseconds: Azure's bill for them begins
+    /// with the order and ends with the machine.
+    pub(crate) extra_machine_ms: u64,
+}
+
+/// Counts what a world uses.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Meter {
+    /// The pools that were there when it was set.
+    pools: BTreeSet<PoolName>,
+    /// The machines of other pools, since `changed`.
+    extra: u64,
+    changed: Timestamp,
+    used: Usage,
+}
+
+impl Meter {
+    fn advance(&mut self, now: Timestamp) {
+        let passed = u64::try_from(now.duration_since(self.changed).as_millis()).unwrap_or_default();
+        self.used.extra_machine_ms += passed * self.extra;
+        self.changed = now;
+    }
+
+    /// A machine is ordered; there are `machines` now.
+    pub(crate) fn machine_ordered(&mut self, pool: &PoolName, machines: usize, now: Timestamp) {
+        self.advance(now);
+        self.extra += u64::from(!self.pools.contains(pool));
+        self.used.most_nodes = self.used.most_nodes.max(machines as u64);
+    }
+
+    /// A machine is gone.
+    pub(crate) fn machine_gone(&mut self, pool: &PoolName, now: Timestamp) {
+        self.advance(now);
+        self.extra -= u64::from(!self.pools.contains(pool));
+    }
+
+    /// A machine begins to pull an image.
+    pub(crate) fn pull_begun(&mut self, bytes: u64) {
+        self.used.pulls += 1;
+        self.used.pulled_bytes += bytes;
+    }
+
+    /// There are that many pods.
+    pub(crate) fn pods(&mut self, pods: usize) {
+        self.used.most_pods = self.used.most_pods.max(pods as u64);
+    }
+}
+
+impl World {
+    /// Begins to count anew, from what is there now.
+    pub(crate) fn set_meter(&mut self) {
+        self.meter = Meter {
+            pools: self.kube.pools_with_machines(),
+            extra: 0,
+            changed: self.now(),
+            used: Usage {
+                most_nodes: self.kube.machine_count() as u64,
+                most_pods: self.store.count::<Pod>() as u64,
+                ..Usage::default()
+            },
+        };
+    }
+
+    /// What has been used since then.
+    pub(crate) fn usage(&self) -> Usage {
+        let mut meter = self.meter.clone();
+        meter.advance(self.now());
+        meter.used
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Lab, Scenario};
+
+    #[test]
+    fn the_bill_of_a_pool_that_is_lent_runs_from_its_order_to_its_end() {
+        let lab = Lab::new(&Scenario::demo(), 3);
+        let pass = |minutes: u64| {
+            let until = lab.now() + Duration::from_secs(60 * minutes);
+            lab.block_on(async { lab.sleep_until(until).await }).unwrap();
+        };
+        lab.with(World::set_meter);
+        let before = lab.with(|world| world.usage());
+        let own = Scenario::demo().pools[1].clone();
+        let own = Scenario::demo().pool_spec(&own);
+        let lent = crate::PoolSpec { name: "lent".to_owned().try_into().unwrap(), ..own.clone() };
+        let machines = lab.with(|world| [world.add_machine(&lent), world.add_machine(&lent)]);
+        pass(10);
+        lab.with(|world| world.remove_machine(&machines[0]));
+        lab.with(|world| world.add_machine(&own));
+        pass(5);
+        lab.with(|world| world.remove_machine(&machines[1]));
+        pass(60);
+        let usage = lab.with(|world| world.usage());
+        assert_eq!(usage.extra_machine_ms, (10 + 10 + 5) * 60_000);
+        assert_eq!(usage.most_nodes, before.most_nodes + 2);
+        assert!(usage.most_pods > before.most_pods, "the new nodes have pods of DaemonSets");
+        assert!(usage.pulls > 0 && usage.pulled_bytes > usage.pulls, "{usage:?}");
+    }
+}
