@@ -7,6 +7,7 @@ mod conformance;
 mod faces;
 mod kubectl;
 mod live;
+mod naive;
 mod readme;
 mod second_writer;
 mod security;
