@@ -124,26 +124,81 @@
 //!
 //! # Whether four more nodes would fit
 //!
-//! All of it over what was read: the same functions serve a rehearsal.
+//! Quota, size and addresses are read once; what they mean for more nodes is told by pure functions, which serve a rehearsal
+//! as well.
 //!
 //! ```
-//! use aks_client::{AgentPool, ManagedCluster, NetworkMode, Subnet};
-//! use serde_json::json;
+//! use aks_client::{NetworkMode, ResourceId, quota_shortages};
+//! # use std::sync::Arc;
+//! # use aks_client::{AksClient, ApiVersion, ClusterId, StaticToken};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let _ = rustls::crypto::ring::default_provider().install_default();
+//! # let folder = tempfile::tempdir()?;
+//! # let options = cluster_lab::ServerOptions { port: 0, time_scale: 1.0, token_dir: folder.path().to_owned() };
+//! # let mut scenario = cluster_lab::Scenario::demo();
+//! # scenario.limits.vcpus = 80;
+//! # let lab = cluster_lab::Server::start(cluster_lab::Lab::new(&scenario, 1), &options)?;
+//! # let (endpoint, token_file) = (format!("http://{}", lab.address()), folder.path().join("azure-token"));
+//! # let id: ClusterId = "/subscriptions/00000000-0000-4000-8000-00000000de30/resourceGroups/rg-demo\
+//! #     /providers/Microsoft.ContainerService/managedClusters/demo".parse()?;
+//! # let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
+//! # let token = Arc::new(StaticToken::new(std::fs::read_to_string(token_file)?.into())?);
+//! # let client = AksClient::new(http, endpoint.parse()?, ApiVersion::default(), token);
+//! let cluster = client.cluster(&id).await?;
+//! let location = cluster.location().ok_or("a cluster is somewhere")?;
+//! let pool = client.pool(&id, "user").await?.ok_or("there is no pool `user`")?;
 //!
-//! let scope = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-demo/providers";
-//! let cluster = ManagedCluster::from_value(json!({
-//!     "id": format!("{scope}/Microsoft.ContainerService/managedClusters/shop"),
-//!     "properties": {"networkProfile": {"networkPlugin": "azure"}}}))?;
-//! let pool = AgentPool::from_value(json!({"name": "user1", "properties": {"maxPods": 30}}))?;
-//! let subnet = Subnet::from_value(json!({
-//!     "id": format!("{scope}/Microsoft.Network/virtualNetworks/hub/subnets/nodes"),
-//!     "properties": {"addressPrefix": "10.0.0.0/25"}}))?;
+//! let sizes = client.vm_sizes(id.subscription(), location).await?;
+//! let size = sizes.iter().find(|size| Some(size.name()) == pool.vm_size()).ok_or("a size of another region")?;
+//! assert_eq!((size.vcpus(), size.restriction(location, &["1", "2"])), (Some(8), None));
+//! let usages = client.compute_usages(id.subscription(), location).await?;
+//! let short = quota_shortages(&usages, size, 4, false).ok_or("the quota is not known")?;
+//! assert_eq!(short[0].to_string(), "Total Regional vCPUs: 32 needed, 20 left");
 //!
-//! let mode = NetworkMode::of(&cluster, &pool).expect("Azure CNI, pods in the nodes' subnet");
-//! let need = mode.addresses_needed(4);
-//! assert_eq!((need.node_subnet, subnet.free(None)), (124, Some(123)));
-//! assert!(Some(need.node_subnet) > subnet.free(None), "one address short");
-//! # Ok::<(), aks_client::ShapeError>(())
+//! let group = cluster.node_resource_group().ok_or("nodes are in a group")?;
+//! let network: ResourceId = format!("/subscriptions/{}/resourceGroups/{group}/providers\
+//!     /Microsoft.Network/virtualNetworks/aks-vnet", id.subscription()).parse()?;
+//! let subnet = client.subnet(&format!("{network}/subnets/aks-subnet").parse()?).await?.ok_or("it is gone")?;
+//! let taken = client.subnet_usages(&network).await?;
+//! let need = NetworkMode::of(&cluster, &pool).ok_or("an unknown network")?.addresses_needed(4);
+//! assert!(subnet.free(taken.first()) >= Some(need.node_subnet));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The machines of a pool, and when the service acts by itself
+//!
+//! ```
+//! use aks_client::{MaintenancePurpose, MaintenanceSchedule};
+//! # use std::sync::Arc;
+//! # use aks_client::{AksClient, ApiVersion, ClusterId, StaticToken};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let _ = rustls::crypto::ring::default_provider().install_default();
+//! # let folder = tempfile::tempdir()?;
+//! # let options = cluster_lab::ServerOptions { port: 0, time_scale: 1.0, token_dir: folder.path().to_owned() };
+//! # let mut scenario = cluster_lab::Scenario::demo();
+//! # scenario.limits.maintenance.insert("aksManagedNodeOSUpgradeSchedule".into(), serde_json::json!({
+//! #     "maintenanceWindow": { "durationHours": 4, "startTime": "22:00", "utcOffset": "+01:00",
+//! #         "schedule": { "weekly": { "intervalWeeks": 1, "dayOfWeek": "Sunday" } } } }));
+//! # let lab = cluster_lab::Server::start(cluster_lab::Lab::new(&scenario, 1), &options)?;
+//! # let (endpoint, token_file) = (format!("http://{}", lab.address()), folder.path().join("azure-token"));
+//! # let id: ClusterId = "/subscriptions/00000000-0000-4000-8000-00000000de30/resourceGroups/rg-demo\
+//! #     /providers/Microsoft.ContainerService/managedClusters/demo".parse()?;
+//! # let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
+//! # let token = Arc::new(StaticToken::new(std::fs::read_to_string(token_file)?.into())?);
+//! # let client = AksClient::new(http, endpoint.parse()?, ApiVersion::default(), token);
+//! let machines = client.machines(&id, "user").await?;
+//! assert_eq!(machines.len(), 6);
+//! assert!(machines.iter().all(|machine| machine.name().starts_with("aks-user-") && machine.vm_id().is_some()));
+//!
+//! let found = client.maintenance_configurations(&id).await?;
+//! assert_eq!(found[0].purpose(), MaintenancePurpose::NodeOs);
+//! let window = found[0].window().ok_or("a schedule has a window")?;
+//! assert!(matches!(window.schedule, MaintenanceSchedule::Weekly { interval_weeks: 1, .. }));
+//! # Ok(())
+//! # }
 //! ```
 
 // A whole cluster in one `json!` literal.

@@ -36,7 +36,7 @@ mod store;
 mod world;
 
 pub use actors::Actor;
-pub use azure::PoolSpec;
+pub use azure::{AzureLimits, PoolSpec};
 pub use error::{ApiError, Cause};
 pub use forecast::{FailureForecast, Forecast, ServiceForecast, Spread, StageForecast, UsageForecast};
 #[cfg(feature = "http")]

@@ -8,6 +8,7 @@ mod corpus;
 mod coverage;
 mod faults;
 mod follow;
+mod on_the_lab;
 mod operations;
 mod polls;
 mod reads;

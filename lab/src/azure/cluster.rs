@@ -102,6 +102,20 @@ impl Cluster {
         &self.fqdn
     }
 
+    /// Do pods have addresses that the virtual network sees (Azure CNI without overlay)?
+    pub(super) fn pods_in_network(&self) -> bool {
+        let network = |member: &str| self.properties.get("networkProfile")?.get(member)?.as_str();
+        let is =
+            |member: &str, word: &str| network(member).is_some_and(|text| text.eq_ignore_ascii_case(word));
+        is("networkPlugin", "azure") && !is("networkPluginMode", "overlay")
+    }
+
+    /// The same cluster with pods in the nodes' subnet.
+    #[cfg(test)]
+    pub(super) fn without_overlay(&mut self) {
+        self.properties["networkProfile"]["networkPluginMode"] = Value::Null;
+    }
+
     /// The automatic upgrade channel, where one is set.
     pub(super) fn channel(&self) -> Option<&str> {
         let channel = self.properties.get("autoUpgradeProfile")?.get("upgradeChannel")?.as_str()?;

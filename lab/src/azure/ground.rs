@@ -37,6 +37,8 @@ pub(crate) trait Ground {
     fn wake_azure(&mut self, after: Duration, operation: OperationId);
     /// What pods may use of a machine of a size.
     fn allocatable(&self, vm_size: &str) -> Resources;
+    /// The sizes that the scenario speaks of.
+    fn known_sizes(&self) -> Vec<String>;
     /// A machine begins to boot.
     fn add_machine(&mut self, pool: &PoolSpec) -> NodeName;
     /// The machine and its node go.

@@ -11,6 +11,7 @@ mod operation;
 mod pool;
 mod pools;
 mod read;
+mod region;
 mod rules;
 mod upgrade;
 mod versions;
@@ -30,6 +31,7 @@ pub(crate) use ground::Ground;
 pub(crate) use operation::{OperationId, OperationStatus};
 pub use pool::PoolSpec;
 pub(crate) use pool::node_image;
+pub use region::AzureLimits;
 pub(crate) use world::on_wake;
 
 use cluster::Cluster;
@@ -52,6 +54,8 @@ pub(crate) struct Azure {
     operations: BTreeMap<OperationId, Operation>,
     catalogue: Catalogue,
     authority: String,
+    /// What the subscription, the region and the network leave room for.
+    limits: AzureLimits,
     /// Counts writes, for eTags.
     writes: u64,
 }
@@ -90,6 +94,7 @@ impl Azure {
             operations: BTreeMap::new(),
             catalogue: Catalogue::new(cluster.upgrades.iter().copied().chain(in_use)),
             authority: AUTHORITY.to_owned(),
+            limits: scenario.limits.clone(),
             writes: 0,
         };
         for pool in pools {

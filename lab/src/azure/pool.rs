@@ -76,6 +76,11 @@ impl AgentPool {
         shown
     }
 
+    /// Its machines, those of an upgrade included.
+    pub(super) fn all_machines(&self) -> impl Iterator<Item = &NodeName> {
+        self.machines.iter().chain(&self.surge)
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         matches!(self.state, ProvisioningState::Busy(_))
     }

@@ -83,6 +83,7 @@ impl Azure {
             None => control_plane,
         };
         self.catalogue.check_pool(name.as_str(), None, version, control_plane)?;
+        self.check_quota(ground, &wanted, wanted.count as usize)?;
         // A GET always shows the effective version.
         properties.entry("orchestratorVersion").or_insert_with(|| version.to_string().into());
         let mut pool = AgentPool {
@@ -128,6 +129,7 @@ impl Azure {
             let message = "Updating Kubernetes version and agent node scaling are mutually exclusive operations. Please perform them separately.";
             return Err(ArmError::aks(400, "OperationNotAllowed", message));
         }
+        self.check_quota(ground, &wanted, (wanted.count as usize).saturating_sub(pool.machines.len()))?;
         let broken = matches!(pool.state, ProvisioningState::Failed | ProvisioningState::Canceled);
         if to == pool.version && merged == pool.properties && !broken {
             return Ok(Accepted { status: 200, body: self.pool_shown(name), operation: None });
@@ -194,7 +196,7 @@ impl Azure {
         if self.is_last_system(&name) {
             return Err(no_system_pool());
         }
-        let machines = pool.machines.iter().chain(&pool.surge).cloned().collect();
+        let machines = pool.all_machines().cloned().collect();
         let work = shrink(ground, machines, pool, ignore_budgets, true);
         let operation = self.begin(ground, Target::Pool(name), "Deleting", work);
         Ok(Accepted { status: 202, body: None, operation: Some(operation) })

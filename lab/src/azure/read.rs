@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use upgrade_core::model::{
-    AvailableUpgrade, ManagedCluster, OsType, Pool, PoolName, ProvisioningError, UpgradeSettings,
+    AvailableUpgrade, ManagedCluster, NodeName, OsType, Pool, PoolName, ProvisioningError, UpgradeSettings,
 };
 
 use super::Azure;
@@ -34,6 +34,13 @@ impl Azure {
             "type": "Microsoft.ContainerService/managedClusters/agentPools",
             "properties": pool.shown(),
         }))
+    }
+
+    /// The names of a pool's machines, those of an upgrade included.
+    pub(super) fn machine_names(&self, pool: &str) -> Result<Vec<NodeName>, ArmError> {
+        self.pool(pool)?;
+        let pool = PoolName::new(pool).ok().and_then(|name| self.pools.get(&name));
+        Ok(pool.into_iter().flat_map(AgentPool::all_machines).cloned().collect())
     }
 
     /// Every pool, by name.

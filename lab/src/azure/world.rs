@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::{Value, json};
 use upgrade_core::model::{KubeVersion, NodeName, Resources};
 
+use super::error::ArmError;
 use super::ground::{Drained, Ground, Machine};
 use super::operation::OperationId;
 use super::{Azure, AzureWake, PoolSpec};
@@ -28,6 +30,36 @@ impl World {
         self.azure = azure;
         self.touch();
         Ok(result)
+    }
+}
+
+impl World {
+    /// The machines of a pool, as ARM lists them.
+    pub(crate) fn machines_shown(&self, pool: &str) -> Result<Value, ArmError> {
+        let names = self.azure.machine_names(pool)?;
+        let shown = names.iter().filter_map(|name| self.shown_as_machine(pool, name));
+        Ok(json!({ "value": shown.collect::<Value>() }))
+    }
+
+    /// One machine of a pool.
+    pub(crate) fn machine_shown(&self, pool: &str, machine: &str) -> Result<Value, ArmError> {
+        let names = self.azure.machine_names(pool)?;
+        let name = names.iter().find(|name| name.as_str() == machine);
+        name.and_then(|name| self.shown_as_machine(pool, name))
+            .ok_or_else(|| ArmError::aks(404, "NotFound", "Could not find the machine."))
+    }
+
+    fn shown_as_machine(&self, pool: &str, name: &NodeName) -> Option<Value> {
+        let (vm, zone, address) = self.virtual_machine(name)?;
+        let id = format!("{}/agentPools/{pool}/machines/{name}", self.azure.id());
+        let mut shown = json!({ "id": id, "name": name.as_str(),
+            "type": "Microsoft.ContainerService/managedClusters/agentPools/machines",
+            "properties": { "resourceId": vm,
+                "network": { "ipAddresses": [{ "family": "IPv4", "ip": address }] } } });
+        if let Some(zone) = zone {
+            shown["zones"] = json!([zone]);
+        }
+        Some(shown)
     }
 }
 
@@ -54,6 +86,10 @@ impl Ground for World {
 
     fn allocatable(&self, vm_size: &str) -> Resources {
         self.site.allocatable(vm_size)
+    }
+
+    fn known_sizes(&self) -> Vec<String> {
+        self.site.sizes.keys().cloned().collect()
     }
 
     fn add_machine(&mut self, pool: &PoolSpec) -> NodeName {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use upgrade_core::model::PoolName;
 
 use super::app::App;
+use super::arm_reads;
 use super::call::{self, Call, set_header, set_retry_after};
 use crate::azure::{Accepted, ArmError, Azure, Conditions, OperationId, OperationStatus};
 use crate::world::World;
@@ -78,7 +79,7 @@ fn check(app: &App, call: &Call) -> Result<(), ArmError> {
     Err(ArmError::arm(400, "InvalidApiVersionParameter", format!("The api-version '{version}' is invalid.")))
 }
 
-fn not_found(what: &str, name: &str) -> ArmError {
+pub(super) fn not_found(what: &str, name: &str) -> ArmError {
     match what {
         "subscription" => ArmError::arm(
             404,
@@ -95,7 +96,7 @@ fn not_found(what: &str, name: &str) -> ArmError {
 }
 
 /// Words of ARM's paths are compared without case.
-fn is(word: &str, expected: &str) -> bool {
+pub(super) fn is(word: &str, expected: &str) -> bool {
     word.eq_ignore_ascii_case(expected)
 }
 
@@ -113,6 +114,9 @@ fn route(app: &App, world: &mut World, call: &Call, body: &[u8]) -> Result<Respo
                 && is(locations, "locations") =>
         {
             in_location(app, &world.azure, call, location, rest)
+        }
+        ref below if let Some(answer) = arm_reads::beside(world, call, below) => {
+            answer.map(|value| call::json(200, &value))
         }
         [groups, group, ..] if is(groups, "resourceGroups") && !is(group, id.resource_group()) => {
             Err(not_found("group", group))
@@ -137,7 +141,7 @@ fn route(app: &App, world: &mut World, call: &Call, body: &[u8]) -> Result<Respo
     }
 }
 
-fn method_not_allowed(call: &Call) -> ArmError {
+pub(super) fn method_not_allowed(call: &Call) -> ArmError {
     ArmError::arm(405, "MethodNotAllowed", format!("{} is not supported here.", call.method))
 }
 
@@ -226,6 +230,12 @@ fn on_cluster(
             return ok(world.azure.available_pool_versions());
         }
         ("GET", [what]) if is(what, "agentPools") => return ok(json!({ "value": world.azure.pools() })),
+        ("GET", [what]) if is(what, "maintenanceConfigurations") => {
+            return ok(world.azure.maintenance_configurations());
+        }
+        ("GET", [what, name]) if is(what, "maintenanceConfigurations") => {
+            return world.azure.maintenance_configuration(name).map(|shown| call::json(200, &shown));
+        }
         (_, [what, name, rest @ ..]) if is(what, "agentPools") => {
             match on_pool(world, call, name, rest, &conditions, body)? {
                 PoolAnswer::Shown(shown) => return ok(shown),
@@ -255,6 +265,10 @@ fn on_pool(
         ("GET", []) => return world.azure.pool(name).map(PoolAnswer::Shown),
         ("GET", [what, "default"]) if is(what, "upgradeProfiles") => {
             return world.azure.pool_upgrade_profile(name).map(PoolAnswer::Shown);
+        }
+        ("GET", [what]) if is(what, "machines") => return world.machines_shown(name).map(PoolAnswer::Shown),
+        ("GET", [what, machine]) if is(what, "machines") => {
+            return world.machine_shown(name, machine).map(PoolAnswer::Shown);
         }
         ("PUT", []) => {
             let body = parse(body)?;

@@ -45,6 +45,15 @@ impl Kube {
 }
 
 impl World {
+    /// The virtual machine behind a node: its Azure id, its zone's number where it has one, its address.
+    pub(crate) fn virtual_machine(&self, name: &NodeName) -> Option<(String, Option<String>, String)> {
+        let machine = self.kube.machines.get(name)?;
+        let id = self.site.provider_id(&machine.spec, machine.instance);
+        let id = id.strip_prefix("azure://").unwrap_or(&id).to_owned();
+        let zone = machine.zone.rsplit_once('-').map(|(_, number)| number.to_owned());
+        Some((id, zone, super::node::internal_address(machine)))
+    }
+
     /// A machine of the pool begins to boot. Its node registers, not ready, and then becomes ready.
     pub fn add_machine(&mut self, pool: &PoolSpec) -> NodeName {
         let taken = self.kube.machines.values().filter(|m| m.spec.name == pool.name).map(|m| m.instance + 1);

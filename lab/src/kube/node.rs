@@ -134,14 +134,15 @@ fn labels(name: &NodeName, machine: &Machine, site: &Site) -> BTreeMap<String, S
     labels
 }
 
-fn addresses(name: &NodeName, machine: &Machine) -> Vec<NodeAddress> {
-    // One /16 per cluster; a pool takes the part that its name falls into, a machine its number.
+/// The address of a machine. One /16 per cluster; a pool takes the part that its name falls into, a machine its number.
+pub(super) fn internal_address(machine: &Machine) -> String {
     let part = machine.spec.name.as_str().bytes().fold(7_u8, |sum, b| sum.wrapping_mul(31).wrapping_add(b));
+    format!("10.224.{part}.{}", machine.instance % 250 + 4)
+}
+
+fn addresses(name: &NodeName, machine: &Machine) -> Vec<NodeAddress> {
     let address = |kind: &str, address: String| NodeAddress { address, type_: kind.to_owned() };
-    vec![
-        address("InternalIP", format!("10.224.{part}.{}", machine.instance % 250 + 4)),
-        address("Hostname", name.to_string()),
-    ]
+    vec![address("InternalIP", internal_address(machine)), address("Hostname", name.to_string())]
 }
 
 fn amounts(milli_cpu: u64, memory: u64, pods: u32) -> BTreeMap<String, Quantity> {

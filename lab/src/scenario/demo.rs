@@ -46,6 +46,7 @@ impl Scenario {
                 ("Standard_D4s_v5".to_owned(), Resources::new(3860, 13_000)),
                 ("Standard_D8s_v5".to_owned(), Resources::new(7820, 27_800)),
             ]),
+            limits: crate::azure::AzureLimits::default(),
             images: images(),
             objects: [add_ons(), edge(), shop(), pay(), data(), watch(), teams()]
                 .into_iter()

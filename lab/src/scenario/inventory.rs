@@ -78,6 +78,7 @@ fn scenario(inventory: &Inventory) -> Scenario {
         identity: inventory.identity.clone(),
         rancher: inventory.rancher.clone(),
         deeds: Vec::new(),
+        limits: crate::azure::AzureLimits::default(),
         cluster: inventory.cluster.clone(),
         pools: inventory.pools.clone(),
         sizes,

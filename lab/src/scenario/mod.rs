@@ -18,7 +18,7 @@ use upgrade_core::inventory::{ClusterIdentity, Ownership, RancherFacts, SecondWr
 use upgrade_core::model::{ManagedCluster, NodeName, Pool, PoolName, Resources};
 
 use crate::actors::Actor;
-use crate::azure::{PoolSpec, node_image};
+use crate::azure::{AzureLimits, PoolSpec, node_image};
 use crate::kube::{DISK_DRIVER, FILE_DRIVER};
 use crate::rancher::RancherDeed;
 use crate::site::Site;
@@ -42,6 +42,8 @@ pub struct Scenario {
     pub pools: Vec<Pool>,
     /// What pods may use on the machine sizes that occur.
     pub sizes: BTreeMap<String, Resources>,
+    /// What Azure leaves room for, and when it may act by itself.
+    pub limits: AzureLimits,
     /// The sizes of images in bytes, where they matter; others get one from the seed.
     pub images: BTreeMap<String, u64>,
     /// The objects that somebody has applied, in order. Namespaces are made as they are needed.
