@@ -1,5 +1,7 @@
 //! The reads of capacity, machines, windows, locks and permissions against the lab, which answers from its world.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside the functions marked as tests")]
+
 use std::sync::Arc;
 
 use aks_client::{AksClient, ApiVersion, ClusterId, Error, ResourceId, Restriction, StaticToken};
