@@ -71,7 +71,7 @@ impl World {
     /// Begins to count anew, from what is there now.
     pub(crate) fn set_meter(&mut self) {
         self.meter = Meter {
-            pools: self.kube.pools_with_machines(),
+            pools: self.azure.pool_models().into_iter().map(|pool| pool.name).collect(),
             extra: 0,
             changed: self.now(),
             used: Usage {

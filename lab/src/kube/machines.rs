@@ -1,6 +1,6 @@
 //! Machines: they boot, register their node, become ready, are reimaged and go.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -33,11 +33,6 @@ pub(crate) struct Machine {
 }
 
 impl Kube {
-    /// The pools that have a machine.
-    pub(crate) fn pools_with_machines(&self) -> BTreeSet<PoolName> {
-        self.machines.values().map(|machine| machine.spec.name.clone()).collect()
-    }
-
     /// How many machines there are, booting ones among them.
     pub(crate) fn machine_count(&self) -> usize {
         self.machines.len()
