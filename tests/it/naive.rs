@@ -12,7 +12,7 @@ use upgrade_core::model::{KubeVersion, PoolName, RunId, VersionRequest};
 use upgrade_core::ports::{BufferSpec, OperationRef, OperationState};
 use upgrade_core::run::Start;
 use upgrade_core::view::View;
-use upgrade_core::{Policy, plan};
+use upgrade_core::{Inventory, Policy, plan};
 
 use crate::support::Night;
 
@@ -85,12 +85,9 @@ impl Script {
         self.say("done");
     }
 
-    /// The nodes on which nothing may be scheduled, by pool and version.
-    fn cordoned(&mut self) {
-        let nodes = self.lab.inventory().nodes;
-        let cordoned = nodes.iter().filter(|node| node.unschedulable).count();
-        let old = nodes.iter().filter(|node| node.kubelet != Some(TO)).count();
-        self.say(&format!("{} nodes, {old} of them old, {cordoned} cordoned", nodes.len()));
+    fn count_nodes(&mut self) {
+        let words = nodes_words(&self.lab.inventory());
+        self.say(&words);
     }
 
     /// The person on call deletes what stands in the way, until the pool is upgraded.
@@ -115,6 +112,13 @@ impl Script {
     }
 }
 
+fn nodes_words(inventory: &Inventory) -> String {
+    let nodes = &inventory.nodes;
+    let cordoned = nodes.iter().filter(|node| node.unschedulable).count();
+    let old = nodes.iter().filter(|node| node.kubelet != Some(TO)).count();
+    format!("{} nodes, {old} of them old, {cordoned} cordoned", nodes.len())
+}
+
 fn ledger_words(records: &[ServiceRecord], now: jiff::Timestamp) -> String {
     let mut text = String::new();
     let gaps: Vec<_> = records.iter().filter(|record| !record.gaps.is_empty()).collect();
@@ -136,7 +140,7 @@ fn stuck() -> String {
     let mut script = Script::on(&Scenario::demo());
     script.upgrade_control_plane();
     script.upgrade("system").and_then(|()| script.upgrade("user")).unwrap_err();
-    script.cordoned();
+    script.count_nodes();
     script.transcript()
 }
 
@@ -146,7 +150,7 @@ fn forced() -> String {
     script.upgrade_control_plane();
     script.upgrade_by_force("system");
     script.upgrade_by_force("user");
-    script.cordoned();
+    script.count_nodes();
     script.transcript()
 }
 
@@ -186,11 +190,9 @@ fn drover() -> String {
     let run = RunId::new("night-1").unwrap();
     let report = night.run(Start::Fresh { plan, run, tool: "test".into() }).unwrap();
     let minutes = report.duration_ms.div_ceil(60_000);
-    let nodes = night.inventory().nodes;
-    let old = nodes.iter().filter(|node| node.kubelet != Some(TO)).count();
-    let cordoned = nodes.iter().filter(|node| node.unschedulable).count();
+    let nodes = nodes_words(&night.inventory());
     let gaps = ledger_words(&report.ledger, jiff::Timestamp::UNIX_EPOCH);
-    format!("{} nodes, {old} of them old, {cordoned} cordoned, after {minutes} minutes\n{gaps}", nodes.len())
+    format!("{nodes}, after {minutes} minutes\n{gaps}")
 }
 
 #[test]
