@@ -48,7 +48,7 @@ impl Script {
                 let mut asleep = Box::pin(clock.sleep_until(look));
                 while let Either::Left((change, still)) = select(changes.next(), asleep).await {
                     asleep = still;
-                    for service in self.view.apply(change.unwrap().unwrap()) {
+                    for service in self.view.apply(change.unwrap().unwrap()).services {
                         let ready = self.view.ready_endpoints(&service);
                         self.ledger.note(&service, ready, lab.now(), false, String::new);
                     }

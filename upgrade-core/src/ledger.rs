@@ -3,7 +3,7 @@
 //! Downtime is measured, not believed. The ledger is fed from EndpointSlice watches; what happens while the watch is broken
 //! is seen only in its result, so a gap shorter than a lost watch may be missed, and the report says when contact was lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -61,12 +61,21 @@ pub enum Notice {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     services: BTreeMap<ObjectName, ServiceRecord>,
+    /// Services whose last gap is open and accepted by nobody.
+    unaccepted: BTreeSet<ObjectName>,
 }
 
 impl Ledger {
     /// A ledger that goes on from the records of an earlier process of the same run.
     pub fn resume(records: Vec<ServiceRecord>) -> Self {
-        Self { services: records.into_iter().map(|record| (record.service.clone(), record)).collect() }
+        let open = |record: &&ServiceRecord| {
+            record.gaps.last().is_some_and(|gap| gap.end.is_none() && !gap.accepted)
+        };
+        let unaccepted = records.iter().filter(open).map(|record| record.service.clone()).collect();
+        Self {
+            services: records.into_iter().map(|record| (record.service.clone(), record)).collect(),
+            unaccepted,
+        }
     }
 
     /// Notes that `service` has `ready` ready endpoints at `now`; `cause` and `accepted` are for a gap that opens.
@@ -96,10 +105,14 @@ impl Ledger {
         if before > 0 && ready == 0 {
             let gap = Gap { service: service.clone(), begin: now, end: None, cause: cause(), accepted };
             record.gaps.push(gap.clone());
+            if !accepted {
+                self.unaccepted.insert(service.clone());
+            }
             return Some(Notice::Opened(gap));
         }
         let open = record.gaps.last_mut().filter(|gap| ready > 0 && gap.end.is_none())?;
         open.end = Some(now);
+        self.unaccepted.remove(service);
         Some(Notice::Closed(open.clone()))
     }
 
@@ -107,7 +120,13 @@ impl Ledger {
     pub fn forget(&mut self, service: &ObjectName, now: Timestamp) {
         if let Some(gap) = self.services.get_mut(service).and_then(|record| record.gaps.last_mut()) {
             gap.end.get_or_insert(now);
+            self.unaccepted.remove(service);
         }
+    }
+
+    /// Has the Service a ready endpoint, as far as the ledger knows?
+    pub(crate) fn is_up(&self, service: &ObjectName) -> bool {
+        self.services.get(service).is_some_and(|record| record.now > 0)
     }
 
     /// Everything, by Service.
@@ -117,22 +136,16 @@ impl Ledger {
 
     /// Accepts every gap that is open now: a person has seen it and said to go on.
     pub fn accept_open_gaps(&mut self) {
-        for gap in self
-            .services
-            .values_mut()
-            .filter_map(|record| record.gaps.last_mut())
-            .filter(|gap| gap.end.is_none())
-        {
-            gap.accepted = true;
+        for service in std::mem::take(&mut self.unaccepted) {
+            if let Some(gap) = self.services.get_mut(&service).and_then(|record| record.gaps.last_mut()) {
+                gap.accepted = true;
+            }
         }
     }
 
     /// The first open gap that nobody accepted.
     pub fn unaccepted_gap(&self) -> Option<&Gap> {
-        self.services
-            .values()
-            .filter_map(|record| record.gaps.last())
-            .find(|gap| gap.end.is_none() && !gap.accepted)
+        self.services.get(self.unaccepted.first()?)?.gaps.last()
     }
 }
 

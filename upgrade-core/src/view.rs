@@ -1,157 +1,21 @@
 //! The cluster as last observed: a cache that lists and watches keep up to date, with the indexes decisions need.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod change;
+mod pools;
+mod protection;
+#[cfg(test)]
+mod tests;
 
-use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Budget, Claim, EndpointSlice, Labels, Node, NodeName, ObjectName, Owner, Pod, PoolName, Service, Uid,
     Workload, WorkloadKind, WorkloadRef,
 };
 
-/// The Kubernetes resources that Drover reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum ResourceKind {
-    /// core/v1 nodes.
-    Node,
-    /// core/v1 pods.
-    Pod,
-    /// apps/v1 deployments.
-    Deployment,
-    /// apps/v1 statefulsets.
-    StatefulSet,
-    /// apps/v1 daemonsets.
-    DaemonSet,
-    /// apps/v1 replicasets.
-    ReplicaSet,
-    /// batch/v1 jobs.
-    Job,
-    /// policy/v1 poddisruptionbudgets.
-    PodDisruptionBudget,
-    /// core/v1 services.
-    Service,
-    /// discovery.k8s.io/v1 endpointslices.
-    EndpointSlice,
-    /// core/v1 persistentvolumeclaims.
-    PersistentVolumeClaim,
-}
-
-impl ResourceKind {
-    /// All of them, in the order in which they are read.
-    pub const ALL: [Self; 11] = [
-        Self::Node,
-        Self::Pod,
-        Self::Deployment,
-        Self::StatefulSet,
-        Self::DaemonSet,
-        Self::ReplicaSet,
-        Self::Job,
-        Self::PodDisruptionBudget,
-        Self::Service,
-        Self::EndpointSlice,
-        Self::PersistentVolumeClaim,
-    ];
-
-    /// The plural in the API's path, for messages and access reviews.
-    pub const fn plural(self) -> &'static str {
-        match self {
-            Self::Node => "nodes",
-            Self::Pod => "pods",
-            Self::Deployment => "deployments",
-            Self::StatefulSet => "statefulsets",
-            Self::DaemonSet => "daemonsets",
-            Self::ReplicaSet => "replicasets",
-            Self::Job => "jobs",
-            Self::PodDisruptionBudget => "poddisruptionbudgets",
-            Self::Service => "services",
-            Self::EndpointSlice => "endpointslices",
-            Self::PersistentVolumeClaim => "persistentvolumeclaims",
-        }
-    }
-
-    /// The kind under which a workload is read; `None` for owners that are not read (custom resources).
-    pub fn of_workload(kind: &WorkloadKind) -> Option<Self> {
-        Some(match kind {
-            WorkloadKind::Deployment => Self::Deployment,
-            WorkloadKind::StatefulSet => Self::StatefulSet,
-            WorkloadKind::DaemonSet => Self::DaemonSet,
-            WorkloadKind::ReplicaSet => Self::ReplicaSet,
-            WorkloadKind::Job => Self::Job,
-            WorkloadKind::Other(_) => return None,
-        })
-    }
-
-    fn workload_kind(self) -> Option<WorkloadKind> {
-        Some(match self {
-            Self::Deployment => WorkloadKind::Deployment,
-            Self::StatefulSet => WorkloadKind::StatefulSet,
-            Self::DaemonSet => WorkloadKind::DaemonSet,
-            Self::ReplicaSet => WorkloadKind::ReplicaSet,
-            Self::Job => WorkloadKind::Job,
-            _ => return None,
-        })
-    }
-}
-
-/// One object of the slim model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved once, from the decoder into the view; boxes would cost each pod an allocation"
-)]
-pub enum Object {
-    /// A node.
-    Node(Node),
-    /// A pod.
-    Pod(Pod),
-    /// A Deployment, StatefulSet, DaemonSet, ReplicaSet or Job.
-    Workload(Workload),
-    /// A PodDisruptionBudget.
-    Budget(Budget),
-    /// A Service.
-    Service(Service),
-    /// An EndpointSlice.
-    Slice(EndpointSlice),
-    /// A PersistentVolumeClaim.
-    Claim(Claim),
-}
-
-impl Object {
-    /// What kind of resource it is; `None` for a workload of a kind that is not read.
-    pub fn kind(&self) -> Option<ResourceKind> {
-        Some(match self {
-            Self::Node(_) => ResourceKind::Node,
-            Self::Pod(_) => ResourceKind::Pod,
-            Self::Workload(workload) => return ResourceKind::of_workload(&workload.reference.kind),
-            Self::Budget(_) => ResourceKind::PodDisruptionBudget,
-            Self::Service(_) => ResourceKind::Service,
-            Self::Slice(_) => ResourceKind::EndpointSlice,
-            Self::Claim(_) => ResourceKind::PersistentVolumeClaim,
-        })
-    }
-}
-
-/// Something that a list or a watch says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "changes are moved once, from the decoder into the view")]
-pub enum Change {
-    /// Everything there is of one kind; what is not in it is gone.
-    Listed {
-        /// The kind.
-        kind: ResourceKind,
-        /// All its objects.
-        objects: Vec<Object>,
-    },
-    /// An object is new or changed.
-    Applied(Object),
-    /// An object is gone.
-    Deleted {
-        /// Its kind.
-        kind: ResourceKind,
-        /// `namespace/name`, or the bare name of a node.
-        name: String,
-    },
-}
+pub use change::{Change, Object, ResourceKind, Touched};
+use pools::Pools;
+use protection::Protection;
 
 /// The cluster as last observed.
 ///
@@ -169,6 +33,8 @@ pub struct View {
     pods_by_owner: BTreeMap<Uid, BTreeSet<ObjectName>>,
     sets_by_deployment: BTreeMap<Uid, BTreeSet<WorkloadRef>>,
     slices_by_service: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
+    pools: Pools,
+    protection: Protection,
 }
 
 fn unlink<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
@@ -181,9 +47,9 @@ fn unlink<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: 
 }
 
 impl View {
-    /// Takes in a change; returns the Services whose endpoints may have changed.
-    pub fn apply(&mut self, change: Change) -> BTreeSet<ObjectName> {
-        let mut touched = BTreeSet::new();
+    /// Takes in a change; returns what it may have made different.
+    pub fn apply(&mut self, change: Change) -> Touched {
+        let mut touched = Touched::default();
         match change {
             Change::Listed { kind, objects } => {
                 self.clear(kind, &mut touched);
@@ -197,7 +63,7 @@ impl View {
         touched
     }
 
-    fn clear(&mut self, kind: ResourceKind, touched: &mut BTreeSet<ObjectName>) {
+    fn clear(&mut self, kind: ResourceKind, touched: &mut Touched) {
         let names: Vec<String> = match kind {
             ResourceKind::Node => self.nodes.keys().map(ToString::to_string).collect(),
             ResourceKind::Pod => self.pods.keys().map(ToString::to_string).collect(),
@@ -216,25 +82,21 @@ impl View {
         }
     }
 
-    fn insert(&mut self, object: Object, touched: &mut BTreeSet<ObjectName>) {
+    fn insert(&mut self, object: Object, touched: &mut Touched) {
         match object {
-            Object::Node(node) => {
-                self.nodes.insert(node.name.clone(), node);
-            }
-            Object::Pod(pod) => self.insert_pod(pod),
-            Object::Workload(workload) => self.insert_workload(workload),
-            Object::Budget(budget) => {
-                self.budgets.insert(budget.name.clone(), budget);
-            }
+            Object::Node(node) => self.insert_node(node, touched),
+            Object::Pod(pod) => self.insert_pod(pod, touched),
+            Object::Workload(workload) => self.insert_workload(workload, touched),
+            Object::Budget(budget) => self.insert_budget(budget, touched),
             Object::Service(service) => {
-                touched.insert(service.name.clone());
+                touched.endpoints(service.name.clone());
                 self.services.insert(service.name.clone(), service);
             }
             Object::Slice(slice) => {
                 self.remove_slice(&slice.name.clone(), touched);
                 if let Some(service) = service_of(&slice) {
                     self.slices_by_service.entry(service.clone()).or_default().insert(slice.name.clone());
-                    touched.insert(service);
+                    touched.endpoints(service);
                 }
                 self.slices.insert(slice.name.clone(), slice);
             }
@@ -244,23 +106,25 @@ impl View {
         }
     }
 
-    fn delete(&mut self, kind: ResourceKind, name: &str, touched: &mut BTreeSet<ObjectName>) {
+    fn delete(&mut self, kind: ResourceKind, name: &str, touched: &mut Touched) {
         if kind == ResourceKind::Node {
             if let Ok(name) = NodeName::new(name) {
-                self.nodes.remove(&name);
+                self.remove_node(&name, touched);
             }
             return;
         }
         let Ok(name) = name.parse::<ObjectName>() else { return };
         match kind {
             ResourceKind::Node => {}
-            ResourceKind::Pod => self.remove_pod(&name),
+            ResourceKind::Pod => self.remove_pod(&name, touched),
             ResourceKind::PodDisruptionBudget => {
+                touched.namespaces.insert(name.namespace().to_owned());
                 self.budgets.remove(&name);
+                self.protection.forget(&name);
             }
             ResourceKind::Service => {
                 self.services.remove(&name);
-                touched.insert(name);
+                touched.endpoints(name);
             }
             ResourceKind::EndpointSlice => self.remove_slice(&name, touched),
             ResourceKind::PersistentVolumeClaim => {
@@ -272,53 +136,96 @@ impl View {
             | ResourceKind::ReplicaSet
             | ResourceKind::Job => {
                 if let Some(kind) = kind.workload_kind() {
-                    self.remove_workload(&WorkloadRef { kind, name });
+                    self.remove_workload(&WorkloadRef { kind, name }, touched);
                 }
             }
         }
     }
 
-    fn insert_pod(&mut self, pod: Pod) {
-        self.remove_pod(&pod.name.clone());
+    fn insert_node(&mut self, node: Node, touched: &mut Touched) {
+        let known = self.nodes.get(&node.name);
+        let same =
+            |old: &Node| old.pool_label() == node.pool_label() && old.unschedulable == node.unschedulable;
+        touched.nodes |= !known.is_some_and(same);
+        if let Some(old) = known {
+            self.pools.remove(old);
+        }
+        self.pools.insert(&node);
+        self.nodes.insert(node.name.clone(), node);
+    }
+
+    fn remove_node(&mut self, name: &NodeName, touched: &mut Touched) {
+        if let Some(node) = self.nodes.remove(name) {
+            self.pools.remove(&node);
+            touched.nodes = true;
+        }
+    }
+
+    fn pool_of(&self, pod: &Pod) -> Option<PoolName> {
+        self.nodes.get(pod.node.as_ref()?)?.pool()
+    }
+
+    fn insert_pod(&mut self, pod: Pod, touched: &mut Touched) {
+        self.remove_pod(&pod.name.clone(), touched);
+        touched.workloads.extend(self.workload_of(&pod));
         if let Some(node) = &pod.node {
             self.pods_by_node.entry(node.clone()).or_default().insert(pod.name.clone());
         }
         if let Some(owner) = &pod.owner {
             self.pods_by_owner.entry(owner.uid.clone()).or_default().insert(pod.name.clone());
         }
+        self.pools.insert_pod(&pod, self.pool_of(&pod).as_ref());
+        self.protection.insert(&pod, in_namespace(&self.budgets, pod.name.namespace()));
         self.pods.insert(pod.name.clone(), pod);
     }
 
-    fn remove_pod(&mut self, name: &ObjectName) {
+    fn remove_pod(&mut self, name: &ObjectName, touched: &mut Touched) {
         let Some(pod) = self.pods.remove(name) else { return };
+        touched.workloads.extend(self.workload_of(&pod));
         if let Some(node) = &pod.node {
             unlink(&mut self.pods_by_node, node, name);
         }
         if let Some(owner) = &pod.owner {
             unlink(&mut self.pods_by_owner, &owner.uid, name);
         }
+        self.pools.remove_pod(&pod, self.pool_of(&pod).as_ref());
+        self.protection.remove(&pod, in_namespace(&self.budgets, name.namespace()));
     }
 
-    fn insert_workload(&mut self, workload: Workload) {
-        self.remove_workload(&workload.reference.clone());
+    fn insert_budget(&mut self, budget: Budget, touched: &mut Touched) {
+        touched.namespaces.insert(budget.name.namespace().to_owned());
+        if self.budgets.get(&budget.name).is_none_or(|old| old.selector != budget.selector) {
+            let pods = self.pods_in_namespace(budget.name.namespace()).filter(|pod| budget.protects(pod));
+            let pods = pods.map(|pod| pod.name.clone()).collect();
+            self.protection.set(&budget.name, pods);
+        }
+        self.budgets.insert(budget.name.clone(), budget);
+    }
+
+    fn insert_workload(&mut self, workload: Workload, touched: &mut Touched) {
+        self.remove_workload(&workload.reference.clone(), touched);
         if let Some(owner) = deployment_of(&workload) {
             self.sets_by_deployment.entry(owner.uid.clone()).or_default().insert(workload.reference.clone());
+            touched.workloads.extend(above(&workload));
         }
+        touched.workloads.insert(workload.reference.clone());
         self.workloads.insert(workload.reference.clone(), workload);
     }
 
-    fn remove_workload(&mut self, reference: &WorkloadRef) {
+    fn remove_workload(&mut self, reference: &WorkloadRef, touched: &mut Touched) {
         let Some(workload) = self.workloads.remove(reference) else { return };
         if let Some(owner) = deployment_of(&workload) {
             unlink(&mut self.sets_by_deployment, &owner.uid, reference);
+            touched.workloads.extend(above(&workload));
         }
+        touched.workloads.insert(workload.reference);
     }
 
-    fn remove_slice(&mut self, name: &ObjectName, touched: &mut BTreeSet<ObjectName>) {
+    fn remove_slice(&mut self, name: &ObjectName, touched: &mut Touched) {
         let Some(slice) = self.slices.remove(name) else { return };
         if let Some(service) = service_of(&slice) {
             unlink(&mut self.slices_by_service, &service, name);
-            touched.insert(service);
+            touched.endpoints(service);
         }
     }
 
@@ -334,7 +241,17 @@ impl View {
 
     /// The nodes of a pool, by label.
     pub fn nodes_of<'a>(&'a self, pool: &'a PoolName) -> impl Iterator<Item = &'a Node> {
-        self.nodes.values().filter(move |node| node.is_in(pool))
+        self.pools.nodes(pool).filter_map(|name| self.nodes.get(name))
+    }
+
+    /// The nodes of a pool that are not cordoned.
+    pub fn uncordoned_nodes_of<'a>(&'a self, pool: &'a PoolName) -> impl Iterator<Item = &'a Node> {
+        self.pools.open(pool).filter_map(|name| self.nodes.get(name))
+    }
+
+    /// How many pods on the nodes of a pool do not go with their node.
+    pub fn pods_to_move_from(&self, pool: &PoolName) -> usize {
+        self.pools.movers(pool)
     }
 
     /// All pods, by name.
@@ -349,9 +266,7 @@ impl View {
 
     /// The pods of a namespace, by name.
     pub fn pods_in_namespace<'a>(&'a self, namespace: &str) -> impl Iterator<Item = &'a Pod> + use<'a> {
-        let from = ObjectName::before_all_in(namespace);
-        let namespace = namespace.to_owned();
-        self.pods.range(from..).map(|(_, pod)| pod).take_while(move |pod| pod.name.namespace() == namespace)
+        in_namespace(&self.pods, namespace)
     }
 
     /// The pods on a node.
@@ -391,8 +306,7 @@ impl View {
         let direct = WorkloadRef { kind: owner.kind.clone(), name };
         let above = self.workloads.get(&direct).filter(|w| w.uid == owner.uid).and_then(deployment_of);
         let Some(above) = above else { return Some(direct) };
-        let name = ObjectName::new(pod.name.namespace(), above.name.as_str()).ok()?;
-        Some(WorkloadRef { kind: WorkloadKind::Deployment, name })
+        deployment_named(pod.name.namespace(), above)
     }
 
     /// All budgets, by name.
@@ -402,7 +316,12 @@ impl View {
 
     /// The budgets that protect a pod; Kubernetes evicts nothing that has two.
     pub fn budgets_of<'a>(&'a self, pod: &'a Pod) -> impl Iterator<Item = &'a Budget> {
-        self.budgets.values().filter(move |budget| budget.protects(pod))
+        in_namespace(&self.budgets, pod.name.namespace()).filter(move |budget| budget.protects(pod))
+    }
+
+    /// The pods that a budget protects.
+    pub fn pods_under<'a>(&'a self, budget: &Budget) -> impl Iterator<Item = &'a Pod> + use<'a> {
+        self.protection.of(&budget.name).filter_map(|name| self.pods.get(name))
     }
 
     /// All Services, by name.
@@ -421,7 +340,7 @@ impl View {
         namespace: &'a str,
         labels: &'a Labels,
     ) -> impl Iterator<Item = &'a Service> {
-        self.services.values().filter(move |service| service.selects(namespace, labels))
+        in_namespace(&self.services, namespace).filter(move |service| service.selects(namespace, labels))
     }
 
     /// The ready endpoints of a Service, each counted once even if several slices name it.
@@ -475,4 +394,24 @@ fn deployment_of(workload: &Workload) -> Option<&Owner> {
 
 fn service_of(slice: &EndpointSlice) -> Option<ObjectName> {
     ObjectName::new(slice.name.namespace(), slice.service.as_deref()?).ok()
+}
+
+/// The Deployment behind a ReplicaSet.
+fn above(set: &Workload) -> Option<WorkloadRef> {
+    deployment_named(set.reference.name.namespace(), deployment_of(set)?)
+}
+
+fn deployment_named(namespace: &str, owner: &Owner) -> Option<WorkloadRef> {
+    let name = ObjectName::new(namespace, owner.name.as_str()).ok()?;
+    Some(WorkloadRef { kind: WorkloadKind::Deployment, name })
+}
+
+/// Everything in one namespace, by name.
+fn in_namespace<'a, T>(
+    objects: &'a BTreeMap<ObjectName, T>,
+    namespace: &str,
+) -> impl Iterator<Item = &'a T> + use<'a, T> {
+    let from = ObjectName::before_all_in(namespace);
+    let namespace = namespace.to_owned();
+    objects.range(from..).take_while(move |(name, _)| name.namespace() == namespace).map(|(_, object)| object)
 }

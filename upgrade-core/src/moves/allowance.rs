@@ -75,9 +75,7 @@ impl<'a> Allowances<'a> {
         if !budget.is_synced() {
             return 0;
         }
-        let protected =
-            self.view.pods_in_namespace(budget.name.namespace()).filter(|pod| budget.protects(pod));
-        let healthy: Vec<&Pod> = protected.filter(|pod| pod.is_healthy()).collect();
+        let healthy: Vec<&Pod> = self.view.pods_under(budget).filter(|pod| pod.is_healthy()).collect();
         let leaving = healthy.iter().filter(|pod| self.leaving.contains(&pod.uid)).count();
         let (healthy, leaving) =
             (u32::try_from(healthy.len()).unwrap_or(0), u32::try_from(leaving).unwrap_or(u32::MAX));

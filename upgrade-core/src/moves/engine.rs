@@ -27,7 +27,7 @@ pub(crate) struct OpenMove<'a> {
     pub(crate) begun: bool,
     /// The template has shown this step's restart before; if it is missing now, somebody took it out.
     pub(crate) restart_seen: bool,
-    /// When the move was first considered, for Jobs.
+    /// When the move's turn came, for Jobs.
     pub(crate) since: Timestamp,
 }
 
@@ -41,8 +41,6 @@ pub(crate) struct MoveCase<'a> {
     pub(crate) now: Timestamp,
     /// Pods whose eviction was sent or accepted.
     pub(crate) leaving: &'a BTreeSet<Uid>,
-    /// How many workloads may move at the same time.
-    pub(crate) slots: u32,
     /// How long a Job may take to end by itself.
     pub(crate) job_wait: Duration,
 }
@@ -52,35 +50,40 @@ pub(crate) fn restart_id(run: &RunId, step: &StepId) -> RestartId {
     RestartId::new(format!("{run}.{step}")).expect("a run id and a step id are plain text")
 }
 
-/// What each open move does next, in the order given. Moves in front take free slots first; a move that is stuck keeps its
-/// own slot and stops nobody else.
-pub(crate) fn next(case: &MoveCase<'_>, moves: &[OpenMove<'_>]) -> Vec<Verdict> {
-    let mut allowances = Allowances::new(case.view, case.leaving);
-    let mut slots = case.slots;
-    let first: Vec<Option<Verdict>> = moves
-        .iter()
-        .map(|open| {
-            let finished = case.finished(open);
-            if finished.is_none() && open.begun {
-                slots = slots.saturating_sub(1);
-            }
-            finished
-        })
-        .collect();
-    let decide = |(open, finished): (&OpenMove<'_>, Option<Verdict>)| {
-        if let Some(done) = finished {
+/// One round of decisions about the same observation. What one move is granted is gone for the next.
+pub(crate) struct Round<'a> {
+    case: &'a MoveCase<'a>,
+    allowances: Allowances<'a>,
+    slots: u32,
+}
+
+impl<'a> Round<'a> {
+    /// A round in which `slots` more moves may begin.
+    pub(crate) fn new(case: &'a MoveCase<'a>, slots: u32) -> Self {
+        Self { case, allowances: Allowances::new(case.view, case.leaving), slots }
+    }
+
+    /// May another move begin?
+    pub(crate) fn has_slot(&self) -> bool {
+        self.slots > 0
+    }
+
+    /// The move's end, if it is at it; costs no slot.
+    pub(crate) fn finished(&self, open: &OpenMove<'_>) -> Option<Verdict> {
+        self.case.finished(open)
+    }
+
+    /// What the move does next. One that begins with it takes a slot; one that cannot begin yet takes none, and stops nobody.
+    pub(crate) fn next(&mut self, open: &OpenMove<'_>) -> Verdict {
+        if let Some(done) = self.finished(open) {
             return done;
         }
-        if !open.begun && slots == 0 {
-            return Verdict::Patience(format!("{}: a free slot", open.workload));
-        }
-        let verdict = case.advance(open, &mut allowances);
+        let verdict = self.case.advance(open, &mut self.allowances);
         if !open.begun && matches!(verdict, Verdict::Write(_)) {
-            slots -= 1;
+            self.slots = self.slots.saturating_sub(1);
         }
         verdict
-    };
-    moves.iter().zip(first).map(decide).collect()
+    }
 }
 
 impl<'a> MoveCase<'a> {
@@ -236,10 +239,12 @@ fn rollout(workload: &Workload) -> String {
 /// What is left on a pool's nodes after the moves: pods of workloads that came later. They leave one by one under the same
 /// guards; Jobs get their time first. Bare pods are never evicted: nothing would make them again.
 pub(crate) fn leftovers(case: &MoveCase<'_>, pool: &PoolName, since: Timestamp) -> Verdict {
+    let nothing = || Verdict::Done(format!("nothing is left on {pool} but what goes with its nodes"));
+    if case.view.pods_to_move_from(pool) == 0 {
+        return nothing();
+    }
     let left: Vec<&Pod> = case.view.pods_in(pool).filter(|pod| !pod.leaves_with_node()).collect();
-    let Some(first) = left.first() else {
-        return Verdict::Done(format!("nothing is left on {pool} but what goes with its nodes"));
-    };
+    let Some(first) = left.first() else { return nothing() };
     if let Some(bare) = left.iter().find(|pod| pod.owner.is_none() && !pod.terminating) {
         return Verdict::Wait(format!(
             "bare pod {} to be removed by whoever made it: nothing would make it again",

@@ -9,4 +9,4 @@ mod engine;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use engine::{MoveCase, OpenMove, leftovers, next, restart_id};
+pub(crate) use engine::{MoveCase, OpenMove, Round, leftovers, restart_id};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::{MoveCase, OpenMove, leftovers, next, restart_id};
+use super::{MoveCase, OpenMove, Round, leftovers, restart_id};
 use crate::journal::Write;
 use crate::model::tests_support::{budget, deployment, node, pod, replica_set, service, slice};
 use crate::model::{BudgetLimit, IntOrPercent, PoolName, RunId, StepId, Uid, WorkloadRef};
@@ -42,6 +42,20 @@ fn cluster(pods: &[(bool, bool)], desired: Option<u32>) -> View {
     view
 }
 
+/// What each of the moves does next, in the order given, if `slots` may begin.
+fn next(case: &MoveCase<'_>, slots: u32, moves: &[OpenMove<'_>]) -> Vec<Verdict> {
+    let mut round = Round::new(case, slots);
+    let no_slot = || Verdict::Patience("a free slot".into());
+    let next = |open: &OpenMove<'_>| {
+        if open.begun || round.has_slot() {
+            round.next(open)
+        } else {
+            round.finished(open).unwrap_or_else(no_slot)
+        }
+    };
+    moves.iter().map(next).collect()
+}
+
 struct Fixture {
     run: RunId,
     step: StepId,
@@ -63,7 +77,7 @@ impl Fixture {
 
     fn case<'a>(&'a self, view: &'a View) -> MoveCase<'a> {
         let (now, job_wait) = (Timestamp::UNIX_EPOCH, Duration::from_secs(60));
-        MoveCase { view, run: &self.run, now, leaving: &self.leaving, slots: 10, job_wait }
+        MoveCase { view, run: &self.run, now, leaving: &self.leaving, job_wait }
     }
 
     fn open(&self, route: Route) -> OpenMove<'_> {
@@ -79,7 +93,7 @@ impl Fixture {
     }
 
     fn one(&self, view: &View, route: Route) -> Verdict {
-        next(&self.case(view), &[self.open(route)]).remove(0)
+        next(&self.case(view), 10, &[self.open(route)]).remove(0)
     }
 }
 
@@ -112,7 +126,7 @@ fn a_restart_waits_for_strength_is_asked_for_once_and_ends_with_the_last_old_pod
     }
     let mut open = fixture.open(Route::Restart);
     open.begun = true;
-    assert!(matches!(next(&fixture.case(&view), &[open]).remove(0), Verdict::Done(_)));
+    assert!(matches!(next(&fixture.case(&view), 10, &[open]).remove(0), Verdict::Done(_)));
 }
 
 #[test]
@@ -133,7 +147,7 @@ fn a_restart_that_somebody_took_out_of_the_template_becomes_evictions() {
     let view = cluster(&[(true, true), (false, true)], None);
     let mut open = fixture.open(Route::Restart);
     (open.begun, open.restart_seen) = (true, true);
-    let verdict = next(&fixture.case(&view), &[open]).remove(0);
+    let verdict = next(&fixture.case(&view), 10, &[open]).remove(0);
     assert!(matches!(verdict, Verdict::Write(w) if matches!(w[0], Write::Evict { .. })));
 }
 
@@ -151,10 +165,10 @@ fn a_job_gets_its_time_first() {
     let fixture = Fixture::new();
     let view = cluster(&[(true, true), (false, true)], None);
     let mut case = fixture.case(&view);
-    let waiting = next(&case, &[fixture.open(Route::WaitThenEvict)]).remove(0);
+    let waiting = next(&case, 10, &[fixture.open(Route::WaitThenEvict)]).remove(0);
     assert_eq!(waiting, Verdict::Patience("Deployment shop/web to end by itself, 1m more at most".into()));
     case.now = Timestamp::from_second(60).unwrap();
-    assert!(matches!(next(&case, &[fixture.open(Route::WaitThenEvict)]).remove(0), Verdict::Write(_)));
+    assert!(matches!(next(&case, 10, &[fixture.open(Route::WaitThenEvict)]).remove(0), Verdict::Write(_)));
 }
 
 #[test]
@@ -194,11 +208,10 @@ proptest! {
         let view = cluster(&pods, desired);
         let by_uid: BTreeMap<Uid, _> = view.pods().map(|pod| (pod.uid.clone(), pod)).collect();
         fixture.leaving = by_uid.keys().zip(&leaving).filter(|(_, gone)| **gone).map(|(uid, _)| uid.clone()).collect();
-        let mut case = fixture.case(&view);
-        case.slots = slots;
+        let case = fixture.case(&view);
         // Several moves over the same pods: what one takes, the others must not take again.
         let open: Vec<OpenMove<'_>> = (0..moves).map(|_| fixture.open(Route::Evict)).collect();
-        let verdicts = next(&case, &open);
+        let verdicts = next(&case, slots, &open);
         let evicted: BTreeSet<Uid> = verdicts
             .iter()
             .filter_map(|verdict| if let Verdict::Write(writes) = verdict { Some(writes) } else { None })

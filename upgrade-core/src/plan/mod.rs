@@ -160,6 +160,11 @@ impl Plan {
         self.stages.iter().flat_map(Stage::steps)
     }
 
+    /// The stage of this number.
+    pub fn stage(&self, number: u32) -> Option<&Stage> {
+        self.stages.iter().find(|stage| stage.number == number)
+    }
+
     /// There is nothing to do: the cluster is at its target.
     pub fn is_empty(&self) -> bool {
         self.stages.is_empty()

@@ -5,9 +5,25 @@
 
 use super::Verdict;
 use crate::journal::Write;
-use crate::model::{KubeVersion, Node, NodeName, Pool, PoolName, ProvisioningState, RunId};
+use crate::model::{KubeVersion, Node, NodeName, Pod, Pool, PoolName, ProvisioningState, RunId};
+use crate::plan::Action;
 use crate::ports::{AzureView, BufferSpec, OperationState};
 use crate::view::View;
+
+/// Is it Azure that carries it out?
+pub(super) fn carries_out(action: &Action) -> bool {
+    match action {
+        Action::UpgradeControlPlane { .. }
+        | Action::CreateBuffer { .. }
+        | Action::UpgradePool { .. }
+        | Action::DeleteBuffer { .. } => true,
+        Action::Cordon { .. }
+        | Action::Move { .. }
+        | Action::Soak { .. }
+        | Action::Drain { .. }
+        | Action::AwaitRancher { .. } => false,
+    }
+}
 
 /// What is known about an Azure step.
 pub(super) struct AzureCase<'a> {
@@ -46,6 +62,12 @@ impl AzureCase<'_> {
 
     fn pool(&self, name: &PoolName) -> Option<&Pool> {
         self.azure?.pools.iter().find(|pool| pool.name == *name)
+    }
+
+    /// A pod on the pool that does not go with its node.
+    fn pod_left<'p>(&'p self, pool: &'p PoolName) -> Option<&'p Pod> {
+        let any = self.view.pods_to_move_from(pool) > 0;
+        any.then(|| self.view.pods_in(pool).find(|pod| !pod.leaves_with_node())).flatten()
     }
 
     /// The cluster or another pool is busy: Azure would refuse, so do not ask.
@@ -132,8 +154,7 @@ impl AzureCase<'_> {
                 reason(pool.error.as_ref())
             ));
         }
-        let left = self.view.pods_in(name).find(|pod| !pod.leaves_with_node());
-        if let Some(pod) = left.filter(|_| first_time) {
+        if let Some(pod) = self.pod_left(name).filter(|_| first_time) {
             return Verdict::Wait(format!("pod {} to leave {name} before Azure touches it", pod.name));
         }
         let lag = format!("Azure still reports {} for pool {name}", pool.version);
@@ -192,7 +213,7 @@ impl AzureCase<'_> {
         if let ProvisioningState::Busy(word) = &pool.state {
             return Verdict::Patience(format!("Azure: pool {name} is {word}"));
         }
-        if let Some(pod) = self.view.pods_in(name).find(|pod| !pod.leaves_with_node()) {
+        if let Some(pod) = self.pod_left(name) {
             return Verdict::Wait(format!("pod {} to leave {name} before it is deleted", pod.name));
         }
         let lag = format!("Azure still lists pool {name}");

@@ -7,7 +7,7 @@ use crate::view::View;
 
 /// The cordons that are missing on a pool's nodes.
 pub(super) fn missing_cordons(view: &View, pool: &PoolName) -> Vec<Write> {
-    let open = view.nodes_of(pool).filter(|node| !node.unschedulable);
+    let open = view.uncordoned_nodes_of(pool);
     open.map(|node| Write::Cordon { node: node.name.clone(), uid: node.uid.clone() }).collect()
 }
 

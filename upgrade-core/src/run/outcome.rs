@@ -39,9 +39,8 @@ pub(super) fn report(
 
 /// What the run has borrowed and not given back: buffers it has begun to make, and cordons.
 fn holding(plan: &Plan, state: &RunState, view: &View) -> Vec<String> {
-    let created = |name| {
-        state.has_announced_any(|write| matches!(write, Write::CreatePool { name: n, .. } if n == name))
-    };
+    let created =
+        |name| state.announced().any(|write| matches!(write, Write::CreatePool { name: n, .. } if n == name));
     let deleted = |name| {
         let step =
             plan.steps().find(|step| matches!(&step.action, Action::DeleteBuffer { pool } if pool == name));
@@ -53,9 +52,7 @@ fn holding(plan: &Plan, state: &RunState, view: &View) -> Vec<String> {
         }
         _ => None,
     });
-    let cordoned = view.nodes().filter(|node| {
-        let ours = |write: &Write| matches!(write, Write::Cordon { node: n, uid } if *n == node.name && *uid == node.uid);
-        node.unschedulable && state.has_announced_any(ours)
-    });
+    let ours = state.cordons();
+    let cordoned = view.nodes().filter(|node| node.unschedulable && ours.contains(&(&node.name, &node.uid)));
     buffers.chain(cordoned.map(|node| format!("cordon of node {}", node.name))).collect()
 }

@@ -1,13 +1,17 @@
 //! The run machine: a pure function from what happened to what is to be done.
 
+mod agenda;
 mod observe;
 mod progress;
 mod second_writer;
+mod sent;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,11 +21,13 @@ use crate::inventory::{ClusterIdentity, RancherFacts};
 use crate::journal::{Entry, IllegalRecord, Record, RunState, Write, WriteAnswer};
 use crate::ledger::Ledger;
 use crate::model::{FormatVersion, ObjectName, RunId, StepId};
-use crate::plan::{Plan, Stage};
+use crate::plan::Plan;
 use crate::ports::{Answer, AzureView, OperationRef, OperationState, PortError, Question};
 use crate::view::{Change, ResourceKind, View};
 
+use agenda::Agenda;
 use second_writer::{BufferSteps, RancherReading, StepWithRancher};
+use sent::Sent;
 
 /// How long the first lists may take. A cluster that cannot be seen in this time is not touched.
 const SYNC_LIMIT: Duration = Duration::from_secs(300);
@@ -135,7 +141,7 @@ struct Doubt {
 /// The run machine. See the [module](crate::run) for what it guarantees.
 #[derive(Debug)]
 pub struct Machine {
-    plan: Plan,
+    plan: Arc<Plan>,
     run: RunId,
     state: RunState,
     began: Timestamp,
@@ -158,9 +164,9 @@ pub struct Machine {
     doubted: Option<Doubt>,
     ledger: Ledger,
     noted: BTreeSet<ObjectName>,
+    agenda: Agenda,
     steps: BTreeMap<StepId, Memory>,
-    in_flight: BTreeMap<u64, (StepId, Write)>,
-    acked: BTreeMap<Write, Timestamp>,
+    sent: Sent,
     moving_total: u32,
     last_progress: Option<EventKind>,
     stops: u32,
@@ -201,7 +207,7 @@ impl Machine {
         Self {
             buffer_steps: BufferSteps::of(&plan),
             lock_step: plan.is_in_lock_step(),
-            plan,
+            plan: Arc::new(plan),
             run,
             state,
             began: now,
@@ -219,9 +225,9 @@ impl Machine {
             doubted: None,
             ledger,
             noted: BTreeSet::new(),
+            agenda: Agenda::default(),
             steps: BTreeMap::new(),
-            in_flight: BTreeMap::new(),
-            acked: BTreeMap::new(),
+            sent: Sent::default(),
             moving_total: 0,
             last_progress: None,
             stops: 0,
@@ -261,18 +267,18 @@ impl Machine {
     /// When to call again with [`Input::Tick`] if nothing happens before.
     pub fn wake_at(&self, now: Timestamp) -> Timestamp {
         let tick = now + TICK;
-        let retries = self.steps.values().filter_map(|memory| memory.not_before);
+        let pause = self.agenda.next_pause();
         let look = self.look_at.filter(|_| !self.looking);
         let doubt = self.doubted.as_ref().and_then(|doubt| doubt.look_again);
         let rancher = self.rancher.ask_at;
-        retries.chain(look).chain(doubt).chain(rancher).filter(|at| *at > now).fold(tick, Ord::min)
+        pause.into_iter().chain(look).chain(doubt).chain(rancher).filter(|at| *at > now).fold(tick, Ord::min)
     }
 
     fn hold(&mut self, step: Option<&StepId>, cause: String) {
         if matches!(self.phase, Phase::Ending(_) | Phase::Ended) {
             return;
         }
-        let current = self.state.current_stage().and_then(|number| self.stage(number));
+        let current = self.state.current_stage().and_then(|number| self.plan.stage(number));
         let named = step.and_then(|id| self.plan.steps().find(|s| s.id == *id));
         // A stage whose last step has ended and which is not closed yet holds at that step.
         let step = named.or_else(|| {
@@ -318,7 +324,7 @@ impl Machine {
                     }
                 }
                 Phase::Ending(outcome) => {
-                    let answered = self.in_flight.is_empty() && self.is_adopted(now, &outcome);
+                    let answered = self.sent.is_empty() && self.is_adopted(now, &outcome);
                     if answered || self.stops > 1 {
                         self.end(now, outcome);
                     }
@@ -353,10 +359,6 @@ impl Machine {
         self.emit(now, EventKind::RunEnded { report: report.clone() });
         self.out.push(Effect::End(Box::new(report)));
         self.phase = Phase::Ended;
-    }
-
-    fn stage(&self, number: u32) -> Option<&Stage> {
-        self.plan.stages.iter().find(|stage| stage.number == number)
     }
 
     fn record(&mut self, now: Timestamp, entry: Entry) {

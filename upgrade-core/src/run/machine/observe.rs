@@ -1,9 +1,11 @@
 //! What happened, taken in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::agenda::Agenda;
 use super::{Doubt, Input, Look, Machine, Phase, SYNC_LIMIT, TICK, signed};
 use crate::event::{EventKind, RunOutcome};
 use crate::inventory::{ClusterIdentity, Unproven};
@@ -56,7 +58,9 @@ impl Machine {
             }
             // Before the first lists are complete a Service looks empty because nobody has counted yet. From then on it is
             // counted after each change: a gap that opens and closes within one burst is a gap.
-            self.noted.extend(self.view.apply(change));
+            let touched = self.view.apply(change);
+            self.agenda.touched(&touched);
+            self.noted.extend(touched.services);
             if self.listed.len() == ResourceKind::ALL.len() {
                 for service in std::mem::take(&mut self.noted) {
                     self.note(now, &service);
@@ -73,7 +77,8 @@ impl Machine {
         }
         let ready = self.view.ready_endpoints(name);
         let accepted = self.plan.accepted_gaps.contains(name);
-        let cause = if ready == 0 { self.under_way(name) } else { String::new() };
+        let opens = ready == 0 && self.ledger.is_up(name);
+        let cause = if opens { self.under_way(name) } else { String::new() };
         match self.ledger.note(name, ready, now, accepted, || cause) {
             Some(Notice::Opened(gap)) => self.emit(now, EventKind::GapOpened { gap }),
             Some(Notice::Closed(gap)) => self.emit(now, EventKind::GapClosed { gap }),
@@ -92,7 +97,7 @@ impl Machine {
 
     /// What was going on: the stage, and the moves begun of workloads behind the Service.
     fn cause(&self, number: u32, service: &ObjectName) -> String {
-        let Some(stage) = self.stage(number) else { return String::new() };
+        let Some(stage) = self.plan.stage(number) else { return String::new() };
         let behind = |workload: &WorkloadRef| {
             let template = self.view.workload(workload).map(|w| &w.template.labels);
             let service = self.view.service(service);
@@ -185,7 +190,10 @@ impl Machine {
         if self.state.stage_started(number).is_none() {
             self.record(now, Entry::StageStarted { stage: number });
         }
-        let title = self.stage(number).map(|stage| stage.title.clone()).unwrap_or_default();
+        let plan = Arc::clone(&self.plan);
+        let Some(stage) = plan.stage(number) else { return };
+        self.agenda = Agenda::of(stage, &self.state, now);
+        let title = stage.title.clone();
         self.emit(now, EventKind::StageStarted { stage: number, title });
         self.phase = Phase::Running(number);
         self.steps.clear();
@@ -196,7 +204,7 @@ impl Machine {
     }
 
     fn answered(&mut self, now: Timestamp, id: u64, answer: WriteAnswer, retry_after: Option<Duration>) {
-        let Some((step, write)) = self.in_flight.remove(&id) else { return };
+        let Some((step, write)) = self.sent.returned(id) else { return };
         let (text, ok) = describe(&answer);
         self.record(now, Entry::Answered { id, answer: answer.clone() });
         self.emit(
@@ -208,13 +216,14 @@ impl Machine {
             let doubled = Duration::from_secs(1 << memory.failures.min(6));
             retry_after.unwrap_or(doubled).clamp(Duration::from_secs(1), MAX_BACKOFF)
         });
+        self.agenda.answered(&step);
         match answer {
             WriteAnswer::Done | WriteAnswer::Accepted { .. } => {
-                self.acked.insert(write, now);
+                self.sent.took_effect(write, now);
                 self.look_at = Some(now);
             }
             WriteAnswer::Eviction { eviction: EvictionAnswer::Accepted | EvictionAnswer::Gone } => {
-                self.acked.insert(write, now);
+                self.sent.took_effect(write, now);
             }
             WriteAnswer::Eviction { eviction: EvictionAnswer::Misconfigured { message } } => {
                 self.hold(Some(&step), message);
@@ -229,6 +238,7 @@ impl Machine {
                 self.look_at = Some(now);
                 if let (Some(memory), Some(backoff)) = (self.steps.get_mut(&step), backoff) {
                     memory.not_before = Some(now + backoff);
+                    self.agenda.pause(&step, now + backoff);
                 }
             }
         }

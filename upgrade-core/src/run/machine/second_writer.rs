@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::steps::is_in_azure;
 use super::{Effect, Machine, Memory, Phase, signed};
 use crate::event::{EventKind, RunOutcome};
 use crate::inventory::{Ownership, RancherFacts, SecondWriter};
 use crate::journal::Write;
 use crate::model::{Node, PoolName, ProvisioningState, StepId};
-use crate::plan::{Action, Plan, Step};
+use crate::plan::{Action, Plan, Stage, Step};
 use crate::ports::PortError;
-use crate::run::Verdict;
+use crate::run::{Verdict, azure};
 use crate::span;
 
 /// How often Rancher is asked while something waits for it. It reads Azure far less often.
@@ -152,13 +151,15 @@ impl Machine {
     /// Nothing under way makes Azure differ from what Rancher has seen.
     fn expects_rancher_to_agree(&self) -> bool {
         let Phase::Running(number) = self.phase else { return false };
-        let changes = |step: &Step| is_in_azure(&step.action);
-        self.stage(number).is_some_and(|stage| !stage.steps().any(changes))
+        let changes = |step: &Step| azure::carries_out(&step.action);
+        self.plan.stage(number).is_some_and(|stage| !stage.steps().any(changes))
     }
 
     /// Keeps asking while a step waits for Rancher or a buffer stands that it could take back.
-    pub(super) fn look_at_rancher(&mut self, now: Timestamp, open: &[Step]) {
-        let waits = open.iter().any(|step| matches!(step.action, Action::AwaitRancher { .. }));
+    pub(super) fn look_at_rancher(&mut self, now: Timestamp, stage: &Stage) {
+        let open = |lane| self.agenda.open(stage, lane);
+        let is_wait = |step: &Step| matches!(step.action, Action::AwaitRancher { .. });
+        let waits = self.agenda.others().filter_map(open).any(is_wait);
         let watches = self.lock_step && self.holds_buffer();
         let seldom = self.rancher.said.as_ref().is_none_or(|(asked, _)| *asked + WATCH <= now);
         if waits || watches && seldom {
@@ -241,7 +242,7 @@ impl Machine {
     }
 
     /// Is every buffer as it was made, and known to be? One that is not ends the run, before anything more is moved there.
-    pub(super) fn buffers_stand(&mut self, now: Timestamp, open: &[Step]) -> bool {
+    pub(super) fn buffers_stand(&mut self, now: Timestamp, stage: &Stage) -> bool {
         if !self.holds_buffer() {
             return true;
         }
@@ -258,7 +259,8 @@ impl Machine {
             Some((name.clone(), why))
         });
         let Some((buffer, why)) = lost else { return true };
-        self.give_back_cordons(now, &buffer, open);
+        let open: Vec<&Step> = self.open_steps(stage).collect();
+        self.give_back_cordons(now, &buffer, &open);
         let cause = format!(
             "buffer {buffer} {why}, and this run did not do that; somebody (Rancher?) changes the pools, too"
         );
@@ -269,17 +271,15 @@ impl Machine {
 
     /// The pods of a lost buffer need a place: the nodes that this run has cordoned take them again, but those that Azure is
     /// about to replace.
-    fn give_back_cordons(&mut self, now: Timestamp, buffer: &PoolName, open: &[Step]) {
+    fn give_back_cordons(&mut self, now: Timestamp, buffer: &PoolName, open: &[&Step]) {
         let Some(step) = open.first() else { return };
         let replaced = |node: &Node| {
             let upgraded =
                 |s: &Step| matches!(&s.action, Action::UpgradePool { pool, .. } if node.is_in(pool));
             node.is_in(buffer) || open.iter().any(|s| upgraded(s) && self.state.writes(&s.id) > 0)
         };
-        let ours = |node: &Node| {
-            let cordon = |write: &Write| matches!(write, Write::Cordon { node: name, uid } if *name == node.name && *uid == node.uid);
-            node.unschedulable && self.state.has_announced_any(cordon)
-        };
+        let cordons = self.state.cordons();
+        let ours = |node: &Node| node.unschedulable && cordons.contains(&(&node.name, &node.uid));
         let borrowed = self.view.nodes().filter(|node| ours(node) && !replaced(node));
         let writes: Vec<Write> =
             borrowed.map(|node| Write::Uncordon { node: node.name.clone(), uid: node.uid.clone() }).collect();
@@ -320,7 +320,7 @@ impl Machine {
 
     /// The step that would wait for Rancher to adopt a change that this stage has begun.
     fn unadopted(&self) -> Option<&StepId> {
-        let stage = self.state.current_stage().and_then(|number| self.stage(number))?;
+        let stage = self.state.current_stage().and_then(|number| self.plan.stage(number))?;
         stage.lanes.iter().find_map(|lane| {
             let wait = lane.steps.iter().find(|step| matches!(step.action, Action::AwaitRancher { .. }))?;
             let begun = lane.steps.iter().any(|step| self.state.writes(&step.id) > 0);

@@ -1,0 +1,307 @@
+//! The state of a run, as its journal tells it: the one transition function for recording and replay.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::{Entry, Record, Write, WriteAnswer};
+use crate::event::{RunOutcome, StepOutcome};
+use crate::ledger::ServiceRecord;
+use crate::model::{NodeName, RunId, StepId, Uid};
+use crate::plan::Plan;
+use crate::ports::OperationRef;
+
+/// A record that cannot follow what was there before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("record {seq} ({what}) cannot follow record {after}: {rule}")]
+pub struct IllegalRecord {
+    /// The record.
+    pub seq: u64,
+    /// What it says.
+    pub what: &'static str,
+    /// The last legal record.
+    pub after: u64,
+    /// The rule it breaks.
+    pub rule: String,
+}
+
+/// The state of a run, as its journal tells it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunState {
+    last_seq: u64,
+    run: Option<RunId>,
+    plan: Option<Plan>,
+    /// The stage of each of the plan's steps.
+    stage_of: BTreeMap<StepId, u32>,
+    finished: BTreeMap<StepId, StepOutcome>,
+    stages_started: BTreeMap<u32, Timestamp>,
+    stages_finished: BTreeMap<u32, Timestamp>,
+    intents: BTreeMap<u64, (StepId, Write)>,
+    intents_of: BTreeMap<StepId, Vec<u64>>,
+    open: BTreeSet<u64>,
+    operations: BTreeMap<StepId, OperationRef>,
+    closed: Option<RunOutcome>,
+    ledger: Vec<ServiceRecord>,
+    opened_at: Option<Timestamp>,
+    worked_ms: u64,
+    last_at: Option<Timestamp>,
+}
+
+impl RunState {
+    /// Reads a whole journal.
+    pub fn replay(records: impl IntoIterator<Item = Record>) -> Result<Self, IllegalRecord> {
+        let mut state = Self::default();
+        for record in records {
+            state.apply(&record)?;
+        }
+        Ok(state)
+    }
+
+    /// Takes in one record, or says why it is illegal and changes nothing.
+    pub fn apply(&mut self, record: &Record) -> Result<(), IllegalRecord> {
+        let illegal = |rule: String| IllegalRecord {
+            seq: record.seq,
+            what: record.entry.name(),
+            after: self.last_seq,
+            rule,
+        };
+        self.check(record).map_err(illegal)?;
+        match &record.entry {
+            Entry::Header { run, plan, .. } => {
+                self.run = Some(run.clone());
+                let steps =
+                    plan.stages.iter().flat_map(|stage| stage.steps().map(|step| (stage.number, step)));
+                self.stage_of = steps.map(|(stage, step)| (step.id.clone(), stage)).collect();
+                self.plan = Some((**plan).clone());
+            }
+            Entry::Opened => {
+                self.add_worked_time();
+                self.opened_at = Some(record.at);
+                self.closed = None;
+            }
+            Entry::StageStarted { stage } => {
+                self.stages_started.entry(*stage).or_insert(record.at);
+            }
+            Entry::Intent { id, step, write } => {
+                self.intents.insert(*id, (step.clone(), write.clone()));
+                self.open.insert(*id);
+                self.intents_of.entry(step.clone()).or_default().push(*id);
+            }
+            Entry::Answered { id, answer } => {
+                self.open.remove(id);
+                if let (WriteAnswer::Accepted { operation }, Some((step, _))) = (answer, self.intents.get(id))
+                {
+                    self.operations.insert(step.clone(), operation.clone());
+                }
+            }
+            Entry::StepFinished { step, outcome } => {
+                self.finished.insert(step.clone(), outcome.clone());
+                self.operations.remove(step);
+            }
+            Entry::StageFinished { stage } => {
+                self.stages_finished.insert(*stage, record.at);
+            }
+            Entry::Closed { outcome, ledger } => {
+                self.closed = Some(outcome.clone());
+                self.ledger.clone_from(ledger);
+            }
+        }
+        self.last_seq = record.seq;
+        self.last_at = Some(record.at);
+        Ok(())
+    }
+
+    /// The rules. Every entry is named: a new kind of record must be thought about here.
+    fn check(&self, record: &Record) -> Result<(), String> {
+        if record.seq != self.last_seq + 1 {
+            return Err(format!("expected number {}", self.last_seq + 1));
+        }
+        let begun = self.run.is_some();
+        match &record.entry {
+            Entry::Header { format, .. } => {
+                if begun {
+                    return Err("a journal has one header".into());
+                }
+                format.check_readable().map_err(|error| error.to_string())
+            }
+            _ if !begun => Err("a journal begins with its header".into()),
+            Entry::Opened if self.is_done() => Err("the run is done".into()),
+            Entry::Opened => Ok(()),
+            _ if self.opened_at.is_none() => Err("nobody has taken up the run".into()),
+            _ if self.closed.is_some() => Err("the run is closed; it must be taken up first".into()),
+            Entry::StageStarted { stage } => self.check_stage(*stage),
+            Entry::Intent { id, step, .. } => {
+                if self.intents.contains_key(id) {
+                    return Err(format!("intent {id} exists"));
+                }
+                self.check_step(step)
+            }
+            Entry::Answered { id, .. } if self.open.contains(id) => Ok(()),
+            Entry::Answered { id, .. } => Err(format!("there is no open intent {id}")),
+            Entry::StepFinished { step, .. } => self.check_step(step),
+            Entry::StageFinished { stage } => {
+                let known =
+                    self.stages_started.contains_key(stage) && !self.stages_finished.contains_key(stage);
+                let unfinished = self.stage_steps(*stage).find(|step| !self.finished.contains_key(*step));
+                match (known, unfinished) {
+                    (false, _) => Err(format!("stage {stage} is not under way")),
+                    (true, Some(step)) => Err(format!("step {step} is not finished")),
+                    (true, None) => Ok(()),
+                }
+            }
+            Entry::Closed { .. } => Ok(()),
+        }
+    }
+
+    fn stage_steps(&self, stage: u32) -> impl Iterator<Item = &StepId> {
+        let stages = self.plan.iter().flat_map(|plan| &plan.stages);
+        stages.filter(move |s| s.number == stage).flat_map(|s| s.steps().map(|step| &step.id))
+    }
+
+    fn check_stage(&self, stage: u32) -> Result<(), String> {
+        let exists = self.plan.iter().flat_map(|plan| &plan.stages).any(|s| s.number == stage);
+        let before = (1..stage).find(|n| !self.stages_finished.contains_key(n));
+        match (exists, before) {
+            (false, _) => Err(format!("the plan has no stage {stage}")),
+            (true, Some(n)) => Err(format!("stage {n} is not finished")),
+            (true, None) if self.stages_finished.contains_key(&stage) => {
+                Err(format!("stage {stage} is finished"))
+            }
+            (true, None) => Ok(()),
+        }
+    }
+
+    fn check_step(&self, step: &StepId) -> Result<(), String> {
+        if self.finished.contains_key(step) {
+            return Err(format!("step {step} is finished"));
+        }
+        let stage = self.stage_of.get(step);
+        let running = |stage: &u32| {
+            self.stages_started.contains_key(stage) && !self.stages_finished.contains_key(stage)
+        };
+        if stage.is_some_and(running) {
+            Ok(())
+        } else {
+            Err(format!("step {step} is not in a running stage"))
+        }
+    }
+
+    fn add_worked_time(&mut self) {
+        if let (Some(from), Some(to)) = (self.opened_at, self.last_at) {
+            self.worked_ms += u64::try_from(to.duration_since(from).as_millis()).unwrap_or(0);
+        }
+    }
+
+    /// The number of the next record.
+    pub fn next_seq(&self) -> u64 {
+        self.last_seq + 1
+    }
+
+    /// The number of the next intent.
+    pub fn next_intent(&self) -> u64 {
+        self.intents.keys().next_back().map_or(1, |last| last + 1)
+    }
+
+    /// The run, once there is a header.
+    pub fn run(&self) -> Option<&RunId> {
+        self.run.as_ref()
+    }
+
+    /// The plan, once there is a header.
+    pub fn plan(&self) -> Option<&Plan> {
+        self.plan.as_ref()
+    }
+
+    /// How a step ended; `None` if it has not.
+    pub fn outcome(&self, step: &StepId) -> Option<&StepOutcome> {
+        self.finished.get(step)
+    }
+
+    /// How many writes a step has announced.
+    pub fn writes(&self, step: &StepId) -> u32 {
+        self.intents_of.get(step).map_or(0, |ids| u32::try_from(ids.len()).unwrap_or(u32::MAX))
+    }
+
+    /// The Azure operation that a step has begun and not yet seen to its end.
+    pub fn operation(&self, step: &StepId) -> Option<&OperationRef> {
+        self.operations.get(step)
+    }
+
+    /// All such operations.
+    pub fn operations(&self) -> impl Iterator<Item = (&StepId, &OperationRef)> {
+        self.operations.iter()
+    }
+
+    /// Did a step announce a write like this?
+    pub fn has_announced(&self, step: &StepId, like: impl Fn(&Write) -> bool) -> bool {
+        let ids = self.intents_of.get(step).into_iter().flatten();
+        ids.filter_map(|id| self.intents.get(id)).any(|(_, write)| like(write))
+    }
+
+    /// Every announced write, in the order of its announcement.
+    pub fn announced(&self) -> impl Iterator<Item = &Write> {
+        self.intents.values().map(|(_, write)| write)
+    }
+
+    /// The nodes that the run has announced to cordon, by uid: the same name with another uid is another node.
+    pub(crate) fn cordons(&self) -> BTreeSet<(&NodeName, &Uid)> {
+        let mut cordons = BTreeSet::new();
+        for write in self.announced() {
+            if let Write::Cordon { node, uid } = write {
+                cordons.insert((node, uid));
+            }
+        }
+        cordons
+    }
+
+    /// Announced writes without an answer: what they did must be observed.
+    pub fn open_intents(&self) -> impl Iterator<Item = (u64, &StepId, &Write)> {
+        self.open.iter().filter_map(|id| self.intents.get(id).map(|(step, write)| (*id, step, write)))
+    }
+
+    /// The stage that is begun and not finished, else the next one; `None` when all are finished.
+    pub fn current_stage(&self) -> Option<u32> {
+        let mut numbers = self.plan.iter().flat_map(|plan| plan.stages.iter().map(|stage| stage.number));
+        numbers.find(|n| !self.stages_finished.contains_key(n))
+    }
+
+    /// When a stage was begun.
+    pub fn stage_started(&self, stage: u32) -> Option<Timestamp> {
+        self.stages_started.get(&stage).copied()
+    }
+
+    /// When a stage was finished.
+    pub fn stage_finished(&self, stage: u32) -> Option<Timestamp> {
+        self.stages_finished.get(&stage).copied()
+    }
+
+    /// How the last process closed the run; `None` if it is being worked on, or its process died.
+    pub fn closed(&self) -> Option<&RunOutcome> {
+        self.closed.as_ref()
+    }
+
+    /// The whole plan is done.
+    pub fn is_done(&self) -> bool {
+        self.closed.as_ref().is_some_and(RunOutcome::is_done)
+    }
+
+    /// The ledger of the processes before, as far as they could write it down.
+    pub fn ledger(&self) -> &[ServiceRecord] {
+        &self.ledger
+    }
+
+    /// When the last record was written; `None` before the first.
+    pub fn last_record(&self) -> Option<Timestamp> {
+        self.last_at
+    }
+
+    /// Milliseconds of work at `now`, all processes together; the time between them is not work.
+    pub fn worked_ms(&self, now: Timestamp) -> u64 {
+        let current =
+            self.opened_at.map_or(0, |from| u64::try_from(now.duration_since(from).as_millis()).unwrap_or(0));
+        self.worked_ms + current
+    }
+}
+
+#[cfg(test)]
+mod tests;

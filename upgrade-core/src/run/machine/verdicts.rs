@@ -1,0 +1,153 @@
+//! What each step that is looked at wants now.
+
+use jiff::Timestamp;
+
+use super::agenda::{Agenda, LaneNumber};
+use super::{Machine, millis};
+use crate::journal::Write;
+use crate::model::StepId;
+use crate::moves::{self, MoveCase, OpenMove, Round};
+use crate::plan::{Action, Stage, Step};
+use crate::run::azure::AzureCase;
+use crate::run::{Verdict, nodes};
+
+impl Machine {
+    /// What the steps that are on the agenda want; moves that may begin now come last.
+    pub(super) fn verdicts<'s>(&mut self, now: Timestamp, stage: &'s Stage) -> Vec<(&'s Step, Verdict)> {
+        let others: Vec<_> = self.agenda.others().filter_map(|lane| self.agenda.open(stage, lane)).collect();
+        for step in &others {
+            self.remember(now, step);
+        }
+        let case = self.case(now);
+        let mut verdicts: Vec<_> =
+            others.into_iter().map(|step| (step, self.single_verdict(&case, step))).collect();
+        if let Some(cordons) = self.cordons_first(stage) {
+            verdicts.push(cordons);
+            return verdicts;
+        }
+        let mut agenda = std::mem::take(&mut self.agenda);
+        self.moves(now, stage, &mut agenda, &mut verdicts);
+        self.agenda = agenda;
+        verdicts
+    }
+
+    fn case(&self, now: Timestamp) -> MoveCase<'_> {
+        MoveCase {
+            view: &self.view,
+            run: &self.run,
+            now,
+            leaving: self.sent.leaving(),
+            job_wait: self.plan.policy.job_wait,
+        }
+    }
+
+    /// A node that became schedulable again would take the pods that leave the others: it is cordoned before anything moves.
+    fn cordons_first<'s>(&self, stage: &'s Stage) -> Option<(&'s Step, Verdict)> {
+        let (pool, missing) = self.agenda.doomed().find_map(|pool| {
+            let missing = nodes::missing_cordons(&self.view, pool);
+            (!missing.is_empty()).then_some((pool, missing))
+        })?;
+        let step = self.agenda.open(stage, self.agenda.first_move_off(stage, pool)?)?;
+        Some((step, Verdict::Write(missing)))
+    }
+
+    /// The moves that are due, and those that may begin.
+    fn moves<'s>(
+        &self,
+        now: Timestamp,
+        stage: &'s Stage,
+        agenda: &mut Agenda,
+        verdicts: &mut Vec<(&'s Step, Verdict)>,
+    ) {
+        let case = self.case(now);
+        let begun = u32::try_from(agenda.begun()).unwrap_or(u32::MAX);
+        let mut round = Round::new(&case, self.plan.policy.max_concurrent_moves.saturating_sub(begun));
+        for lane in agenda.take_due() {
+            let Some((step, open)) = self.open_move(now, stage, agenda, lane) else { continue };
+            if open.begun {
+                verdicts.push((step, round.next(&open)));
+            } else if let Some(done) = round.finished(&open) {
+                verdicts.push((step, done));
+            } else {
+                agenda.enqueue(lane);
+                // One that had its turn and was stuck: its time limit does not count while it has no turn.
+                if self.steps.contains_key(&step.id) && !round.has_slot() {
+                    verdicts.push((step, Verdict::Patience(format!("{}: a free slot", open.workload))));
+                }
+            }
+        }
+        while round.has_slot()
+            && let Some(lane) = agenda.next_in_queue()
+        {
+            if let Some((step, open)) = self.open_move(now, stage, agenda, lane) {
+                verdicts.push((step, round.next(&open)));
+            }
+        }
+    }
+
+    fn open_move<'a, 's: 'a>(
+        &'a self,
+        now: Timestamp,
+        stage: &'s Stage,
+        agenda: &Agenda,
+        lane: LaneNumber,
+    ) -> Option<(&'s Step, OpenMove<'a>)> {
+        let step = agenda.open(stage, lane)?;
+        let Action::Move { workload, off, route, .. } = &step.action else { return None };
+        let open = OpenMove {
+            step: &step.id,
+            workload,
+            off,
+            route: *route,
+            begun: agenda.has_begun(lane) || self.has_begun(&step.id),
+            restart_seen: self.steps.get(&step.id).is_some_and(|memory| memory.restart_seen),
+            since: agenda.since(&step.id).unwrap_or(now),
+        };
+        Some((step, open))
+    }
+
+    /// A move has begun when it has announced a write of its own; cordons that it makes up for do not count.
+    pub(super) fn has_begun(&self, step: &StepId) -> bool {
+        self.state.has_announced(step, |write| matches!(write, Write::Restart { .. } | Write::Evict { .. }))
+    }
+
+    fn single_verdict(&self, case: &MoveCase<'_>, step: &Step) -> Verdict {
+        let Some(memory) = self.steps.get(&step.id) else { return Verdict::Patience(String::new()) };
+        let reference = self.state.operation(&step.id);
+        let operation = reference.and_then(|reference| self.operations.get(reference));
+        let azure = AzureCase {
+            azure: self.azure.as_ref(),
+            view: &self.view,
+            run: &self.run,
+            operation,
+            operation_unseen: reference.is_some() && operation.is_none(),
+            fresh_writes: memory.fresh_writes,
+        };
+        match &step.action {
+            Action::UpgradeControlPlane { to } => azure.control_plane(*to),
+            Action::CreateBuffer { buffer } => azure.create_buffer(buffer),
+            Action::UpgradePool { pool, to } => {
+                azure.upgrade_pool(pool, *to, self.state.writes(&step.id) == 0)
+            }
+            Action::DeleteBuffer { pool } => azure.delete_buffer(pool),
+            Action::Cordon { pool } => nodes::cordon(&self.view, pool),
+            Action::Drain { pool } => {
+                let missing = nodes::missing_cordons(&self.view, pool);
+                if missing.is_empty() {
+                    moves::leftovers(case, pool, memory.since)
+                } else {
+                    Verdict::Write(missing)
+                }
+            }
+            Action::Soak { seconds } => {
+                let passed = millis(case.now, memory.since) / 1000;
+                match seconds.checked_sub(passed) {
+                    Some(rest) if rest > 0 => Verdict::Patience(format!("{rest} s of soaking")),
+                    _ => Verdict::Done(format!("watched for {seconds} s")),
+                }
+            }
+            Action::AwaitRancher { once_more } => self.adopted(case.now, memory, *once_more),
+            Action::Move { .. } => Verdict::Patience(String::new()),
+        }
+    }
+}

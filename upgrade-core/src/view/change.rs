@@ -1,0 +1,174 @@
+//! What lists and watches say.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    Budget, Claim, EndpointSlice, Node, ObjectName, Pod, Service, Workload, WorkloadKind, WorkloadRef,
+};
+
+/// The Kubernetes resources that Drover reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ResourceKind {
+    /// core/v1 nodes.
+    Node,
+    /// core/v1 pods.
+    Pod,
+    /// apps/v1 deployments.
+    Deployment,
+    /// apps/v1 statefulsets.
+    StatefulSet,
+    /// apps/v1 daemonsets.
+    DaemonSet,
+    /// apps/v1 replicasets.
+    ReplicaSet,
+    /// batch/v1 jobs.
+    Job,
+    /// policy/v1 poddisruptionbudgets.
+    PodDisruptionBudget,
+    /// core/v1 services.
+    Service,
+    /// discovery.k8s.io/v1 endpointslices.
+    EndpointSlice,
+    /// core/v1 persistentvolumeclaims.
+    PersistentVolumeClaim,
+}
+
+impl ResourceKind {
+    /// All of them, in the order in which they are read.
+    pub const ALL: [Self; 11] = [
+        Self::Node,
+        Self::Pod,
+        Self::Deployment,
+        Self::StatefulSet,
+        Self::DaemonSet,
+        Self::ReplicaSet,
+        Self::Job,
+        Self::PodDisruptionBudget,
+        Self::Service,
+        Self::EndpointSlice,
+        Self::PersistentVolumeClaim,
+    ];
+
+    /// The plural in the API's path, for messages and access reviews.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Node => "nodes",
+            Self::Pod => "pods",
+            Self::Deployment => "deployments",
+            Self::StatefulSet => "statefulsets",
+            Self::DaemonSet => "daemonsets",
+            Self::ReplicaSet => "replicasets",
+            Self::Job => "jobs",
+            Self::PodDisruptionBudget => "poddisruptionbudgets",
+            Self::Service => "services",
+            Self::EndpointSlice => "endpointslices",
+            Self::PersistentVolumeClaim => "persistentvolumeclaims",
+        }
+    }
+
+    /// The kind under which a workload is read; `None` for owners that are not read (custom resources).
+    pub fn of_workload(kind: &WorkloadKind) -> Option<Self> {
+        Some(match kind {
+            WorkloadKind::Deployment => Self::Deployment,
+            WorkloadKind::StatefulSet => Self::StatefulSet,
+            WorkloadKind::DaemonSet => Self::DaemonSet,
+            WorkloadKind::ReplicaSet => Self::ReplicaSet,
+            WorkloadKind::Job => Self::Job,
+            WorkloadKind::Other(_) => return None,
+        })
+    }
+
+    pub(super) fn workload_kind(self) -> Option<WorkloadKind> {
+        Some(match self {
+            Self::Deployment => WorkloadKind::Deployment,
+            Self::StatefulSet => WorkloadKind::StatefulSet,
+            Self::DaemonSet => WorkloadKind::DaemonSet,
+            Self::ReplicaSet => WorkloadKind::ReplicaSet,
+            Self::Job => WorkloadKind::Job,
+            _ => return None,
+        })
+    }
+}
+
+/// One object of the slim model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once, from the decoder into the view; boxes would cost each pod an allocation"
+)]
+pub enum Object {
+    /// A node.
+    Node(Node),
+    /// A pod.
+    Pod(Pod),
+    /// A Deployment, StatefulSet, DaemonSet, ReplicaSet or Job.
+    Workload(Workload),
+    /// A PodDisruptionBudget.
+    Budget(Budget),
+    /// A Service.
+    Service(Service),
+    /// An EndpointSlice.
+    Slice(EndpointSlice),
+    /// A PersistentVolumeClaim.
+    Claim(Claim),
+}
+
+impl Object {
+    /// What kind of resource it is; `None` for a workload of a kind that is not read.
+    pub fn kind(&self) -> Option<ResourceKind> {
+        Some(match self {
+            Self::Node(_) => ResourceKind::Node,
+            Self::Pod(_) => ResourceKind::Pod,
+            Self::Workload(workload) => return ResourceKind::of_workload(&workload.reference.kind),
+            Self::Budget(_) => ResourceKind::PodDisruptionBudget,
+            Self::Service(_) => ResourceKind::Service,
+            Self::Slice(_) => ResourceKind::EndpointSlice,
+            Self::Claim(_) => ResourceKind::PersistentVolumeClaim,
+        })
+    }
+}
+
+/// Something that a list or a watch says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "changes are moved once, from the decoder into the view")]
+pub enum Change {
+    /// Everything there is of one kind; what is not in it is gone.
+    Listed {
+        /// The kind.
+        kind: ResourceKind,
+        /// All its objects.
+        objects: Vec<Object>,
+    },
+    /// An object is new or changed.
+    Applied(Object),
+    /// An object is gone.
+    Deleted {
+        /// Its kind.
+        kind: ResourceKind,
+        /// `namespace/name`, or the bare name of a node.
+        name: String,
+    },
+}
+
+/// What a change may have made different for those who decide.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Services whose endpoints may have changed.
+    pub services: BTreeSet<ObjectName>,
+    /// Workloads that have changed, or one of their pods.
+    pub workloads: BTreeSet<WorkloadRef>,
+    /// Namespaces in which a budget, a Service or its endpoints have changed.
+    pub namespaces: BTreeSet<String>,
+    /// A node came, went, changed its pool, or was cordoned or uncordoned.
+    pub nodes: bool,
+}
+
+impl Touched {
+    /// The endpoints of a Service may have changed.
+    pub(super) fn endpoints(&mut self, service: ObjectName) {
+        self.namespaces.insert(service.namespace().to_owned());
+        self.services.insert(service);
+    }
+}
