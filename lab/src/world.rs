@@ -52,6 +52,7 @@ pub struct World {
     pub(crate) rng: fastrand::Rng,
     queue: BTreeMap<(Timestamp, u64), Wake>,
     scheduled: u64,
+    happened: u64,
     touched: u64,
 }
 
@@ -87,6 +88,7 @@ impl World {
             rng,
             queue: BTreeMap::new(),
             scheduled: 0,
+            happened: 0,
             touched: 0,
         };
         scenario.found(&mut world);
@@ -115,6 +117,11 @@ impl World {
         self.queue.insert((self.now() + after, self.scheduled), what);
     }
 
+    /// How many things have happened by themselves so far: controllers' rounds, kubelets' steps, looks at an operation.
+    pub fn events(&self) -> u64 {
+        self.happened
+    }
+
     /// When the next thing happens by itself.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.queue.first_key_value().map(|((at, _), _)| *at)
@@ -133,6 +140,7 @@ impl World {
                 break;
             }
             let wake = entry.remove();
+            self.happened += 1;
             self.store.now = self.store.now.max(at);
             match wake {
                 Wake::Kube(task) => crate::kube::on_task(self, task),

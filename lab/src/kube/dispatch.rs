@@ -10,7 +10,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::{CSINode, VolumeAttachment};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use upgrade_core::model::{ObjectName, Pod as SlimPod, WorkloadKind};
+use upgrade_core::model::{ObjectName, WorkloadKind};
 use upgrade_core::view::{Change, Object};
 
 use super::kubelet::Step;
@@ -341,15 +341,17 @@ fn enqueue_selected(world: &mut World, key: &Key, pod: &Pod, before: Option<&Pod
         Some(Object::Pod(pod)) => Some(pod),
         _ => None,
     };
-    let states: Vec<SlimPod> = [slim(pod), before.and_then(slim)].into_iter().flatten().collect();
+    let now = slim(pod);
+    // The same labels select the same.
+    let before = before.filter(|before| before.metadata.labels != pod.metadata.labels).and_then(slim);
     let view = &world.kube.view;
     let key_from = |name: &ObjectName| Key::new(name.namespace(), name.name());
-    let budgets = view.budgets().filter(|budget| states.iter().any(|pod| budget.protects(pod)));
-    let budgets = budgets.map(|budget| Work::Budget(key_from(&budget.name)));
-    let services =
-        view.services().filter(|s| states.iter().any(|pod| s.selects(&key.namespace, &pod.labels)));
-    let services = services.map(|service| Work::Endpoints(key_from(&service.name)));
-    let work: Vec<Work> = budgets.chain(services).collect();
+    let mut work = Vec::new();
+    for pod in now.iter().chain(&before) {
+        work.extend(view.budgets_of(pod).map(|budget| Work::Budget(key_from(&budget.name))));
+        let services = view.services_for(&key.namespace, &pod.labels);
+        work.extend(services.map(|service| Work::Endpoints(key_from(&service.name))));
+    }
     for work in work {
         world.enqueue(work);
     }

@@ -9,8 +9,10 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointSlice};
 use upgrade_core::inventory::Inventory;
 use upgrade_core::model::{
-    Labels, NodeName, Pod, PodPhase, Pool, PoolName, Resources, Strategy, Workload, WorkloadKind,
+    Labels, NodeName, ObjectName, Pod, PodPhase, Pool, PoolName, Resources, Strategy, Uid, Workload,
+    WorkloadKind,
 };
+use upgrade_core::view::View;
 
 use super::{Scenario, ensure_namespace, objects};
 use crate::kube::{self, RUN_SECONDS};
@@ -35,9 +37,11 @@ impl Lab {
     /// Pods that were ending when they were seen are left out. The pods of an owner that Drover does not read (custom
     /// resources) are there, but nobody makes them again when they go.
     pub fn from_inventory(inventory: &Inventory, seed: u64) -> Self {
-        let mut world = World::empty_beside(&scenario(inventory), seed, taken(inventory));
+        let view = inventory.view();
+        let scenario = scenario(inventory, &view);
+        let mut world = World::empty_beside(&scenario, seed, taken(inventory));
         world.deprecated_apis.clone_from(&inventory.deprecated_apis);
-        Replica { inventory, world: &mut world, seed }.build();
+        Replica::of(inventory, &view, &scenario, &mut world, seed).build();
         world.dispatch();
         world.settle(SignedDuration::from_mins(2));
         Self::of_world(world)
@@ -58,8 +62,7 @@ fn mix(hash: u64, byte: u8) -> u64 {
     hash.wrapping_mul(31).wrapping_add(u64::from(byte))
 }
 
-fn scenario(inventory: &Inventory) -> Scenario {
-    let view = inventory.view();
+fn scenario(inventory: &Inventory, view: &View) -> Scenario {
     let mut names: BTreeMap<PoolName, Vec<NodeName>> = BTreeMap::new();
     let mut sizes: BTreeMap<String, Resources> = BTreeMap::new();
     let mut images = BTreeMap::new();
@@ -91,11 +94,26 @@ fn scenario(inventory: &Inventory) -> Scenario {
 
 struct Replica<'a> {
     inventory: &'a Inventory,
+    view: &'a View,
+    scenario: &'a Scenario,
+    deployments: BTreeMap<&'a Uid, &'a Workload>,
     world: &'a mut World,
     seed: u64,
 }
 
-impl Replica<'_> {
+impl<'a> Replica<'a> {
+    fn of(
+        inventory: &'a Inventory,
+        view: &'a View,
+        scenario: &'a Scenario,
+        world: &'a mut World,
+        seed: u64,
+    ) -> Self {
+        let deployments = inventory.workloads.iter().filter(|w| w.reference.kind == WorkloadKind::Deployment);
+        let deployments = deployments.map(|workload| (&workload.uid, workload)).collect();
+        Self { inventory, view, scenario, deployments, world, seed }
+    }
+
     fn build(mut self) {
         let inventory = self.inventory;
         for node in &inventory.nodes {
@@ -126,8 +144,8 @@ impl Replica<'_> {
         }
         for slice in &inventory.slices {
             let service = slice.service.as_deref().unwrap_or_default();
-            if without_selector.iter().any(|s| s.namespace() == slice.name.namespace() && s.name() == service)
-            {
+            let service = ObjectName::new(slice.name.namespace(), service);
+            if service.is_ok_and(|service| without_selector.contains(&service)) {
                 self.slice(slice);
             }
         }
@@ -146,7 +164,7 @@ impl Replica<'_> {
     fn node(&mut self, node: &upgrade_core::model::Node) {
         let pool = node.pool().and_then(|name| self.inventory.pools.iter().find(|pool| pool.name == name));
         let spec = pool.map(|pool| Pool { version: node.kubelet.unwrap_or(pool.version), ..pool.clone() });
-        let spec = spec.map(|pool| scenario(self.inventory).pool_spec(&pool));
+        let spec = spec.map(|pool| self.scenario.pool_spec(&pool));
         self.world.adopt_machine(node, spec, node.taints.iter().map(objects::taint).collect());
         for (image, bytes) in &node.images {
             self.world.found_image(&node.name, image, bytes.0);
@@ -221,7 +239,7 @@ impl Replica<'_> {
         let replicas = |workload: &Workload| i32::try_from(workload.replicas).unwrap_or(i32::MAX);
         let mut metadata = Self::meta(workload);
         let above = workload.owner.as_ref().filter(|owner| owner.kind == WorkloadKind::Deployment);
-        let above = above.and_then(|owner| self.inventory.workloads.iter().find(|w| w.uid == owner.uid));
+        let above = above.and_then(|owner| self.deployments.get(&owner.uid));
         if let Some(deployment) = above {
             let (surge, _) = deployment.rolling_limits().unwrap_or_default();
             let most = replicas(deployment) + i32::try_from(surge).unwrap_or_default();
@@ -273,9 +291,8 @@ impl Replica<'_> {
 
     /// The claims that the set makes, read off the claims of its pods: `<template>-<pod>`.
     fn claim_templates(&self, workload: &Workload) -> Vec<core::PersistentVolumeClaim> {
-        let own = |pod: &&Pod| pod.owner.as_ref().is_some_and(|owner| owner.uid == workload.uid);
         let mut names = BTreeSet::new();
-        for pod in self.inventory.pods.iter().filter(own) {
+        for pod in self.view.pods_of(workload) {
             let suffix = format!("-{}", pod.name.name());
             names.extend(pod.claims.iter().filter_map(|claim| claim.strip_suffix(suffix.as_str())));
         }
@@ -319,9 +336,7 @@ impl Replica<'_> {
     }
 
     fn job(&mut self, workload: &Workload) {
-        let running =
-            |pod: &&Pod| pod.owner.as_ref().is_some_and(|o| o.uid == workload.uid) && !pod.is_finished();
-        let parallelism = self.inventory.pods.iter().filter(running).count();
+        let parallelism = self.view.pods_of(workload).filter(|pod| !pod.is_finished()).count();
         let mut template = self.template(workload);
         let run = self.world.rng.u64(JOB_RUNS.0..=JOB_RUNS.1).to_string();
         let annotations = template.metadata.get_or_insert_default().annotations.get_or_insert_default();
