@@ -49,7 +49,7 @@ use crate::store::{Key, Kind, Stored};
 use crate::world::{Wake, World};
 use machines::Machine;
 
-pub use access::{Access, Webhook};
+pub use access::{Access, Refusal};
 pub(crate) use daemonset::revision as daemon_revision;
 pub(crate) use deployment::set_annotations;
 pub(crate) use dispatch::dispatch;

@@ -106,7 +106,7 @@ fn on_target(app: &App, call: &Call, path: &[&str], body: &[u8]) -> Result<Respo
     let verb = verbs::Verb::of(call, &target, body)?;
     let (outcome, now) = app.lab.with(|world| {
         if verb.writes() {
-            world.admit(&right, verb.is_dry_run())?;
+            world.admit(&right, &verb.labels(&world.store, &target), verb.is_dry_run())?;
         }
         Ok::<_, ApiError>((verb.carry_out(world, &target)?, world.now()))
     })?;

@@ -1,19 +1,21 @@
 //! The verbs on one object, and creation.
 
 use axum::http::Method;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use upgrade_core::model::Labels;
 
 use super::super::call::Call;
-use super::objects::{self, parse, shown};
+use super::objects::{self, AnyObject, parse, shown};
 use super::patch::Patch;
 use super::path::{Part, Place, Target};
 use super::strict::FieldValidation;
 use super::{method_not_allowed, remove, scale, unreadable, write};
 use crate::error::ApiError;
-use crate::kube::api::{is_dry_run, on_store};
-use crate::store::Kind;
+use crate::kube::api::{is_dry_run, labels_of, on_store};
+use crate::store::{Kind, Store};
 use crate::world::World;
 
 /// What is to be done, with its body read.
@@ -96,6 +98,20 @@ impl Verb {
         }
     }
 
+    /// The labels of what it is about, as webhooks select by them.
+    pub(super) fn labels(&self, store: &Store, target: &Target) -> Labels {
+        match (self, &target.place) {
+            (Self::Create { object, .. } | Self::Update { object, .. }, _) => {
+                serde_json::from_value(object["metadata"]["labels"].clone()).unwrap_or_default()
+            }
+            (Self::Patch { .. } | Self::Delete(_), Place::Object { namespace, name, .. }) => {
+                labels_of(store, target.kind, namespace, name)
+            }
+            // An Eviction and a Binding have none.
+            _ => Labels::new(),
+        }
+    }
+
     /// Does it.
     pub(super) fn carry_out(self, world: &mut World, target: &Target) -> Result<Outcome, ApiError> {
         let kind = target.kind;
@@ -114,7 +130,9 @@ impl Verb {
             }
             Self::Create { object, fields, dry_run } => {
                 let warnings = fields.check(kind, &object)?;
-                let made = on_store(world, dry_run, |store| write::create(store, &at, object))?;
+                let object = write::prepare(&world.store, &at, object)?;
+                let object = if kind == Kind::Pod { admitted(world, object)? } else { object };
+                let made = on_store(world, dry_run, |store| objects::insert(store, kind, object))?;
                 Ok(Outcome { warnings, ..Outcome::object(201, kind, &*made) })
             }
             Self::Update { object, fields, dry_run } => {
@@ -151,6 +169,13 @@ impl Verb {
             }
         }
     }
+}
+
+/// A new pod as the API server's plugins leave it.
+fn admitted(world: &World, object: Value) -> Result<Value, ApiError> {
+    let mut pod: Pod = objects::read(object)?;
+    world.admit_pod(&mut pod)?;
+    Ok(pod.json())
 }
 
 fn success() -> Value {
