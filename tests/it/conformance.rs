@@ -420,12 +420,7 @@ async fn inventory(ports: &Ports) -> Inventory {
 }
 
 /// A webhook outside of the cluster that is asked about changes of a resource.
-fn webhook_on(
-    name: &str,
-    group: &str,
-    resource: &str,
-    side_effects: &str,
-) -> ValidatingWebhookConfiguration {
+fn webhook_on(name: &str, group: &str, resource: &str, side_effects: &str) -> ValidatingWebhookConfiguration {
     let configuration = json!({
         "metadata": { "name": name },
         "webhooks": [{

@@ -17,9 +17,9 @@ use upgrade_core::access::{Right, Verb};
 use upgrade_core::model::{Labels, ObjectName};
 
 use super::quota;
-use crate::error::ApiError;
+use crate::error::{ApiError, Cause};
 use crate::ports::rules::selector;
-use crate::store::Store;
+use crate::store::{Kind, KindNames, Store};
 use crate::world::World;
 
 /// For how long a pod stays on a node that is not ready or does not answer, if it does not say (DefaultTolerationSeconds).
@@ -40,6 +40,7 @@ impl World {
         let meta = &pod.metadata;
         let name = meta.name.clone().or_else(|| meta.generate_name.clone()).unwrap_or_default();
         let namespace = meta.namespace.clone().unwrap_or_default();
+        namespace_takes(&self.store, Kind::Pod.names(), &namespace, &name)?;
         let spec = pod.spec.get_or_insert_default();
         spec.termination_grace_period_seconds.get_or_insert(30);
         add_default_tolerations(spec);
@@ -82,6 +83,26 @@ impl World {
         let name = ObjectName::new(service.namespace.as_str(), service.name.as_str());
         name.is_ok_and(|name| self.kube.view.ready_endpoints(&name) > 0)
     }
+}
+
+/// Nothing comes into a namespace that is going (plugin `NamespaceLifecycle`), not even an eviction.
+pub(crate) fn namespace_takes(
+    store: &Store,
+    what: KindNames,
+    namespace: &str,
+    name: &str,
+) -> Result<(), ApiError> {
+    let found = store.get::<Namespace>("", namespace);
+    if found.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_none()) {
+        return Ok(());
+    }
+    let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+    let cause = Cause {
+        reason: "NamespaceTerminating".to_owned(),
+        message: format!("namespace {namespace} is being terminated"),
+        field: Some("metadata.namespace".to_owned()),
+    };
+    Err(ApiError { causes: vec![cause], ..ApiError::forbidden(what, name, &why) })
 }
 
 /// A webhook, validating or mutating.

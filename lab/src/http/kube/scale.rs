@@ -23,7 +23,9 @@ enum Wanted {
 
 pub(super) fn carry_out(verb: Verb, world: &mut World, at: &At<'_>) -> Result<Outcome, ApiError> {
     let (dry_run, wanted) = match verb {
-        Verb::Get => return Ok(Outcome::other(200, of(at, &*fetch(&world.store, at.kind, at.namespace, at.name)?)?)),
+        Verb::Get => {
+            return Ok(Outcome::other(200, of(at, &*fetch(&world.store, at.kind, at.namespace, at.name)?)?));
+        }
         Verb::Update { object, dry_run, .. } => (dry_run, Wanted::This(object)),
         Verb::Patch { patch, dry_run, .. } => (dry_run, Wanted::Patched(patch)),
         Verb::Create { .. } | Verb::Delete(_) | Verb::Evict(_) | Verb::Bind { .. } => {

@@ -2,7 +2,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use k8s_openapi::api::core::v1::Namespace;
 use serde_json::Value;
 
 use super::objects::{Shared, erase, fetch, insert, replace, with_defaults};
@@ -11,6 +10,7 @@ use super::path::Part;
 use super::strict::FieldValidation;
 use super::{defaults, rules};
 use crate::error::{ApiError, Cause};
+use crate::kube::namespace_takes;
 use crate::store::{Kind, Store};
 
 /// One object, and which part of it.
@@ -73,7 +73,9 @@ pub(super) fn prepare(store: &Store, at: &At<'_>, mut object: Value) -> Result<V
         // What keeps a namespace until it is empty.
         object["spec"]["finalizers"] = ["kubernetes"].into_iter().collect();
     }
-    check_namespace(store, at, &object)?;
+    if kind.is_namespaced() {
+        namespace_takes(store, kind.names(), at.namespace, meta(&object, "name"))?;
+    }
     Ok(object)
 }
 
@@ -83,25 +85,6 @@ fn take_in_texts(kind: Kind, object: &mut Value) {
     for (name, text) in texts.as_object().into_iter().flatten() {
         object["data"][name] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
     }
-}
-
-/// Nothing comes into a namespace that is going (admission `NamespaceLifecycle`).
-fn check_namespace(store: &Store, at: &At<'_>, object: &Value) -> Result<(), ApiError> {
-    let Some(namespace) = store.get::<Namespace>("", at.namespace).filter(|_| at.kind.is_namespaced()) else {
-        return Ok(());
-    };
-    if namespace.metadata.deletion_timestamp.is_none() {
-        return Ok(());
-    }
-    let why =
-        format!("unable to create new content in namespace {} because it is being terminated", at.namespace);
-    let cause = Cause {
-        reason: "NamespaceTerminating".to_owned(),
-        message: format!("namespace {} is being terminated", at.namespace),
-        field: Some("metadata.namespace".to_owned()),
-    };
-    let error = ApiError::forbidden(at.kind.names(), meta(object, "name"), &why);
-    Err(ApiError { causes: vec![cause], ..error })
 }
 
 /// Replaces an object.
