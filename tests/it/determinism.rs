@@ -59,7 +59,7 @@ fn log(store: &Store) -> String {
 
         fn visit<T: Stored>(self) {
             for logged in self.0.changes_since::<T>(0).expect("the story is short") {
-                let object = serde_json::to_string(&logged.object).unwrap();
+                let object = serde_json::to_string(&*logged.object).unwrap();
                 writeln!(self.1, "{} {:?} {object}", logged.revision, logged.change).unwrap();
             }
         }
