@@ -224,6 +224,19 @@ fn a_manifest_is_applied_changed_and_taken_away() {
     assert!(bench.refuses(&format!("apply -f {other}")).contains("spec.selector: Invalid value"));
     assert!(bench.refuses(&format!("apply --server-side -f {manifest}")).contains("apply"));
 
+    // What became of it can be read.
+    let described = bench.says("describe deployment web -n web");
+    assert!(
+        described.contains("ScalingReplicaSet") && described.contains("Scaled up replica set"),
+        "{described}"
+    );
+    let pods = bench.says("get pods -n web -o name");
+    let described = bench.says(&format!("describe {} -n web", pods.lines().next().unwrap()));
+    for part in ["Successfully assigned web/web-", "Pulling image", "Started container web"] {
+        assert!(described.contains(part), "{part} in:\n{described}");
+    }
+    assert!(bench.says("events -n web").contains("Scheduled"));
+
     let history = bench.says("rollout history deployment/web -n web");
     assert_eq!(history.lines().filter(|line| line.starts_with(['1', '2'])).count(), 2, "{history}");
     bench.says("rollout undo deployment/web -n web");
@@ -279,6 +292,26 @@ fn a_change_is_watched_as_it_comes() {
 }
 
 #[test]
+fn a_stateful_set_is_rolled_back() {
+    let Some(bench) = Bench::new(FAST) else { return };
+    let manifest = WEB.replace("kind: Deployment", "kind: StatefulSet").replace("replicas: 2", "replicas: 1");
+    bench.says(&format!("apply -f {}", bench.file("web.yaml", &manifest)));
+    bench.says("rollout status statefulset/web -n web");
+    bench.says("set image statefulset/web -n web web=registry.example/web:2");
+    bench.says("rollout status statefulset/web -n web");
+    let history = bench.says("rollout history statefulset/web -n web");
+    assert_eq!(history.lines().filter(|line| line.starts_with(['1', '2'])).count(), 2, "{history}");
+    assert!(
+        bench.says("rollout history statefulset/web -n web --revision 1").contains("registry.example/web:1")
+    );
+    bench.says("rollout undo statefulset/web -n web");
+    bench.says("rollout status statefulset/web -n web");
+    let image = "get pod web-0 -n web -o jsonpath={.spec.containers[0].image}";
+    assert_eq!(bench.says(image), "registry.example/web:1");
+    assert!(bench.says("describe statefulset web -n web").contains("SuccessfulDelete"));
+}
+
+#[test]
 fn a_node_is_drained_and_given_back() {
     let Some(bench) = Bench::new(FAST) else { return };
     bench.says(&format!("apply -f {}", bench.file("web.yaml", WEB)));
@@ -287,6 +320,7 @@ fn a_node_is_drained_and_given_back() {
     let node = bench.says(place);
     bench.says(&format!("cordon {node}"));
     assert_eq!(row(&bench.says("get nodes"), &node)[1], "Ready,SchedulingDisabled");
+    bench.says(&format!("cordon {node} --dry-run=server"));
     let refused = bench.refuses(&format!("drain {node}"));
     assert!(refused.contains("DaemonSet-managed Pods") && refused.contains("local storage"), "{refused}");
     let drained = bench.says(&format!(
