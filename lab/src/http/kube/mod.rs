@@ -66,6 +66,8 @@ async fn proxied(app: &App, call: &Call, body: Body) -> Response<Body> {
 
 /// The API server.
 fn api(app: &App, call: &Call, path: &[&str], body: &[u8]) -> Response<Body> {
+    // Generated clients ask for `/version/` and `/apis/apps/`.
+    let path = path.strip_suffix(&[""]).unwrap_or(path);
     let result = match path {
         ["healthz" | "livez" | "readyz"] if call.method == Method::GET => return call::text(200, "ok"),
         ["version"] | ["api" | "apis" | "openapi", ..] if call.method == Method::GET => {

@@ -61,7 +61,8 @@ impl Verb {
             Some(other) => return Err(ApiError::bad_request(format!("Invalid dryRun: {other}"))),
         };
         let fields = FieldValidation::of(call)?;
-        let object = || json_body(call, body).and_then(parse);
+        let object =
+            || Ok::<_, ApiError>(named(json_body(call, body).and_then(parse)?, target.kind_of_body()));
         match (&call.method, part) {
             (&Method::GET, Some(Part::Whole | Part::Status | Part::Scale)) => Ok(Self::Get),
             (&Method::POST, None) if target.kind.is_namespaced() == (target.place != Place::Everywhere) => {
@@ -196,13 +197,28 @@ pub(super) fn json_body<'a>(call: &Call, body: &'a [u8]) -> Result<&'a [u8], Api
     }
 }
 
+/// An object with its kind and version, which a body may leave out: the path names them (apimachinery: `gvkWithDefaults`).
+pub(super) fn named(mut object: Value, (api_version, kind): (&str, &str)) -> Value {
+    if let Some(members) = object.as_object_mut() {
+        for (member, word) in [("apiVersion", api_version), ("kind", kind)] {
+            let given = members.entry(member).or_insert(Value::Null);
+            if given.is_null() || given == "" {
+                *given = word.into();
+            }
+        }
+    }
+    object
+}
+
 /// The body of an eviction; both versions of the kind are accepted (Kubernetes: `AcceptsGroupVersion`).
 fn eviction(body: &[u8], target: &Target, dry_run: bool) -> Result<DeleteOptions, ApiError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Eviction {
-        api_version: String,
-        kind: String,
+        #[serde(default)]
+        api_version: Option<String>,
+        #[serde(default)]
+        kind: Option<String>,
         #[serde(default)]
         metadata: Name,
         delete_options: Option<DeleteOptions>,
@@ -212,8 +228,8 @@ fn eviction(body: &[u8], target: &Target, dry_run: bool) -> Result<DeleteOptions
         name: Option<String>,
     }
     let eviction: Eviction = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
-    let known = matches!(eviction.api_version.as_str(), "policy/v1" | "policy/v1beta1");
-    if !known || eviction.kind != "Eviction" {
+    let known = matches!(eviction.api_version.as_deref(), None | Some("policy/v1" | "policy/v1beta1"));
+    if !known || eviction.kind.is_some_and(|kind| kind != "Eviction") {
         return Err(ApiError::bad_request("the object provided is not an Eviction"));
     }
     let Place::Object { name, .. } = &target.place else { return Err(method_not_allowed()) };
