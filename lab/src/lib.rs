@@ -41,7 +41,7 @@ pub use error::{ApiError, Cause};
 pub use forecast::{FailureForecast, Forecast, ServiceForecast, Spread, StageForecast, UsageForecast};
 #[cfg(feature = "http")]
 pub use http::{Server, ServerOptions};
-pub use kube::{Access, Webhook};
+pub use kube::{Access, Refusal};
 pub use lab::{Lab, Stuck};
 pub use rancher::RancherDeed;
 pub use rehearse::{RehearseOptions, rehearse};

@@ -5,8 +5,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cluster_lab::{Lab, Webhook};
+use cluster_lab::{Lab, Refusal};
 use futures::StreamExt;
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use serde_json::json;
 use upgrade_core::Inventory;
 use upgrade_core::access::{self, AccessAnswer, Right, Verb};
 use upgrade_core::inventory::{DeprecatedApi, Ownership};
@@ -417,24 +419,39 @@ async fn inventory(ports: &Ports) -> Inventory {
     Inventory::of(ports.clock.now(), identity, facts, azure, snapshot)
 }
 
+/// A webhook outside of the cluster that is asked about changes of a resource.
+fn webhook_on(name: &str, group: &str, resource: &str, side_effects: &str) -> ValidatingWebhookConfiguration {
+    let configuration = json!({
+        "metadata": { "name": name },
+        "webhooks": [{
+            "name": name, "clientConfig": { "url": format!("https://{name}/check") },
+            "admissionReviewVersions": ["v1"], "sideEffects": side_effects,
+            "rules": [{
+                "operations": ["UPDATE"], "apiGroups": [group], "apiVersions": ["v1"], "resources": [resource],
+            }],
+        }],
+    });
+    serde_json::from_value(configuration).unwrap()
+}
+
 /// The world of the cases below: a user who may not do everything, webhooks, and an API that will go.
 pub(crate) fn restricted(lab: &Lab) {
-    let webhook = |name: &str, refuses: Right, dry_run| Webhook {
-        name: name.to_owned(),
-        refuses,
-        message: "owner label missing".to_owned(),
-        dry_run,
-    };
     lab.with(|world| {
         world.access.denied = vec![
             Right::new(Verb::Patch, "apps", "deployments").within("shop"),
             Right::new(Verb::Create, "", "pods/eviction").within("pay"),
             Right::new(Verb::List, "batch", "jobs"),
         ];
-        world.access.webhooks = vec![
-            webhook("policy.example", Right::new(Verb::Patch, "apps", "statefulsets"), true),
-            webhook("audit.example", Right::new(Verb::Patch, "", "nodes"), false),
-        ];
+        for (webhook, group, resource, side_effects) in
+            [("policy.example", "apps", "statefulsets", "None"), ("audit.example", "", "nodes", "Some")]
+        {
+            world.store.create(webhook_on(webhook, group, resource, side_effects)).unwrap();
+            world.access.refusals.push(Refusal {
+                webhook: webhook.to_owned(),
+                refuses: Right::new(Verb::Patch, group, resource),
+                message: "owner label missing".to_owned(),
+            });
+        }
         world.deprecated_apis = vec![DeprecatedApi {
             group: "flowcontrol.apiserver.k8s.io".into(),
             version: "v1beta3".into(),

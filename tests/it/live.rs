@@ -1,19 +1,23 @@
 //! The third face: what any Kubernetes API must answer for Drover to be right about it, asked with plain requests.
 //!
 //! Every case runs on the lab. With `AKS_DROVER_LIVE_URL` and `AKS_DROVER_LIVE_TOKEN` it runs on that API as well: the address
-//! of an API server, or of a cluster behind Rancher (`https://rancher.example.com/k8s/clusters/c-m-abcd1234`). There a case works
-//! in a namespace of its own, on a node object of its own behind which there is no machine, and removes both. It needs no
-//! kubelet: what a kubelet would report, it writes itself.
+//! of an API server, or of a cluster behind Rancher (`https://rancher.example.com/k8s/clusters/c-m-abcd1234`).
+//! `AKS_DROVER_LIVE_CA` names a PEM file with the certificate to trust where the system does not trust the server's. There a case
+//! works in a namespace of its own, on a node object of its own behind which there is no machine, and removes both, also where it
+//! fails. It needs no kubelet: what a kubelet would report, it writes itself.
 //!
 //! What only a cluster with kubelets can show (pods that start and end, a rollout that comes to its end, Azure and Rancher)
 //! is the other faces' and is not asked here.
 #![expect(clippy::print_stderr, reason = "a story that is skipped says so")]
 
 use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cluster_lab::{Lab, Scenario, Server, ServerOptions};
-use reqwest::{Client, Method, Response};
+use futures::FutureExt;
+use reqwest::{Certificate, Client, Method, Response};
 use serde_json::{Value, json};
 
 /// An API, with the names that a case may use in it.
@@ -330,19 +334,36 @@ fn unique() -> String {
     format!("{:x}", std::process::id())
 }
 
-fn client() -> Client {
+/// A client that trusts what the system trusts, or the certificates of a PEM file and nothing else.
+fn client(ca: Option<&Path>) -> Client {
     // An error means that another test was quicker.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder().no_proxy().timeout(Duration::from_secs(120)).build().unwrap()
+    let mut builder = Client::builder().no_proxy().timeout(Duration::from_secs(120));
+    if let Some(file) = ca {
+        let pem = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        builder = builder.tls_certs_only(Certificate::from_pem_bundle(&pem).unwrap());
+    }
+    builder.build().unwrap()
 }
 
-async fn on(base: String, token: String, case: &str, run: impl AsyncFnOnce(&Api)) {
+/// What a case needs to find an API.
+struct Address {
+    base: String,
+    token: String,
+    ca: Option<PathBuf>,
+}
+
+async fn on(address: Address, case: &str, run: impl AsyncFnOnce(&Api)) {
     let short: String = case.split('_').filter_map(|word| word.chars().next()).collect();
     let name = format!("aks-drover-live-{short}-{}", unique());
-    let api = Api { client: client(), base, token, name };
+    let Address { base, token, ca } = address;
+    let api = Api { client: client(ca.as_deref()), base, token, name };
     api.begin().await;
-    run(&api).await;
+    let ended = AssertUnwindSafe(run(&api)).catch_unwind().await;
     api.end().await;
+    if let Err(panic) = ended {
+        resume_unwind(panic);
+    }
 }
 
 async fn on_the_lab(case: &str, run: impl AsyncFnOnce(&Api)) {
@@ -350,7 +371,8 @@ async fn on_the_lab(case: &str, run: impl AsyncFnOnce(&Api)) {
     let options = ServerOptions { port: 0, time_scale: 20.0, token_dir: folder.path().to_owned() };
     let server = Server::start(Lab::new(&Scenario::demo(), 1), &options).unwrap();
     let token = std::fs::read_to_string(folder.path().join("rancher-token")).unwrap();
-    on(format!("http://{}/k8s/clusters/c-m-demo0001", server.address()), token, case, run).await;
+    let base = format!("http://{}/k8s/clusters/c-m-demo0001", server.address());
+    on(Address { base, token, ca: None }, case, run).await;
     server.shutdown();
 }
 
@@ -358,14 +380,19 @@ async fn on_the_lab(case: &str, run: impl AsyncFnOnce(&Api)) {
     clippy::disallowed_methods,
     reason = "the tests' only question to the environment: is there an API to ask, too?"
 )]
-fn from_the_environment() -> Option<(String, String)> {
+fn from_the_environment() -> Option<Address> {
     let find = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    Some((find("AKS_DROVER_LIVE_URL")?.trim_end_matches('/').to_owned(), find("AKS_DROVER_LIVE_TOKEN")?))
+    let base = find("AKS_DROVER_LIVE_URL")?.trim_end_matches('/').to_owned();
+    Some(Address {
+        base,
+        token: find("AKS_DROVER_LIVE_TOKEN")?,
+        ca: find("AKS_DROVER_LIVE_CA").map(PathBuf::from),
+    })
 }
 
 async fn on_a_live_api(case: &str, run: impl AsyncFnOnce(&Api)) {
     match from_the_environment() {
-        Some((base, token)) => on(base, token, case, run).await,
+        Some(address) => on(address, case, run).await,
         None => eprintln!("skipped: AKS_DROVER_LIVE_URL and AKS_DROVER_LIVE_TOKEN name no API"),
     }
 }

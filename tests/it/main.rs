@@ -4,6 +4,7 @@
 mod architecture;
 mod cli;
 mod conformance;
+mod determinism;
 mod faces;
 mod kubectl;
 mod live;

@@ -14,6 +14,7 @@ use super::call::{self, Call};
 use super::pace::Pace;
 use super::{arm, kube, rancher};
 use crate::lab::Lab;
+use crate::world::World;
 
 /// What all handlers share.
 #[derive(Clone)]
@@ -41,6 +42,8 @@ impl std::ops::Deref for App {
 
 impl App {
     pub(super) fn new(shared: Shared) -> Self {
+        // Here is somebody who can read them.
+        shared.lab.with(World::tell_events);
         Self(Arc::new(shared))
     }
 

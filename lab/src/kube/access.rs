@@ -1,10 +1,8 @@
-//! What stands before every write at an API server: who may do what, and what the admission webhooks say. Both faces ask here.
-//! The world's own controllers do not.
+//! What stands before every request at an API server: who may do what. Both faces ask here. The world's own controllers do not.
 
 use std::collections::BTreeSet;
 
 use upgrade_core::access::{AccessAnswer, Right, Verb};
-use upgrade_core::model::Labels;
 
 use crate::error::ApiError;
 use crate::world::World;
@@ -12,30 +10,29 @@ use crate::world::World;
 /// The user behind Rancher's token, as the API server calls it.
 const USER: &str = "system:serviceaccount:cattle-impersonation-system:cattle-impersonation-user-lab01";
 
-/// What the token's user may do in the cluster, and what the webhooks refuse. An administrator without webhooks unless set.
+/// What the token's user may do in the cluster, and what the webhooks refuse. An administrator, and nothing, unless set.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     /// What the user may do; `None` for everything.
     pub granted: Option<Vec<Right>>,
     /// What he may not do nevertheless. RBAC itself has no such rules; for trying out what one missing right does.
     pub denied: Vec<Right>,
-    /// The admission webhooks that refuse something.
-    pub webhooks: Vec<Webhook>,
+    /// What the servers behind the admission webhooks refuse. Which writes they are asked about is said by the webhooks'
+    /// configurations, which are objects of the cluster.
+    pub refusals: Vec<Refusal>,
     /// The rights that were needed so far, without what everybody may do.
     used: BTreeSet<Right>,
 }
 
-/// An admission webhook that refuses some writes.
+/// What the server behind an admission webhook refuses.
 #[derive(Clone, Debug)]
-pub struct Webhook {
-    /// Its name.
-    pub name: String,
-    /// The writes that it refuses.
+pub struct Refusal {
+    /// The webhook's name in its configuration.
+    pub webhook: String,
+    /// The writes that it refuses when it is asked about them.
     pub refuses: Right,
     /// What it says to them.
     pub message: String,
-    /// Does it answer trials, too? One with side effects does not, and the API server refuses the trial then.
-    pub dry_run: bool,
 }
 
 impl Access {
@@ -82,23 +79,6 @@ impl World {
             right.resource,
             right.group,
         );
-        Err(ApiError::new(403, "Forbidden", message))
-    }
-
-    /// The refusal of a webhook, if there is one. It is asked after authorization and before anything is written.
-    pub(crate) fn admit(&self, right: &Right, dry_run: bool) -> Result<(), ApiError> {
-        // What the faces ask about has no labels that anybody selects by; an Eviction has none at all.
-        self.ask_webhooks(right, &Labels::new())?;
-        let Some(webhook) = self.access.webhooks.iter().find(|webhook| webhook.refuses.covers(right)) else {
-            return Ok(());
-        };
-        let Webhook { name, message, .. } = webhook;
-        if dry_run && !webhook.dry_run {
-            return Err(ApiError::bad_request(format!(
-                "admission webhook \"{name}\" does not support dry run"
-            )));
-        }
-        let message = format!("admission webhook \"{name}\" denied the request: {message}");
         Err(ApiError::new(403, "Forbidden", message))
     }
 

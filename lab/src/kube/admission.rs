@@ -1,7 +1,8 @@
 //! Admission: what the API server does to a request before it writes anything. Priority, defaults, webhooks and quota.
 //!
-//! A webhook is served by pods: it answers as long as its Service has a ready endpoint, and then lets everything pass (for one
-//! that refuses see [`Access`](super::Access)). One that nobody serves lets pass or blocks, by its failure policy.
+//! A webhook is an object of the cluster, which says what it is asked about. It is served by pods: it answers as long as its
+//! Service has a ready endpoint, and lets everything pass but what [`Access::refusals`](super::Access::refusals) names. One that
+//! nobody serves lets pass or blocks, by its failure policy.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,9 +17,9 @@ use upgrade_core::access::{Right, Verb};
 use upgrade_core::model::{Labels, ObjectName};
 
 use super::quota;
-use crate::error::ApiError;
+use crate::error::{ApiError, Cause};
 use crate::ports::rules::selector;
-use crate::store::Store;
+use crate::store::{Kind, KindNames, Store};
 use crate::world::World;
 
 /// For how long a pod stays on a node that is not ready or does not answer, if it does not say (DefaultTolerationSeconds).
@@ -27,28 +28,53 @@ const PATIENCE_SECONDS: i64 = 300;
 impl World {
     /// Creates a pod as the API server does: with its defaults and its priority, past the webhooks and within the quota.
     pub(crate) fn create_pod(&mut self, mut pod: Pod) -> Result<Arc<Pod>, ApiError> {
-        let spec = pod.spec.get_or_insert_default();
-        spec.termination_grace_period_seconds.get_or_insert(30);
-        add_default_tolerations(spec);
-        let name =
-            pod.metadata.name.clone().or_else(|| pod.metadata.generate_name.clone()).unwrap_or_default();
-        resolve_priority(&self.store, &name, spec)?;
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         let labels = pod.metadata.labels.clone().unwrap_or_default();
-        let write = Right::new(Verb::Create, "", "pods").within(namespace.as_str());
-        self.ask_webhooks(&write, &labels)?;
-        quota::admit(self, &namespace, &name, &pod)?;
+        self.admit(&Right::new(Verb::Create, "", "pods").within(namespace), &labels, false)?;
+        self.admit_pod(&mut pod)?;
         self.store.create(pod)
     }
 
-    /// Asks the webhooks about a write of an object with these labels.
-    pub(super) fn ask_webhooks(&self, write: &Right, labels: &Labels) -> Result<(), ApiError> {
+    /// What the API server's own plugins do to a new pod: its defaults, its priority, and the quota's verdict.
+    pub(crate) fn admit_pod(&self, pod: &mut Pod) -> Result<(), ApiError> {
+        let meta = &pod.metadata;
+        let name = meta.name.clone().or_else(|| meta.generate_name.clone()).unwrap_or_default();
+        let namespace = meta.namespace.clone().unwrap_or_default();
+        namespace_takes(&self.store, Kind::Pod.names(), &namespace, &name)?;
+        let spec = pod.spec.get_or_insert_default();
+        spec.termination_grace_period_seconds.get_or_insert(30);
+        add_default_tolerations(spec);
+        resolve_priority(&self.store, &name, spec)?;
+        quota::admit(self, &namespace, &name, pod)
+    }
+
+    /// Asks the webhooks about a write of an object with these labels, after authorization and before anything is written.
+    pub(crate) fn admit(&self, write: &Right, labels: &Labels, dry_run: bool) -> Result<(), ApiError> {
         for hook in hooks(&self.store).filter(|hook| hook.concerns(&self.store, write, labels)) {
-            if hook.blocks && !self.is_served(hook.client) {
+            if dry_run && !hook.may_be_tried {
+                let name = hook.name;
+                let why = format!("admission webhook \"{name}\" does not support dry run");
+                return Err(ApiError::bad_request(why));
+            }
+            if self.is_served(hook.client) {
+                self.ask(hook.name, write)?;
+            } else if hook.blocks {
                 return Err(unserved(&hook));
             }
         }
         Ok(())
+    }
+
+    /// The answer of a webhook's server.
+    fn ask(&self, name: &str, write: &Right) -> Result<(), ApiError> {
+        let mut refusals = self.access.refusals.iter().filter(|refusal| refusal.webhook == name);
+        match refusals.find(|refusal| refusal.refuses.covers(write)) {
+            None => Ok(()),
+            Some(refusal) => {
+                let message = format!("admission webhook \"{name}\" denied the request: {}", refusal.message);
+                Err(ApiError::new(403, "Forbidden", message))
+            }
+        }
     }
 
     /// Does anybody answer there? What is outside of the cluster does.
@@ -57,6 +83,26 @@ impl World {
         let name = ObjectName::new(service.namespace.as_str(), service.name.as_str());
         name.is_ok_and(|name| self.kube.view.ready_endpoints(&name) > 0)
     }
+}
+
+/// Nothing comes into a namespace that is going (plugin `NamespaceLifecycle`), not even an eviction.
+pub(crate) fn namespace_takes(
+    store: &Store,
+    what: KindNames,
+    namespace: &str,
+    name: &str,
+) -> Result<(), ApiError> {
+    let found = store.get::<Namespace>("", namespace);
+    if found.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_none()) {
+        return Ok(());
+    }
+    let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+    let cause = Cause {
+        reason: "NamespaceTerminating".to_owned(),
+        message: format!("namespace {namespace} is being terminated"),
+        field: Some("metadata.namespace".to_owned()),
+    };
+    Err(ApiError { causes: vec![cause], ..ApiError::forbidden(what, name, &why) })
 }
 
 /// A webhook, validating or mutating.
@@ -68,6 +114,8 @@ struct Hook<'a> {
     objects: Option<&'a LabelSelector>,
     /// `failurePolicy: Fail`, which is the default.
     blocks: bool,
+    /// It has no side effects where nothing is to be kept.
+    may_be_tried: bool,
     timeout_seconds: i32,
 }
 
@@ -80,6 +128,7 @@ fn hooks(store: &Store) -> impl Iterator<Item = Hook<'_>> {
         namespaces: hook.namespace_selector.as_ref(),
         objects: hook.object_selector.as_ref(),
         blocks: hook.failure_policy.as_deref() != Some("Ignore"),
+        may_be_tried: matches!(hook.side_effects.as_str(), "None" | "NoneOnDryRun"),
         timeout_seconds: hook.timeout_seconds.unwrap_or(10),
     });
     let validating =
@@ -91,6 +140,7 @@ fn hooks(store: &Store) -> impl Iterator<Item = Hook<'_>> {
         namespaces: hook.namespace_selector.as_ref(),
         objects: hook.object_selector.as_ref(),
         blocks: hook.failure_policy.as_deref() != Some("Ignore"),
+        may_be_tried: matches!(hook.side_effects.as_str(), "None" | "NoneOnDryRun"),
         timeout_seconds: hook.timeout_seconds.unwrap_or(10),
     });
     mutating.chain(validating)

@@ -7,13 +7,13 @@ use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Node, Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Time};
 use upgrade_core::model::{
-    RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RestartId, WorkloadKind, WorkloadRef,
+    Labels, RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RestartId, WorkloadKind, WorkloadRef,
 };
 
 use super::pods;
 use super::removal::is_held;
 use crate::error::ApiError;
-use crate::store::{Store, Stored, whole_second};
+use crate::store::{Kind, KindVisitor, Store, Stored, whole_second, with_kind};
 use crate::world::World;
 
 /// Do the preconditions hold?
@@ -111,9 +111,25 @@ impl World {
     }
 }
 
-/// Writes to the store, or to a copy that is thrown away.
+/// Writes to the store, or only tries.
 pub(crate) fn on_store<T>(world: &mut World, dry_run: bool, write: impl FnOnce(&mut Store) -> T) -> T {
-    if dry_run { write(&mut world.store.clone()) } else { write(&mut world.store) }
+    if dry_run { world.store.trial(write) } else { write(&mut world.store) }
+}
+
+struct LabelsOf<'a>(&'a Store, &'a str, &'a str);
+
+impl KindVisitor for LabelsOf<'_> {
+    type Output = Labels;
+
+    fn visit<T: Stored>(self) -> Labels {
+        let found = self.0.get::<T>(self.1, self.2);
+        found.and_then(|object| object.metadata().labels.clone()).unwrap_or_default()
+    }
+}
+
+/// The labels of an object; none of one that is not there.
+pub(crate) fn labels_of(store: &Store, kind: Kind, namespace: &str, name: &str) -> Labels {
+    with_kind(kind, LabelsOf(store, namespace, name))
 }
 
 /// See [`World::set_unschedulable`].

@@ -9,18 +9,27 @@ use k8s_openapi::api::core::v1::{
 };
 use upgrade_core::model::{IntOrPercent, NodeName, SchedulingRules, Taint, TaintEffect, TolerationOperator};
 
-use super::{Work, controlled_by, pods, uid_of};
+use super::events::Reason;
+use super::{Work, controlled_by, pods, revisions, uid_of};
 use crate::ports::convert::int_or_percent;
 use crate::ports::rules;
 use crate::store::Key;
 use crate::world::World;
 
-const HASH: &str = "controller-revision-hash";
-
 pub(super) fn reconcile(world: &mut World, key: &Key) {
     let Some(set) = world.store.get::<DaemonSet>(&key.namespace, &key.name).cloned() else { return };
     let template = with_tolerations(&set.spec.template);
     let rules = Rules::of(&template);
+    let hash = revision(&set);
+    let history = revisions::Owner {
+        key,
+        set: &*set,
+        template: &set.spec.template,
+        name: format!("{}-{hash}", key.name),
+        hash,
+        limit: set.spec.revision_history_limit,
+    };
+    history.note(world);
     let nodes: Vec<Arc<Node>> = world.store.list::<Node>().cloned().collect();
     let mut pods_by_node: BTreeMap<String, Vec<Arc<Pod>>> = BTreeMap::new();
     for pod in world.store.owned_by::<Pod>(uid_of(&*set)) {
@@ -135,7 +144,7 @@ fn keep_one(
 fn create(world: &mut World, set: &DaemonSet, template: &PodTemplateSpec, node: &str) {
     let namespace = set.metadata.namespace.clone().unwrap_or_default();
     let mut pod = pods::of_template(template, &namespace, controlled_by(set));
-    pods::add_labels(&mut pod.metadata.labels, [(HASH, revision(set).as_str())]);
+    pods::add_labels(&mut pod.metadata.labels, [(revisions::HASH, revision(set).as_str())]);
     pod.metadata.generate_name = Some(format!("{}-", set.metadata.name.as_deref().unwrap_or_default()));
     let requirement = NodeSelectorRequirement {
         key: "metadata.name".to_owned(),
@@ -160,10 +169,16 @@ fn create(world: &mut World, set: &DaemonSet, template: &PodTemplateSpec, node: 
     }
     affinity.required_during_scheduling_ignored_during_execution =
         Some(NodeSelector { node_selector_terms: terms });
-    let work = Work::DaemonSet(Key::new(namespace, set.metadata.name.clone().unwrap_or_default()));
+    let key = Key::new(namespace, set.metadata.name.clone().unwrap_or_default());
     match world.create_pod(pod) {
-        Ok(_) => drop(world.kube.failures.remove(&work)),
-        Err(_) => world.retry_later(work),
+        Ok(pod) => {
+            pods::tell_created::<DaemonSet>(world, &key, &pod);
+            world.kube.failures.remove(&Work::DaemonSet(key));
+        }
+        Err(error) => {
+            world.tell::<DaemonSet>(&key, Reason::FailedCreate, || format!("Error creating: {error}"));
+            world.retry_later(Work::DaemonSet(key));
+        }
     }
 }
 
@@ -177,7 +192,7 @@ fn roll(world: &mut World, key: &Key, set: &DaemonSet, rules: &Rules) {
     let (now, min_ready) = (world.now(), set.spec.min_ready_seconds.unwrap_or_default());
     let alive: Vec<Arc<Pod>> =
         world.store.owned_by::<Pod>(uid_of(set)).filter(|pod| pods::is_active(pod)).cloned().collect();
-    let is_old = |pod: &&Arc<Pod>| pod.metadata.labels.as_ref().and_then(|l| l.get(HASH)) != Some(&hash);
+    let is_old = |pod: &&Arc<Pod>| revisions::hash_of(&pod.metadata) != Some(hash.as_str());
     if !alive.iter().any(|pod| is_old(&pod)) {
         return;
     }
@@ -223,7 +238,7 @@ fn report(world: &mut World, key: &Key, set: &DaemonSet, rules: &Rules) {
         number_unavailable: Some((wanted - available).max(0)),
         observed_generation: set.metadata.generation,
         updated_number_scheduled: Some(count(&|pod| {
-            pod.metadata.labels.as_ref().and_then(|l| l.get(HASH)) == Some(&hash)
+            revisions::hash_of(&pod.metadata) == Some(hash.as_str())
         })),
         ..DaemonSetStatus::default()
     };

@@ -4,25 +4,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::{
-    Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet, ReplicaSetSpec,
-};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, ReplicaSetSpec};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use upgrade_core::model::Strategy;
 
+use super::events::Reason;
 use super::{Work, controlled_by, pods, proportion, uid_of};
 use crate::ports::convert::deployment_strategy;
 use crate::store::Key;
 use crate::world::World;
 
+mod status;
+
 const HASH: &str = "pod-template-hash";
 pub(super) const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 pub(super) const MAX: &str = "deployment.kubernetes.io/max-replicas";
 const REVISION: &str = "deployment.kubernetes.io/revision";
-/// `progressDeadlineSeconds` without one: there is no deadline.
-const NO_DEADLINE: i32 = i32::MAX;
 
 /// A Deployment at work: what one pass looks at.
 pub(super) struct Case {
@@ -35,7 +34,7 @@ pub(super) struct Case {
 }
 
 impl Case {
-    fn of(key: &Key, deployment: Arc<Deployment>) -> Self {
+    pub(super) fn of(key: &Key, deployment: Arc<Deployment>) -> Self {
         let replicas = deployment.spec.replicas.unwrap_or(1).max(0);
         let total = u32::try_from(replicas).unwrap_or_default();
         let signed = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
@@ -121,7 +120,7 @@ pub(super) fn reconcile(world: &mut World, key: &Key) {
     } else {
         recreate(world, &case, &sets);
     }
-    report(world, &case);
+    status::report(world, &case);
 }
 
 /// What a Deployment notes on its sets: its own size, and the most pods there may be.
@@ -144,7 +143,18 @@ pub(super) fn scale_set(world: &mut World, case: &Case, set: &ReplicaSet, to: i3
         annotations.insert(DESIRED.to_owned(), desired);
         annotations.insert(MAX.to_owned(), most);
     });
+    if changed {
+        tell_scaled(world, case, set, spec_replicas(set), to);
+    }
     changed
+}
+
+fn tell_scaled(world: &mut World, case: &Case, set: &ReplicaSet, from: i32, to: i32) {
+    world.tell::<Deployment>(&case.key, Reason::ScalingReplicaSet, || {
+        let (word, name) =
+            (if to > from { "up" } else { "down" }, set.metadata.name.as_deref().unwrap_or_default());
+        format!("Scaled {word} replica set {name} from {from} to {to}")
+    });
 }
 
 /// The set of the current template, made if there is none yet; `true` if it was. `None` while another's set has its name.
@@ -169,7 +179,12 @@ fn ensure_new(world: &mut World, case: &Case, sets: &Sets) -> Option<(Arc<Replic
     let wanted = new_set(case, replicas, newest + 1);
     let name = wanted.metadata.name.clone().unwrap_or_default();
     match world.store.create(wanted) {
-        Ok(set) => Some((set, true)),
+        Ok(set) => {
+            if replicas > 0 {
+                tell_scaled(world, case, &set, 0, replicas);
+            }
+            Some((set, true))
+        }
         Err(_) => adopt(world, case, &name).map(|set| (set, true)),
     }
 }
@@ -300,7 +315,7 @@ fn recreate(world: &mut World, case: &Case, sets: &Sets) {
 
 /// By the controller's own test, on the status as it would be written now.
 fn is_complete(world: &World, case: &Case) -> bool {
-    let status = count(&Sets::of(world, &case.deployment));
+    let status = status::count(&Sets::of(world, &case.deployment));
     status.updated == case.replicas && status.replicas == case.replicas && status.available == case.replicas
 }
 
@@ -316,185 +331,4 @@ fn clean_up(world: &mut World, case: &Case, sets: &Sets) {
     for name in old.iter().take(old.len().saturating_sub(limit)) {
         world.store.delete::<ReplicaSet>(&case.key.namespace, name).expect("it was just listed");
     }
-}
-
-struct Counts {
-    replicas: i32,
-    updated: i32,
-    ready: i32,
-    available: i32,
-    /// Pods that were told to go and are not gone.
-    terminating: i32,
-}
-
-fn count(sets: &Sets) -> Counts {
-    let of = |set: &ReplicaSet| set.status.as_ref().map_or(0, |status| status.replicas);
-    let ready =
-        |set: &ReplicaSet| set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default();
-    Counts {
-        replicas: sum(sets.all(), of),
-        updated: sum(&sets.new, of),
-        ready: sum(sets.all(), ready),
-        available: sum(sets.all(), available),
-        terminating: sum(sets.all(), |set| {
-            set.status.as_ref().and_then(|status| status.terminating_replicas).unwrap_or_default()
-        }),
-    }
-}
-
-/// Writes the status.
-fn report(world: &mut World, case: &Case) {
-    let sets = Sets::of(world, &case.deployment);
-    let counts = count(&sets);
-    let before = case.deployment.status.clone().unwrap_or_default();
-    let mut conditions = before.conditions.clone().unwrap_or_default();
-    let now = world.store.time();
-    let enough = counts.available >= case.replicas - case.unavailable;
-    let (reason, message) = if enough {
-        ("MinimumReplicasAvailable", "Deployment has minimum availability.")
-    } else {
-        ("MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
-    };
-    set_condition(
-        &mut conditions,
-        "Available",
-        if enough { "True" } else { "False" },
-        reason,
-        message,
-        &now,
-        false,
-    );
-    replica_failure(&sets, &mut conditions, &now);
-    let deadline = progress(world, case, &counts, &before, &mut conditions, sets.new.as_deref(), &now);
-    let status = DeploymentStatus {
-        observed_generation: case.deployment.metadata.generation,
-        replicas: Some(counts.replicas),
-        updated_replicas: Some(counts.updated),
-        ready_replicas: Some(counts.ready),
-        available_replicas: Some(counts.available),
-        terminating_replicas: Some(counts.terminating),
-        unavailable_replicas: Some((sum(sets.all(), spec_replicas) - counts.available).max(0)),
-        conditions: Some(conditions),
-        ..before
-    };
-    let revision = sets.new.as_ref().and_then(|set| annotation(set, REVISION));
-    let _ = world.store.update::<Deployment>(&case.key.namespace, &case.key.name, |deployment| {
-        deployment.status = Some(status);
-        if let Some(revision) = revision {
-            let annotations = deployment.metadata.annotations.get_or_insert_default();
-            annotations.insert(REVISION.to_owned(), revision.to_string());
-        }
-    });
-    if let Some(at) = deadline {
-        let after = std::time::Duration::try_from(at.duration_since(world.now())).unwrap_or_default();
-        world.enqueue_later(after, Work::Deployment(case.key.clone()));
-    }
-}
-
-/// The condition `ReplicaFailure`: what the sets say, the new one first.
-fn replica_failure(sets: &Sets, conditions: &mut Vec<DeploymentCondition>, now: &Time) {
-    let of = |set: &Arc<ReplicaSet>| set.status.as_ref()?.conditions.as_ref()?.first().cloned();
-    match sets.new.iter().chain(&sets.old).find_map(of) {
-        Some(failure) => {
-            let (reason, message) = (failure.reason.unwrap_or_default(), failure.message.unwrap_or_default());
-            set_condition(conditions, "ReplicaFailure", "True", &reason, &message, now, false);
-        }
-        None => conditions.retain(|condition| condition.type_.as_deref() != Some("ReplicaFailure")),
-    }
-}
-
-/// The condition `Progressing`; returns when to look again for a missed deadline.
-fn progress(
-    world: &World,
-    case: &Case,
-    counts: &Counts,
-    before: &DeploymentStatus,
-    conditions: &mut Vec<DeploymentCondition>,
-    new: Option<&ReplicaSet>,
-    now: &Time,
-) -> Option<Timestamp> {
-    let limit = case.deployment.spec.progress_deadline_seconds.unwrap_or(600);
-    if limit == NO_DEADLINE {
-        conditions.retain(|condition| condition.type_.as_deref() != Some("Progressing"));
-        return None;
-    }
-    if case.deployment.spec.paused == Some(true) {
-        set_condition(
-            conditions,
-            "Progressing",
-            "Unknown",
-            "DeploymentPaused",
-            "Deployment is paused",
-            now,
-            false,
-        );
-        return None;
-    }
-    let name = new.and_then(|set| set.metadata.name.as_deref()).unwrap_or_default();
-    let complete = counts.updated == case.replicas
-        && counts.replicas == case.replicas
-        && counts.available == case.replicas;
-    let last = conditions.iter().find(|c| c.type_.as_deref() == Some("Progressing")).cloned();
-    if complete {
-        let message = format!("ReplicaSet \"{name}\" has successfully progressed.");
-        set_condition(conditions, "Progressing", "True", "NewReplicaSetAvailable", &message, now, false);
-        return None;
-    }
-    let number = |value: Option<i32>| value.unwrap_or_default();
-    let old_before = number(before.replicas) - number(before.updated_replicas);
-    let went_on = counts.updated > number(before.updated_replicas)
-        || counts.replicas - counts.updated < old_before
-        || counts.ready > number(before.ready_replicas)
-        || counts.available > number(before.available_replicas);
-    let finished_before =
-        last.as_ref().is_some_and(|c| c.reason.as_deref() == Some("NewReplicaSetAvailable"));
-    if went_on
-        || last.is_none()
-        || finished_before && before.observed_generation < case.deployment.metadata.generation
-    {
-        let message = format!("ReplicaSet \"{name}\" is progressing.");
-        set_condition(conditions, "Progressing", "True", "ReplicaSetUpdated", &message, now, true);
-    } else if finished_before {
-        // A rollout that once completed is not judged again when pods fail later.
-        return None;
-    }
-    let updated = conditions
-        .iter()
-        .find(|c| c.type_.as_deref() == Some("Progressing"))
-        .and_then(|condition| condition.last_update_time.as_ref())
-        .map_or(now.0, |time| time.0);
-    let deadline = updated + SignedDuration::from_secs(i64::from(limit));
-    if deadline <= world.now() {
-        let message = format!("ReplicaSet \"{name}\" has timed out progressing.");
-        set_condition(conditions, "Progressing", "False", "ProgressDeadlineExceeded", &message, now, false);
-        return None;
-    }
-    Some(deadline)
-}
-
-/// Sets a condition. `touch` renews the time of its last update even if nothing else changes.
-fn set_condition(
-    conditions: &mut Vec<DeploymentCondition>,
-    kind: &str,
-    value: &str,
-    reason: &str,
-    message: &str,
-    now: &Time,
-    touch: bool,
-) {
-    let place = conditions.iter().position(|condition| condition.type_.as_deref() == Some(kind));
-    let before = place.map(|place| conditions.remove(place));
-    let same_status = before.as_ref().filter(|b| b.status.as_deref() == Some(value));
-    let same = same_status.filter(|b| b.reason.as_deref() == Some(reason) && !touch);
-    let condition = DeploymentCondition {
-        last_transition_time: same_status
-            .and_then(|b| b.last_transition_time.clone())
-            .or_else(|| Some(now.clone())),
-        last_update_time: same.and_then(|b| b.last_update_time.clone()).or_else(|| Some(now.clone())),
-        message: Some(message.to_owned()),
-        reason: Some(reason.to_owned()),
-        status: Some(value.to_owned()),
-        type_: Some(kind.to_owned()),
-    };
-    conditions.insert(place.unwrap_or(conditions.len()), condition);
 }

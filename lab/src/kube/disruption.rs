@@ -10,6 +10,7 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatu
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
 use upgrade_core::model::{IntOrPercent, WorkloadKind};
 
+use super::events::Reason;
 use super::{Work, pods, timing, uid_of};
 use crate::ports::convert::{condition, int_or_percent};
 use crate::ports::rules::selector;
@@ -28,6 +29,9 @@ pub(super) fn reconcile(world: &mut World, key: &Key) {
         Ok((expected, desired)) => count(world, key, &budget, &matched, expected, desired),
         Err(why) => {
             // failSafe: nothing may be disrupted while the budget is not understood; the other numbers go stale.
+            world.tell::<PodDisruptionBudget>(key, Reason::CalculateExpectedPodCountFailed, || {
+                format!("Failed to calculate the number of expected pods: {why}")
+            });
             let mut status = budget.status.clone().unwrap_or_default();
             status.disruptions_allowed = Some(0);
             set_condition(world, &mut status, &budget, false, "SyncFailed", &why);

@@ -7,24 +7,25 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Time};
 
-use super::{api, pods};
+use super::{api, namespace_takes, pods};
 use crate::error::{ApiError, Cause};
 use crate::ports::rules::selector;
-use crate::store::{Key, whole_second};
+use crate::store::{Key, Kind, whole_second};
 use crate::world::World;
 
 /// The API server refuses to track more evictions of one budget than this.
 const MAX_DISRUPTED: usize = 2_000;
 
 impl World {
-    /// `POST .../pods/{name}/eviction`. An error is the API's refusal: 404, 409 (uid), 429 (budget),
-    /// 403, 500 (two budgets), or that of a webhook.
+    /// `POST .../pods/{name}/eviction`. An error is the API's refusal: 404, 409 (uid), 429 (budget), 403 (a namespace that is
+    /// going, among others), 500 (two budgets), or that of a webhook.
     pub fn evict(
         &mut self,
         namespace: &str,
         name: &str,
         options: Option<&DeleteOptions>,
     ) -> Result<(), ApiError> {
+        namespace_takes(&self.store, Kind::Pod.names(), namespace, name)?;
         self.refuse_eviction(namespace, name, options)?;
         let pod = Arc::clone(self.store.find::<Pod>(namespace, name)?);
         if matches!(pods::phase(&pod), "Succeeded" | "Failed" | "Pending") || pods::is_terminating(&pod) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 
+use super::events::Reason;
 use super::{Work, controlled_by, pods, timing, uid_of};
 use crate::store::Key;
 use crate::world::World;
@@ -103,7 +104,13 @@ fn create(world: &mut World, key: &Key, job: &Job) {
     );
     pod.metadata.generate_name = Some(format!("{}-", key.name));
     match world.create_pod(pod) {
-        Ok(_) => drop(world.kube.failures.remove(&Work::Job(key.clone()))),
-        Err(_) => world.retry_later(Work::Job(key.clone())),
+        Ok(pod) => {
+            pods::tell_created::<Job>(world, key, &pod);
+            world.kube.failures.remove(&Work::Job(key.clone()));
+        }
+        Err(error) => {
+            world.tell::<Job>(key, Reason::FailedCreate, || format!("Error creating: {error}"));
+            world.retry_later(Work::Job(key.clone()));
+        }
     }
 }

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 use upgrade_core::model::NodeName;
 
+use super::events::Reason;
 use super::{Task, key_of, pods, removal, timing, uid_of, volumes};
 use crate::store::{Key, controller};
 use crate::world::World;
@@ -191,6 +192,10 @@ fn start(world: &mut World, key: &Key, pod: &Arc<Pod>) {
         }
         pods::set_condition(status, "Initialized", true, None, None, &now);
     });
+    for container in &spec(pod).containers {
+        world.tell::<Pod>(key, Reason::Created, || format!("Created container: {}", container.name));
+        world.tell::<Pod>(key, Reason::Started, || format!("Started container {}", container.name));
+    }
     let crash = said_seconds(pod, CRASH_SECONDS);
     if let Some(after) = crash {
         next(world, after, Step::Crashes, pod);
@@ -298,6 +303,13 @@ fn crash(world: &mut World, key: &Key, pod: &Pod) {
         pods::set_condition(status, "Ready", false, reason, None, &now);
     });
     if !stays {
+        for container in &spec(pod).containers {
+            world.tell::<Pod>(key, Reason::BackOff, || {
+                let (name, pod) =
+                    (&container.name, format!("{}_{}({})", key.name, key.namespace, uid_of(pod)));
+                format!("Back-off restarting failed container {name} in pod {pod}")
+            });
+        }
         next(world, pause, Step::Starts, pod);
     }
 }

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use upgrade_core::model::{KubeVersion, Node as SlimNode, NodeName, PoolName};
 
+use super::events::Reason;
 use super::{Kube, Task, key_of, kubelet, node, pods, timing, volumes};
 use crate::azure::{PoolSpec, node_image};
 use crate::store::Key;
@@ -185,6 +186,9 @@ pub(super) fn register(world: &mut World, name: &NodeName, boot: u32) {
     let _ = world.store.delete::<Node>("", name.as_str());
     volumes::forget_drivers(world, name);
     world.store.create(node).expect("the name is free");
+    world.tell::<Node>(&Key::new("", name.as_str()), Reason::RegisteredNode, || {
+        format!("Node {name} event: Registered Node {name} in Controller")
+    });
     let after = world.draw(timing::NODE_READY);
     world.soon(after, Task::BecomesReady(name.clone(), boot));
 }

@@ -13,6 +13,7 @@ mod deployment;
 mod dispatch;
 mod disruption;
 mod endpoints;
+mod events;
 mod eviction;
 mod garbage;
 mod job;
@@ -25,6 +26,7 @@ mod proportion;
 mod quota;
 pub(crate) mod removal;
 mod replicaset;
+mod revisions;
 mod scheduler;
 mod statefulset;
 mod taints;
@@ -40,7 +42,6 @@ use jiff::Timestamp;
 use k8s_openapi::Metadata;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use upgrade_core::model::{KubeVersion, NodeName, PoolName};
 use upgrade_core::view::{Change, View};
@@ -49,7 +50,8 @@ use crate::store::{Key, Kind, Stored};
 use crate::world::{Wake, World};
 use machines::Machine;
 
-pub use access::{Access, Webhook};
+pub use access::{Access, Refusal};
+pub(crate) use admission::namespace_takes;
 pub(crate) use daemonset::revision as daemon_revision;
 pub(crate) use deployment::set_annotations;
 pub(crate) use dispatch::dispatch;
@@ -88,6 +90,7 @@ pub(crate) struct Kube {
     /// Work that is on the queue already.
     queued: BTreeSet<Work>,
     scheduler: scheduler::Scheduler,
+    events: events::Events,
     /// Pods that left a Job unfinished since its controller looked last, by the Job's uid.
     job_losses: BTreeMap<String, i32>,
     /// Work that has failed in a row, and how often.
@@ -96,8 +99,6 @@ pub(crate) struct Kube {
     recommendations: autoscaler::Recommendations,
     /// Until when a Job that has lost a pod waits, by its uid.
     job_backoffs: BTreeMap<String, Timestamp>,
-    /// The templates of StatefulSets' revisions, by uid and revision.
-    revisions: BTreeMap<(String, String), PodTemplateSpec>,
     next_address: u32,
 }
 
@@ -161,6 +162,8 @@ pub(crate) enum Task {
     Cascade(Kind, Key, String),
     /// What is left in a namespace that is being deleted is looked at.
     EmptyNamespace(String),
+    /// Events that were told too long ago are removed.
+    ForgetEvents,
 }
 
 /// Something a controller has to look at.
@@ -206,11 +209,11 @@ impl Kube {
             dispatched: 0,
             queued: BTreeSet::new(),
             scheduler: scheduler::Scheduler::default(),
+            events: events::Events::default(),
             failures: BTreeMap::new(),
             recommendations: BTreeMap::new(),
             job_losses: BTreeMap::new(),
             job_backoffs: BTreeMap::new(),
-            revisions: BTreeMap::new(),
             next_address: 0,
         }
     }
@@ -292,6 +295,7 @@ pub(crate) fn on_task(world: &mut World, task: Task) {
         Task::Garbage(uid) => garbage::collect(world, &uid),
         Task::Cascade(kind, key, uid) => garbage::cascade(world, kind, &key, &uid),
         Task::EmptyNamespace(name) => removal::empty_namespace(world, &name),
+        Task::ForgetEvents => events::forget(world),
     }
 }
 

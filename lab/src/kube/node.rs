@@ -10,9 +10,10 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use upgrade_core::model::{NodeName, PoolMode};
 
+use super::events::Reason;
 use super::machines::Machine;
 use crate::site::Site;
-use crate::store::whole_second;
+use crate::store::{Key, whole_second};
 use crate::world::World;
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
@@ -180,7 +181,8 @@ pub(crate) fn is_cordoned(node: &Node) -> bool {
 
 /// The kubelet's report, and the taints that follow from it.
 pub(super) fn set_ready(world: &mut World, name: &str, ready: bool, message: &str) {
-    let now = world.now();
+    let (now, key) = (world.now(), Key::new("", name));
+    let was_ready = world.store.get::<Node>("", name).is_some_and(|node| is_ready(node));
     // A node that is not there has nothing to report.
     let _ = world.store.update::<Node>("", name, |node| {
         if is_ready(node) != ready {
@@ -193,6 +195,14 @@ pub(super) fn set_ready(world: &mut World, name: &str, ready: bool, message: &st
             taints.extend([not_ready("NoSchedule"), not_ready("NoExecute")]);
         }
     });
+    if was_ready != ready {
+        let reason = if ready { Reason::NodeReady } else { Reason::NodeNotReady };
+        tell_status(world, &key, reason);
+    }
+}
+
+fn tell_status(world: &mut World, key: &Key, reason: Reason) {
+    world.tell::<Node>(key, reason, || format!("Node {} status is now: {}", key.name, reason.word()));
 }
 
 /// The node lifecycle controller's verdict on a node whose kubelet is silent.
@@ -210,15 +220,18 @@ pub(super) fn set_unreachable(world: &mut World, name: &str) {
         let unreachable = |effect| Taint { key: UNREACHABLE.to_owned(), ..not_ready(effect) };
         taints.extend([unreachable("NoSchedule"), unreachable("NoExecute")]);
     });
+    tell_status(world, &Key::new("", name), Reason::NodeNotReady);
 }
 
 /// The node lifecycle controller mirrors `spec.unschedulable` into a taint.
 pub(super) fn mirror_cordon(world: &mut World, name: &str) {
     let time = world.store.time();
+    let mut told = None;
     let _ = world.store.update::<Node>("", name, |node| {
         let cordoned = is_cordoned(node);
         let taints = node.spec.get_or_insert_default().taints.get_or_insert_default();
         let tainted = taints.iter().any(|taint| taint.key == UNSCHEDULABLE);
+        told = (cordoned != tainted).then_some(cordoned);
         if cordoned && !tainted {
             taints.push(Taint {
                 effect: "NoSchedule".to_owned(),
@@ -230,6 +243,10 @@ pub(super) fn mirror_cordon(world: &mut World, name: &str) {
             taints.retain(|taint| taint.key != UNSCHEDULABLE);
         }
     });
+    if let Some(cordoned) = told {
+        let reason = if cordoned { Reason::NodeNotSchedulable } else { Reason::NodeSchedulable };
+        tell_status(world, &Key::new("", name), reason);
+    }
 }
 
 /// The kubelet reports the images on its disk, the largest first.

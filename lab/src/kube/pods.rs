@@ -7,8 +7,9 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::Serialize;
 
+use super::events::Reason;
 use crate::ports::convert::condition;
-use crate::store::Key;
+use crate::store::{Key, Stored};
 use crate::world::World;
 
 /// The node it is bound to.
@@ -114,6 +115,13 @@ pub(super) fn of_template(template: &PodTemplateSpec, namespace: &str, owner: Ow
         spec: Some(spec),
         status: Some(PodStatus { phase: Some("Pending".to_owned()), ..PodStatus::default() }),
     }
+}
+
+/// A controller tells that it has made a pod.
+pub(super) fn tell_created<T: Stored>(world: &mut World, owner: &Key, pod: &Pod) {
+    world.tell::<T>(owner, Reason::SuccessfulCreate, || {
+        format!("Created pod: {}", pod.metadata.name.as_deref().unwrap_or_default())
+    });
 }
 
 /// Ten characters that depend on the content and nothing else, in Kubernetes' alphabet for hashes in names.

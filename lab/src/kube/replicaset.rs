@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 
+use super::events::Reason;
 use super::{Work, controlled_by, pods, uid_of};
 use crate::error::ApiError;
 use crate::store::{Key, controller};
@@ -25,15 +26,21 @@ pub(super) fn reconcile(world: &mut World, key: &Key) {
         for _ in active.len()..wanted {
             let mut pod = pods::of_template(&template, &key.namespace, controlled_by(&*set));
             pod.metadata.generate_name = Some(format!("{}-", key.name));
-            if let Err(error) = world.create_pod(pod) {
-                failure = Some(error);
-                break;
+            match world.create_pod(pod) {
+                Ok(pod) => pods::tell_created::<ReplicaSet>(world, key, &pod),
+                Err(error) => {
+                    world
+                        .tell::<ReplicaSet>(key, Reason::FailedCreate, || format!("Error creating: {error}"));
+                    failure = Some(error);
+                    break;
+                }
             }
         }
     } else if active.len() > wanted {
         for pod in victims(world, &set, active, wanted) {
             let name = pod.metadata.name.as_deref().unwrap_or_default();
             world.delete_pod(&key.namespace, name, None).expect("it was just listed");
+            world.tell::<ReplicaSet>(key, Reason::SuccessfulDelete, || format!("Deleted pod: {name}"));
         }
     }
     match &failure {
@@ -152,6 +159,7 @@ fn before(a: &Pod, b: &Pod, rank_a: usize, rank_b: usize, now: Timestamp) -> Ord
         .then(cost(a).cmp(&cost(b)))
         .then(rank_b.cmp(&rank_a))
         .then(younger(pods::ready_since(a), pods::ready_since(b)))
+        .then(pods::restarts(b).cmp(&pods::restarts(a)))
         .then(younger(created(a), created(b)))
         .then_with(|| uid_of(a).cmp(uid_of(b)))
 }

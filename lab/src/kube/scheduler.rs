@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 
+use super::events::Reason;
 use super::{Task, Work, key_of, pods, timing, uid_of};
 use crate::store::{Key, Store};
 use crate::world::World;
@@ -149,7 +150,11 @@ pub(super) fn cycle(world: &mut World) {
             let zone = place.and_then(|place| place.node.zone()).map(str::to_owned);
             volumes::provision(world, &key, zone.as_deref());
             // Somebody may have deleted the pod in this very moment.
-            let _ = world.bind(&key.namespace, &key.name, &node);
+            if world.bind(&key.namespace, &key.name, &node).is_ok() {
+                world.tell::<Pod>(&key, Reason::Scheduled, || {
+                    format!("Successfully assigned {}/{} to {node}", key.namespace, key.name)
+                });
+            }
         }
         Err(refused) => fail(world, &needs, refused),
     }
@@ -276,6 +281,7 @@ fn fail(world: &mut World, pod: &Needs, refused: Refused) {
         let needs = Needs { node: Some(node.clone()), ..Needs::of(found) };
         world.kube.scheduler.nominated.insert(pod.key.clone(), Arc::new(needs));
     }
+    world.tell::<Pod>(&pod.key, Reason::FailedScheduling, || message.clone());
     let time = world.store.time();
     let _ = world.store.update::<Pod>(&pod.key.namespace, &pod.key.name, |pod| {
         let status = pod.status.get_or_insert_default();
@@ -287,6 +293,9 @@ fn fail(world: &mut World, pod: &Needs, refused: Refused) {
     for victim in made.into_iter().flat_map(|made| made.victims) {
         let why = "default-scheduler: preempting to accommodate a higher priority pod";
         pods::disrupt(world, &victim.key, "PreemptionByScheduler", why);
+        world.tell::<Pod>(&victim.key, Reason::Preempted, || {
+            format!("Preempted by pod {} in the namespace {}", pod.key.name, pod.key.namespace)
+        });
         // Somebody else may have been faster.
         let _ = world.delete_pod(&victim.key.namespace, &victim.key.name, None);
     }

@@ -5,15 +5,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
-use k8s_openapi::api::core::v1::{
-    PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume,
-};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, Volume};
 
-use super::{Work, controlled_by, pods, uid_of};
+use super::events::Reason;
+use super::{Work, controlled_by, pods, revisions, uid_of};
 use crate::store::Key;
 use crate::world::World;
-
-const REVISION: &str = "controller-revision-hash";
 
 /// One pass over a StatefulSet.
 struct Case {
@@ -70,21 +67,24 @@ pub(crate) fn revision(set: &StatefulSet) -> String {
 }
 
 fn revision_of(pod: &Pod) -> Option<&str> {
-    pod.metadata.labels.as_ref()?.get(REVISION).map(String::as_str)
+    revisions::hash_of(&pod.metadata)
 }
 
 pub(super) fn reconcile(world: &mut World, key: &Key) {
     let Some(set) = world.store.get::<StatefulSet>(&key.namespace, &key.name).cloned() else { return };
     let case = Case::of(key, set);
-    let uid = uid_of(&*case.set).to_owned();
-    world
-        .kube
-        .revisions
-        .entry((uid.clone(), case.update.clone()))
-        .or_insert_with(|| case.set.spec.template.clone());
+    let history = revisions::Owner {
+        key,
+        set: &*case.set,
+        template: &case.set.spec.template,
+        name: case.update.clone(),
+        hash: case.update.clone(),
+        limit: case.set.spec.revision_history_limit,
+    };
+    history.note(world);
     let owned: BTreeMap<i32, Arc<Pod>> = world
         .store
-        .owned_by::<Pod>(&uid)
+        .owned_by::<Pod>(uid_of(&*case.set))
         .filter_map(|pod| Some((case.ordinal(pod)?, Arc::clone(pod))))
         .collect();
     if keep_number(world, &case, &owned) {
@@ -107,7 +107,7 @@ fn keep_number(world: &mut World, case: &Case, owned: &BTreeMap<i32, Arc<Pod>>) 
             }
             Some(pod) if pods::is_finished(pod) && !pods::is_terminating(pod) => {
                 // Its place is taken again when it is gone.
-                let _ = world.delete_pod(&case.key.namespace, &case.pod_name(ordinal), None);
+                delete(world, case, ordinal);
                 return false;
             }
             // One pod that is not healthy stops an ordered set, its update included.
@@ -117,7 +117,7 @@ fn keep_number(world: &mut World, case: &Case, owned: &BTreeMap<i32, Arc<Pod>>) 
     }
     for (ordinal, pod) in owned.iter().rev().filter(|(ordinal, _)| !wanted.contains(ordinal)) {
         if !pods::is_terminating(pod) {
-            let _ = world.delete_pod(&case.key.namespace, &case.pod_name(*ordinal), None);
+            delete(world, case, *ordinal);
         }
         if case.ordered {
             return false;
@@ -135,7 +135,7 @@ fn update_one(world: &mut World, case: &Case, owned: &BTreeMap<i32, Arc<Pod>>) {
     for ordinal in (case.first + case.partition..case.first + case.replicas).rev() {
         let Some(pod) = owned.get(&ordinal) else { return };
         if revision_of(pod) != Some(case.update.as_str()) && !pods::is_terminating(pod) {
-            let _ = world.delete_pod(&case.key.namespace, &case.pod_name(ordinal), None);
+            delete(world, case, ordinal);
             return;
         }
         if !case.is_healthy(pod, now) {
@@ -146,15 +146,15 @@ fn update_one(world: &mut World, case: &Case, owned: &BTreeMap<i32, Arc<Pod>>) {
 
 fn create(world: &mut World, case: &Case, ordinal: i32) {
     let revision = if ordinal < case.first + case.partition { &case.current } else { &case.update };
-    let known = world.kube.revisions.get(&(uid_of(&*case.set).to_owned(), revision.clone()));
-    let template: PodTemplateSpec = known.unwrap_or(&case.set.spec.template).clone();
+    let known = revisions::template(world, &case.key, uid_of(&*case.set), revision);
+    let template = known.unwrap_or_else(|| case.set.spec.template.clone());
     let name = case.pod_name(ordinal);
     let mut pod = pods::of_template(&template, &case.key.namespace, controlled_by(&*case.set));
     let number = ordinal.to_string();
     pods::add_labels(
         &mut pod.metadata.labels,
         [
-            (REVISION, revision.as_str()),
+            (revisions::HASH, revision.as_str()),
             ("statefulset.kubernetes.io/pod-name", name.as_str()),
             ("apps.kubernetes.io/pod-index", number.as_str()),
         ],
@@ -174,11 +174,30 @@ fn create(world: &mut World, case: &Case, ordinal: i32) {
     pod.metadata.name = Some(name);
     let work = Work::StatefulSet(case.key.clone());
     match world.create_pod(pod) {
-        Ok(_) => drop(world.kube.failures.remove(&work)),
+        Ok(pod) => {
+            tell(world, case, Reason::SuccessfulCreate, "create", pod.metadata.name.as_deref());
+            world.kube.failures.remove(&work);
+        }
         // The pod before it is still ending under the name; its end brings the next pass.
         Err(error) if error.code == 409 => {}
         Err(_) => world.retry_later(work),
     }
+}
+
+/// Deletes a pod of the set.
+fn delete(world: &mut World, case: &Case, ordinal: i32) {
+    let name = case.pod_name(ordinal);
+    // Somebody else may have been faster.
+    if world.delete_pod(&case.key.namespace, &name, None).is_ok() {
+        tell(world, case, Reason::SuccessfulDelete, "delete", Some(&name));
+    }
+}
+
+fn tell(world: &mut World, case: &Case, reason: Reason, verb: &str, pod: Option<&str>) {
+    world.tell::<StatefulSet>(&case.key, reason, || {
+        let pod = pod.unwrap_or_default();
+        format!("{verb} Pod {pod} in StatefulSet {} successful", case.key.name)
+    });
 }
 
 /// A claim that outlives its pods.

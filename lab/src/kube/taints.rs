@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 
+use super::events::Reason;
 use super::{Work, key_of, pods};
 use crate::store::Key;
 use crate::world::World;
@@ -43,6 +44,9 @@ pub(super) fn reconcile(world: &mut World, name: &str) {
     for key in going {
         let why = "Taint manager: deleting due to NoExecute taint";
         pods::disrupt(world, &key, "DeletionByTaintManager", why);
+        world.tell::<Pod>(&key, Reason::TaintManagerEviction, || {
+            format!("Marking for deletion Pod {}/{}", key.namespace, key.name)
+        });
         // Somebody else may have been faster.
         let _ = world.delete_pod(&key.namespace, &key.name, None);
     }

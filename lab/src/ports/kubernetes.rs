@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Precondition
 use upgrade_core::access::{AccessAnswer, Right, Verb, group};
 use upgrade_core::inventory::Unseen;
 use upgrade_core::lock::{Lease, LeaseRecord};
-use upgrade_core::model::{NodeName, ObjectName, RestartId, Uid, WorkloadKind, WorkloadRef};
+use upgrade_core::model::{Labels, NodeName, ObjectName, RestartId, Uid, WorkloadKind, WorkloadRef};
 use upgrade_core::ports::{
     CallOutcome, EvictionAnswer, KubeSnapshot, Kubernetes, METRICS, PortError, PortErrorKind, RemoteService,
     WriteMode,
@@ -23,7 +23,7 @@ use super::lease;
 use crate::error::ApiError;
 use crate::kube::api;
 use crate::lab::Lab;
-use crate::store::Store;
+use crate::store::{Kind, Store};
 use crate::world::World;
 
 struct DirectKubernetes(Lab);
@@ -71,7 +71,8 @@ impl Kubernetes for DirectKubernetes {
         mode: WriteMode,
     ) -> Result<(), PortError> {
         let (name, uid) = (node.as_str(), uid.as_str());
-        self.patched(&Right::new(Verb::Patch, group(ResourceKind::Node), "nodes"), name, mode, |store| {
+        let right = Right::new(Verb::Patch, group(ResourceKind::Node), "nodes");
+        self.patched(&right, Kind::Node, name, mode, |store| {
             api::set_unschedulable(store, name, Some(uid), unschedulable).map(drop)
         })
     }
@@ -85,12 +86,15 @@ impl Kubernetes for DirectKubernetes {
         mode: WriteMode,
     ) -> Result<(), PortError> {
         let name = &workload.name;
-        let plural = match workload.kind {
-            WorkloadKind::StatefulSet => "statefulsets",
-            _ => "deployments",
+        let kind = match workload.kind {
+            WorkloadKind::StatefulSet => Kind::StatefulSet,
+            _ => Kind::Deployment,
         };
+        let plural = kind.names().plural;
         let right = Right::new(Verb::Patch, group(ResourceKind::Deployment), plural).within(name.namespace());
-        self.patched(&right, name.name(), mode, |store| api::restart(store, workload, uid.as_str(), id, at))
+        self.patched(&right, kind, name.name(), mode, |store| {
+            api::restart(store, workload, uid.as_str(), id, at)
+        })
     }
 
     async fn evict(&self, pod: &ObjectName, uid: &Uid, mode: WriteMode) -> Result<EvictionAnswer, PortError> {
@@ -102,7 +106,8 @@ impl Kubernetes for DirectKubernetes {
         };
         let allowed = self.0.with(|world| {
             world.authorize(&right, pod.name())?;
-            world.admit(&right, is_trial(mode))
+            // An Eviction has no labels.
+            world.admit(&right, &Labels::new(), is_trial(mode))
         });
         allowed.map_err(port_error)?;
         match self.0.with(|world| world.evict(pod.namespace(), pod.name(), Some(&options))) {
@@ -138,6 +143,7 @@ impl DirectKubernetes {
     fn patched(
         &self,
         right: &Right,
+        kind: Kind,
         name: &str,
         mode: WriteMode,
         write: impl FnOnce(&mut Store) -> Result<(), ApiError>,
@@ -145,7 +151,9 @@ impl DirectKubernetes {
         let patched = self.0.with(|world| {
             world.authorize(&Right { verb: Verb::Get, ..right.clone() }, name)?;
             world.authorize(right, name)?;
-            world.admit(right, is_trial(mode))?;
+            let namespace = right.namespace.as_deref().unwrap_or_default();
+            let labels = api::labels_of(&world.store, kind, namespace, name);
+            world.admit(right, &labels, is_trial(mode))?;
             api::on_store(world, is_trial(mode), write)
         });
         patched.map_err(port_error)

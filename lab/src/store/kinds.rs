@@ -181,18 +181,19 @@ macro_rules! kinds {
         }
 
         /// All objects of a cluster.
-        #[derive(Clone, Debug)]
+        #[derive(Debug)]
         pub struct Store {
             pub(crate) now: Timestamp,
             pub(super) revision: u64,
             pub(super) names: fastrand::Rng,
             pub(super) index: Index,
+            pub(super) is_trial: bool,
             $(pub(super) $field: Table<$kind>,)*
         }
 
         impl Store {
             pub(crate) fn new(now: Timestamp, seed: u64) -> Self {
-                Self { now, revision: 0, names: fastrand::Rng::with_seed(seed), index: Index::default(), $($field: Table::default(),)* }
+                Self { now, revision: 0, names: fastrand::Rng::with_seed(seed), index: Index::default(), is_trial: false, $($field: Table::default(),)* }
             }
         }
 

@@ -61,6 +61,22 @@ impl Store {
         T::table(self).changes_since(revision)
     }
 
+    /// Lets `write` write without an effect: each of its writes is checked and answered as ever, and nothing is kept or told of
+    /// it. A write does not see the ones before it. Costs what the writes themselves cost.
+    pub(crate) fn trial<T>(&mut self, write: impl FnOnce(&mut Self) -> T) -> T {
+        let names = self.names.clone();
+        self.is_trial = true;
+        let answer = write(self);
+        self.is_trial = false;
+        self.names = names;
+        answer
+    }
+
+    /// Is nothing kept of what is written now?
+    pub(crate) fn is_trial(&self) -> bool {
+        self.is_trial
+    }
+
     /// Creates an object. A missing name is made from `generateName`; a uid that is there is kept (the object is adopted from
     /// another cluster), everything else the server stamps is stamped.
     pub fn create<T: Stored>(&mut self, mut object: T) -> Result<Arc<T>, ApiError> {
@@ -143,6 +159,9 @@ impl Store {
 
     /// Removes an object at once. Verbs with manners (grace, preconditions) are the world's.
     pub fn delete<T: Stored>(&mut self, namespace: &str, name: &str) -> Result<Arc<T>, ApiError> {
+        if self.is_trial {
+            return self.find::<T>(namespace, name).cloned();
+        }
         let before =
             T::table_mut(self).remove(namespace, name).ok_or_else(|| ApiError::not_found::<T>(name))?;
         self.index.note(&Key::new(namespace, name), Some(&*before), None);
@@ -161,6 +180,10 @@ impl Store {
     }
 
     fn write<T: Stored>(&mut self, key: Key, before: Option<Arc<T>>, mut object: T) -> Arc<T> {
+        if self.is_trial {
+            // An update shows the version that it was tried on, a creation none (apiserver: DryRunnableStorage).
+            return Arc::new(object);
+        }
         self.revision += 1;
         object.metadata_mut().resource_version = Some(self.revision.to_string());
         let (revision, object) = (self.revision, Arc::new(object));

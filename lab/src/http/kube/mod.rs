@@ -66,6 +66,8 @@ async fn proxied(app: &App, call: &Call, body: Body) -> Response<Body> {
 
 /// The API server.
 fn api(app: &App, call: &Call, path: &[&str], body: &[u8]) -> Response<Body> {
+    // Generated clients ask for `/version/` and `/apis/apps/`.
+    let path = path.strip_suffix(&[""]).unwrap_or(path);
     let result = match path {
         ["healthz" | "livez" | "readyz"] if call.method == Method::GET => return call::text(200, "ok"),
         ["version"] | ["api" | "apis" | "openapi", ..] if call.method == Method::GET => {
@@ -106,7 +108,7 @@ fn on_target(app: &App, call: &Call, path: &[&str], body: &[u8]) -> Result<Respo
     let verb = verbs::Verb::of(call, &target, body)?;
     let (outcome, now) = app.lab.with(|world| {
         if verb.writes() {
-            world.admit(&right, verb.is_dry_run())?;
+            world.admit(&right, &verb.labels(&world.store, &target), verb.is_dry_run())?;
         }
         Ok::<_, ApiError>((verb.carry_out(world, &target)?, world.now()))
     })?;

@@ -68,7 +68,8 @@ pub(super) fn fetch(store: &Store, kind: Kind, namespace: &str, name: &str) -> R
     with_kind(kind, Fetch(store, namespace, name))
 }
 
-fn read<T: Stored>(object: Value) -> Result<T, ApiError> {
+/// An object as its type.
+pub(super) fn read<T: Stored>(object: Value) -> Result<T, ApiError> {
     let names = T::KIND_OF.names();
     serde_json::from_value(object).map_err(|error| {
         let (version, kind) = (names.version, names.kind);

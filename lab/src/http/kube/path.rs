@@ -43,6 +43,16 @@ impl Target {
         }
     }
 
+    /// The version and kind of what a client sends there.
+    pub(super) fn kind_of_body(&self) -> (&'static str, &'static str) {
+        let names = self.kind.names();
+        match self.place {
+            Place::Object { part: Part::Scale, .. } => ("autoscaling/v1", "Scale"),
+            Place::Object { part: Part::Binding, .. } => ("v1", "Binding"),
+            _ => (names.api_version, names.kind),
+        }
+    }
+
     /// From the path below the API server's root.
     pub(super) fn of(path: &[&str]) -> Option<Self> {
         let (group, version, rest) = match path {

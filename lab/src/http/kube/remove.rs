@@ -18,7 +18,7 @@ use super::verbs::{Outcome, json_body};
 use super::write::At;
 use super::{method_not_allowed, unreadable};
 use crate::error::ApiError;
-use crate::kube::api::is_dry_run;
+use crate::kube::api::{is_dry_run, labels_of};
 use crate::kube::removal::Removal;
 use crate::store::{Kind, KindVisitor, Stored, with_kind};
 use crate::world::World;
@@ -126,9 +126,10 @@ pub(super) fn all(
     let form = Form::of(call)?;
     let options = options(call, body, call.parameter("dryRun") == Some("All"))?;
     app.lab.with(|world| {
-        world.admit(right, is_dry_run(Some(&options)))?;
         let mut items = Vec::new();
         for (namespace, name) in with_kind(kind, Chosen(world, &selection)) {
+            let labels = labels_of(&world.store, kind, &namespace, &name);
+            world.admit(right, &labels, is_dry_run(Some(&options)))?;
             match with_kind(kind, Remove { world, namespace: &namespace, name: &name, options: &options }) {
                 Ok(removal) => items.push(removal.object),
                 // The deletion of another object may have taken it along.

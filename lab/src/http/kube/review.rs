@@ -6,7 +6,7 @@ use upgrade_core::access::{AccessAnswer, Right, Verb};
 
 use super::super::call::Call;
 use super::objects::parse;
-use super::verbs::json_body;
+use super::verbs::{json_body, named};
 use super::{protobuf, unreadable};
 use crate::error::ApiError;
 use crate::world::World;
@@ -40,7 +40,8 @@ pub(super) fn read(call: &Call, body: &[u8]) -> Result<Value, ApiError> {
         let unreadable = || ApiError::bad_request("the object provided is not a SelfSubjectAccessReview");
         return protobuf::access_review(body).ok_or_else(unreadable);
     }
-    json_body(call, body).and_then(parse)
+    let review = json_body(call, body).and_then(parse)?;
+    Ok(named(review, ("authorization.k8s.io/v1", "SelfSubjectAccessReview")))
 }
 
 /// Answers a review.

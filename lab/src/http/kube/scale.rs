@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::{Value, json};
 
-use super::objects::{fetch, shown};
+use super::objects::{AnyObject, Shared, fetch, shown};
 use super::patch::Patch;
 use super::path::Part;
 use super::strict::FieldValidation;
@@ -23,7 +23,9 @@ enum Wanted {
 
 pub(super) fn carry_out(verb: Verb, world: &mut World, at: &At<'_>) -> Result<Outcome, ApiError> {
     let (dry_run, wanted) = match verb {
-        Verb::Get => return Ok(Outcome::other(200, read(&world.store, at)?)),
+        Verb::Get => {
+            return Ok(Outcome::other(200, of(at, &*fetch(&world.store, at.kind, at.namespace, at.name)?)?));
+        }
         Verb::Update { object, dry_run, .. } => (dry_run, Wanted::This(object)),
         Verb::Patch { patch, dry_run, .. } => (dry_run, Wanted::Patched(patch)),
         Verb::Create { .. } | Verb::Delete(_) | Verb::Evict(_) | Verb::Bind { .. } => {
@@ -34,16 +36,19 @@ pub(super) fn carry_out(verb: Verb, world: &mut World, at: &At<'_>) -> Result<Ou
         let scale = match wanted {
             Wanted::This(scale) => scale,
             // A scale has no lists, so that every kind's rules are the same for it.
-            Wanted::Patched(patch) => patch.apply(at.kind, read(store, at)?)?,
+            Wanted::Patched(patch) => {
+                let now = of(at, &*fetch(store, at.kind, at.namespace, at.name)?)?;
+                patch.apply(at.kind, now)?
+            }
         };
-        set(store, at, &scale)?;
-        Ok(Outcome::other(200, read(store, at)?))
+        let written = set(store, at, &scale)?;
+        Ok(Outcome::other(200, of(at, &*written)?))
     })
 }
 
-fn read(store: &Store, at: &At<'_>) -> Result<Value, ApiError> {
-    let object = fetch(store, at.kind, at.namespace, at.name)?;
-    let object = shown(at.kind, &*object);
+/// The scale of an object.
+fn of(at: &At<'_>, object: &dyn AnyObject) -> Result<Value, ApiError> {
+    let object = shown(at.kind, object);
     let mut metadata = json!({});
     for member in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         metadata[member] = object["metadata"][member].clone();
@@ -60,7 +65,7 @@ fn read(store: &Store, at: &At<'_>) -> Result<Value, ApiError> {
     }))
 }
 
-fn set(store: &mut Store, at: &At<'_>, scale: &Value) -> Result<(), ApiError> {
+fn set(store: &mut Store, at: &At<'_>, scale: &Value) -> Result<Shared, ApiError> {
     let text = |member: &str| scale["metadata"][member].as_str().unwrap_or_default();
     if scale["kind"] != "Scale" || text("name") != at.name {
         return Err(ApiError::bad_request("the object provided is not the Scale of the object on the URL"));
@@ -79,8 +84,8 @@ fn set(store: &mut Store, at: &At<'_>, scale: &Value) -> Result<(), ApiError> {
         }
     }
     let whole = At { part: Part::Whole, ..*at };
-    write::patch(store, &whole, Patch::Merge(patch), FieldValidation::Ignore)?;
-    Ok(())
+    let (_, written) = write::patch(store, &whole, Patch::Merge(patch), FieldValidation::Ignore)?;
+    Ok(written)
 }
 
 /// A selector as a query has it: `app=web,tier in (a,b)`.

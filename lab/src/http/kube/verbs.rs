@@ -1,19 +1,21 @@
 //! The verbs on one object, and creation.
 
 use axum::http::Method;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use upgrade_core::model::Labels;
 
 use super::super::call::Call;
-use super::objects::{self, parse, shown};
+use super::objects::{self, AnyObject, parse, shown};
 use super::patch::Patch;
 use super::path::{Part, Place, Target};
 use super::strict::FieldValidation;
 use super::{method_not_allowed, remove, scale, unreadable, write};
 use crate::error::ApiError;
-use crate::kube::api::{is_dry_run, on_store};
-use crate::store::Kind;
+use crate::kube::api::{is_dry_run, labels_of, on_store};
+use crate::store::{Kind, Store};
 use crate::world::World;
 
 /// What is to be done, with its body read.
@@ -59,7 +61,8 @@ impl Verb {
             Some(other) => return Err(ApiError::bad_request(format!("Invalid dryRun: {other}"))),
         };
         let fields = FieldValidation::of(call)?;
-        let object = || json_body(call, body).and_then(parse);
+        let object =
+            || Ok::<_, ApiError>(named(json_body(call, body).and_then(parse)?, target.kind_of_body()));
         match (&call.method, part) {
             (&Method::GET, Some(Part::Whole | Part::Status | Part::Scale)) => Ok(Self::Get),
             (&Method::POST, None) if target.kind.is_namespaced() == (target.place != Place::Everywhere) => {
@@ -96,6 +99,20 @@ impl Verb {
         }
     }
 
+    /// The labels of what it is about, as webhooks select by them.
+    pub(super) fn labels(&self, store: &Store, target: &Target) -> Labels {
+        match (self, &target.place) {
+            (Self::Create { object, .. } | Self::Update { object, .. }, _) => {
+                serde_json::from_value(object["metadata"]["labels"].clone()).unwrap_or_default()
+            }
+            (Self::Patch { .. } | Self::Delete(_), Place::Object { namespace, name, .. }) => {
+                labels_of(store, target.kind, namespace, name)
+            }
+            // An Eviction and a Binding have none.
+            _ => Labels::new(),
+        }
+    }
+
     /// Does it.
     pub(super) fn carry_out(self, world: &mut World, target: &Target) -> Result<Outcome, ApiError> {
         let kind = target.kind;
@@ -114,7 +131,9 @@ impl Verb {
             }
             Self::Create { object, fields, dry_run } => {
                 let warnings = fields.check(kind, &object)?;
-                let made = on_store(world, dry_run, |store| write::create(store, &at, object))?;
+                let object = write::prepare(&world.store, &at, object)?;
+                let object = if kind == Kind::Pod { admitted(world, object)? } else { object };
+                let made = on_store(world, dry_run, |store| objects::insert(store, kind, object))?;
                 Ok(Outcome { warnings, ..Outcome::object(201, kind, &*made) })
             }
             Self::Update { object, fields, dry_run } => {
@@ -153,6 +172,13 @@ impl Verb {
     }
 }
 
+/// A new pod as the API server's plugins leave it.
+fn admitted(world: &World, object: Value) -> Result<Value, ApiError> {
+    let mut pod: Pod = objects::read(object)?;
+    world.admit_pod(&mut pod)?;
+    Ok(pod.json())
+}
+
 fn success() -> Value {
     json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 })
 }
@@ -171,13 +197,28 @@ pub(super) fn json_body<'a>(call: &Call, body: &'a [u8]) -> Result<&'a [u8], Api
     }
 }
 
+/// An object with its kind and version, which a body may leave out: the path names them (apimachinery: `gvkWithDefaults`).
+pub(super) fn named(mut object: Value, (api_version, kind): (&str, &str)) -> Value {
+    if let Some(members) = object.as_object_mut() {
+        for (member, word) in [("apiVersion", api_version), ("kind", kind)] {
+            let given = members.entry(member).or_insert(Value::Null);
+            if given.is_null() || given == "" {
+                *given = word.into();
+            }
+        }
+    }
+    object
+}
+
 /// The body of an eviction; both versions of the kind are accepted (Kubernetes: `AcceptsGroupVersion`).
 fn eviction(body: &[u8], target: &Target, dry_run: bool) -> Result<DeleteOptions, ApiError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Eviction {
-        api_version: String,
-        kind: String,
+        #[serde(default)]
+        api_version: Option<String>,
+        #[serde(default)]
+        kind: Option<String>,
         #[serde(default)]
         metadata: Name,
         delete_options: Option<DeleteOptions>,
@@ -187,8 +228,8 @@ fn eviction(body: &[u8], target: &Target, dry_run: bool) -> Result<DeleteOptions
         name: Option<String>,
     }
     let eviction: Eviction = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
-    let known = matches!(eviction.api_version.as_str(), "policy/v1" | "policy/v1beta1");
-    if !known || eviction.kind != "Eviction" {
+    let known = matches!(eviction.api_version.as_deref(), None | Some("policy/v1" | "policy/v1beta1"));
+    if !known || eviction.kind.is_some_and(|kind| kind != "Eviction") {
         return Err(ApiError::bad_request("the object provided is not an Eviction"));
     }
     let Place::Object { name, .. } = &target.place else { return Err(method_not_allowed()) };

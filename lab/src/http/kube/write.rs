@@ -2,7 +2,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use k8s_openapi::api::core::v1::Namespace;
 use serde_json::Value;
 
 use super::objects::{Shared, erase, fetch, insert, replace, with_defaults};
@@ -11,6 +10,7 @@ use super::path::Part;
 use super::strict::FieldValidation;
 use super::{defaults, rules};
 use crate::error::{ApiError, Cause};
+use crate::kube::namespace_takes;
 use crate::store::{Kind, Store};
 
 /// One object, and which part of it.
@@ -27,7 +27,13 @@ fn meta<'a>(object: &'a Value, member: &str) -> &'a str {
 }
 
 /// Creates an object in the namespace of `at`.
-pub(super) fn create(store: &mut Store, at: &At<'_>, mut object: Value) -> Result<Shared, ApiError> {
+pub(super) fn create(store: &mut Store, at: &At<'_>, object: Value) -> Result<Shared, ApiError> {
+    let object = prepare(store, at, object)?;
+    insert(store, at.kind, object)
+}
+
+/// An object that may be created in the namespace of `at`, with its defaults.
+pub(super) fn prepare(store: &Store, at: &At<'_>, mut object: Value) -> Result<Value, ApiError> {
     let kind = at.kind;
     if !meta(&object, "resourceVersion").is_empty() {
         return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
@@ -67,8 +73,10 @@ pub(super) fn create(store: &mut Store, at: &At<'_>, mut object: Value) -> Resul
         // What keeps a namespace until it is empty.
         object["spec"]["finalizers"] = ["kubernetes"].into_iter().collect();
     }
-    check_namespace(store, at, &object)?;
-    insert(store, kind, object)
+    if kind.is_namespaced() {
+        namespace_takes(store, kind.names(), at.namespace, meta(&object, "name"))?;
+    }
+    Ok(object)
 }
 
 /// A Secret's `stringData` is for writing only: it becomes data.
@@ -77,25 +85,6 @@ fn take_in_texts(kind: Kind, object: &mut Value) {
     for (name, text) in texts.as_object().into_iter().flatten() {
         object["data"][name] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
     }
-}
-
-/// Nothing comes into a namespace that is going (admission `NamespaceLifecycle`).
-fn check_namespace(store: &Store, at: &At<'_>, object: &Value) -> Result<(), ApiError> {
-    let Some(namespace) = store.get::<Namespace>("", at.namespace).filter(|_| at.kind.is_namespaced()) else {
-        return Ok(());
-    };
-    if namespace.metadata.deletion_timestamp.is_none() {
-        return Ok(());
-    }
-    let why =
-        format!("unable to create new content in namespace {} because it is being terminated", at.namespace);
-    let cause = Cause {
-        reason: "NamespaceTerminating".to_owned(),
-        message: format!("namespace {} is being terminated", at.namespace),
-        field: Some("metadata.namespace".to_owned()),
-    };
-    let error = ApiError::forbidden(at.kind.names(), meta(object, "name"), &why);
-    Err(ApiError { causes: vec![cause], ..error })
 }
 
 /// Replaces an object.
@@ -167,7 +156,8 @@ fn write(store: &mut Store, at: &At<'_>, before: &Value, mut after: Value) -> Re
     let meta = written.meta();
     let going = meta.deletion_timestamp.is_some() && meta.finalizers.as_ref().is_none_or(Vec::is_empty);
     // A pod's own grace keeps it, too.
-    if going && meta.deletion_grace_period_seconds.unwrap_or_default() == 0 && kind != Kind::Namespace {
+    let ends = going && meta.deletion_grace_period_seconds.unwrap_or_default() == 0;
+    if ends && kind != Kind::Namespace && !store.is_trial() {
         return erase(store, kind, at.namespace, at.name);
     }
     Ok(written)

@@ -5,7 +5,7 @@ use upgrade_core::access::{Right, Verb};
 use upgrade_core::inventory::DeprecatedApi;
 
 use super::{Bench, config_map};
-use crate::kube::Webhook;
+use crate::kube::Refusal;
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
 
@@ -69,13 +69,24 @@ async fn what_is_denied_is_refused_with_the_apis_words_and_a_review_says_so() {
 #[tokio::test]
 async fn a_webhook_is_asked_for_writes_alone() {
     let bench = Bench::new();
-    let webhook = Webhook {
-        name: "policy.example".into(),
+    let hook = json!({
+        "name": "policy.example", "clientConfig": { "url": "https://policy.example" },
+        "admissionReviewVersions": ["v1"], "sideEffects": "Some",
+        "objectSelector": { "matchExpressions": [{ "key": "free", "operator": "DoesNotExist" }] },
+        "rules": [{ "operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"] }],
+    });
+    let configuration = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": { "name": "policy" }, "webhooks": [hook],
+    });
+    let hooks = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+    assert_eq!(bench.kube("POST", hooks, &configuration).await.status, 201);
+    let refusal = Refusal {
+        webhook: "policy.example".into(),
         refuses: Right::new(Verb::Any, "", "configmaps"),
         message: "no".into(),
-        dry_run: false,
     };
-    bench.lab.with(|world| world.access.webhooks.push(webhook));
+    bench.lab.with(|world| world.access.refusals.push(refusal));
     let all = "/api/v1/namespaces/default/configmaps";
     let refused = bench.kube("POST", all, &config_map("a")).await;
     assert_eq!(
@@ -84,6 +95,12 @@ async fn a_webhook_is_asked_for_writes_alone() {
     );
     let trial = bench.kube("POST", &format!("{all}?dryRun=All"), &config_map("a")).await;
     assert!(trial.status == 400 && trial.text.contains("does not support dry run"), "{}", trial.text);
+    assert_eq!(bench.get(all).await["items"], json!([]));
+    // One that it is not asked about, by the label; the label is what counts for a deletion, too.
+    let mut free = config_map("b");
+    free["metadata"]["labels"]["free"] = "yes".into();
+    assert_eq!(bench.kube("POST", all, &free).await.status, 201);
+    assert_eq!(bench.kube("DELETE", all, &Value::Null).await.status, 200);
     assert_eq!(bench.get(all).await["items"], json!([]));
 }
 

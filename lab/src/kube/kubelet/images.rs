@@ -1,5 +1,6 @@
 //! Pulling images: one after another on each machine, slower on Windows, and again after a pause where the registry has none.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -7,7 +8,8 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use upgrade_core::model::NodeName;
 
 use super::{Step, next, spec, until, wait};
-use crate::kube::{Task, node, timing, uid_of};
+use crate::kube::events::Reason;
+use crate::kube::{Task, key_of, node, pods, timing, uid_of};
 use crate::store::Key;
 use crate::world::World;
 
@@ -29,6 +31,13 @@ pub(super) fn pull_all(world: &mut World, key: &Key, node: &NodeName, pod: &Pod)
         let Some(image) = container.image.as_deref() else { continue };
         let machine = world.kube.machines.get(node)?;
         let is_here = machine.images.contains_key(image) && !always_pulls(container, image);
+        if is_here {
+            world.tell::<Pod>(key, Reason::Pulled, || {
+                format!("Container image \"{image}\" already present on machine")
+            });
+        } else {
+            world.tell::<Pod>(key, Reason::Pulling, || format!("Pulling image \"{image}\""));
+        }
         if !is_here && world.kube.gone_images.contains(image) {
             fail(world, key, pod, image);
             return None;
@@ -53,6 +62,8 @@ fn fail(world: &mut World, key: &Key, pod: &Pod, image: &str) {
     let pause = timing::backoff(timing::PULL_BACKOFF, *failures);
     *failures += 1;
     let message = format!("failed to pull and unpack image \"{image}\": {image}: not found");
+    world.tell::<Pod>(key, Reason::Failed, || format!("Failed to pull image \"{image}\": {message}"));
+    world.tell::<Pod>(key, Reason::Failed, || "Error: ErrImagePull".to_owned());
     let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
         wait(pod.status.get_or_insert_default(), "ErrImagePull", Some(&message));
     });
@@ -63,6 +74,7 @@ fn fail(world: &mut World, key: &Key, pod: &Pod, image: &str) {
 
 /// The kubelet says that it waits.
 pub(super) fn back_off(world: &mut World, key: &Key) {
+    world.tell::<Pod>(key, Reason::BackOff, || "Back-off pulling image".to_owned());
     let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
         let status = pod.status.get_or_insert_default();
         let mut states =
@@ -104,8 +116,28 @@ pub(crate) fn pulled(world: &mut World, name: &NodeName, boot: u32, image: Strin
         return;
     };
     machine.pulling.remove(&image);
-    machine.images.insert(image, bytes);
+    machine.images.insert(image.clone(), bytes);
     node::report_images(world, name);
+    tell_pulled(world, name, &image, bytes);
+}
+
+/// The pods that have waited for an image can go on.
+fn tell_pulled(world: &mut World, node: &NodeName, image: &str, bytes: u64) {
+    let waits = |pod: &&Arc<Pod>| {
+        let wanted = spec(pod).init_containers.iter().flatten().chain(&spec(pod).containers);
+        pods::phase(pod) == "Pending"
+            && wanted.into_iter().any(|container| container.image.as_deref() == Some(image))
+    };
+    let waiting: Vec<Key> = if world.tells_events() {
+        world.store.pods_on(node.as_str()).filter(waits).map(|pod| key_of(&**pod)).collect()
+    } else {
+        Vec::new()
+    };
+    for key in waiting {
+        world.tell::<Pod>(&key, Reason::Pulled, || {
+            format!("Successfully pulled image \"{image}\". Image size: {bytes} bytes.")
+        });
+    }
 }
 
 impl World {

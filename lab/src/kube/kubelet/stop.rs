@@ -5,7 +5,8 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Node, Pod};
 
 use super::{STOP_SECONDS, Step, machine_name, next, said_seconds, spec};
-use crate::kube::{pods, timing};
+use crate::kube::events::Reason;
+use crate::kube::{key_of, pods, timing};
 use crate::world::World;
 
 /// After a preStop hook that has used up the grace, the processes still get this long (kubelet).
@@ -24,6 +25,11 @@ pub(crate) fn told_to_stop(world: &mut World, pod: &Pod) {
         // No machine, no process.
         Duration::ZERO
     } else {
+        for container in &spec(pod).containers {
+            world.tell::<Pod>(&key_of(pod), Reason::Killing, || {
+                format!("Stopping container {}", container.name)
+            });
+        }
         let own = said_seconds(pod, STOP_SECONDS).unwrap_or_else(|| world.draw(timing::STOP));
         let runs = pods::phase(pod) == "Running";
         let hook = spec(pod).containers.iter().filter(|_| runs).map(hook_time).max().unwrap_or_default();

@@ -9,6 +9,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use serde_json::{Value, json};
 use upgrade_core::access::{Right, Verb};
+use upgrade_core::model::Labels;
 
 use super::{apply, field, object, settle, silent_machine, status};
 use crate::World;
@@ -178,11 +179,11 @@ fn a_deployment_behind_a_dead_webhook_waits_and_goes_on_when_it_is_served_again(
     assert_eq!(failure(&world), None);
     assert_eq!(pods_of_web(&world).len(), 1);
     let eviction = Right::new(Verb::Create, "", "pods/eviction").within("shop");
-    world.admit(&eviction, false).unwrap();
+    world.admit(&eviction, &Labels::new(), false).unwrap();
     // The last backend goes, and with it the way to evict anybody.
     world.store.delete::<Pod>("shop", "guard").unwrap();
     settle(&mut world, 5);
-    let refused = world.admit(&eviction, false).unwrap_err();
+    let refused = world.admit(&eviction, &Labels::new(), false).unwrap_err();
     assert_eq!((refused.code, refused.reason), (500, "InternalError"));
 }
 

@@ -16,6 +16,8 @@ enum Owner {
     StatefulSet(i32),
     /// A set without a Deployment above it.
     ReplicaSet(i32),
+    /// A set that something else than a Deployment owns (Argo Rollouts).
+    OfRollout(i32),
     DaemonSet,
     Job,
     Custom,
@@ -44,6 +46,11 @@ fn pods(world: &mut World, name: &str, from: Owner, healthy: usize, unready: usi
         }
         Owner::ReplicaSet(replicas) => {
             apply::<ReplicaSet>(world, json!({ "metadata": meta(Value::Null), "spec": spec(replicas) }));
+            own("apps/v1", "ReplicaSet")
+        }
+        Owner::OfRollout(replicas) => {
+            let above = owner("argoproj.io/v1alpha1", "Rollout", name, "uid-rollout");
+            apply::<ReplicaSet>(world, json!({ "metadata": meta(above), "spec": spec(replicas) }));
             own("apps/v1", "ReplicaSet")
         }
         Owner::StatefulSet(replicas) => {
@@ -141,6 +148,12 @@ fn a_budget_allows_what_the_table_says() {
         // R is the sum over the owners, each once.
         ("two owners: 3 + 2", json!({ "maxUnavailable": 1 }), vec![(D(3), 3, 0), (S(2), 2, 0)], [5, 4, 5, 1]),
         (
+            "two sets of one Rollout, each counted by itself: 3 + 1",
+            json!({ "maxUnavailable": 1 }),
+            vec![(Owner::OfRollout(3), 3, 0), (Owner::OfRollout(1), 0, 1)],
+            [4, 3, 3, 0],
+        ),
+        (
             "an owner and bare pods",
             json!({ "maxUnavailable": 1 }),
             vec![(D(3), 3, 0), (Nobody, 1, 0)],
@@ -189,6 +202,24 @@ fn an_owner_that_cannot_be_scaled_makes_the_whole_budget_fail_but_a_number_of_po
                 assert_eq!(condition.message, words);
             }
         }
+    }
+}
+
+#[test]
+fn pods_that_have_ended_are_expected_and_not_healthy() {
+    for (limit, wanted) in [
+        // N counts them: 4. R does not: it is what the set asks for.
+        (json!({ "minAvailable": 2 }), [4, 2, 2, 0]),
+        (json!({ "maxUnavailable": 2 }), [4, 2, 2, 0]),
+        (json!({ "minAvailable": "25%" }), [4, 1, 2, 1]),
+    ] {
+        let mut world = field();
+        pods(&mut world, "web", Owner::StatefulSet(4), 4, 0);
+        for (name, phase) in [("web-2", "Succeeded"), ("web-3", "Failed")] {
+            let end = |pod: &mut Pod| pod.status = super::object(status(phase, false));
+            world.store.update::<Pod>("shop", name, end).unwrap();
+        }
+        assert_eq!(numbers(&counted(&mut world, limit.clone())), wanted, "{limit}");
     }
 }
 

@@ -1,8 +1,8 @@
 //! The Eviction API's order of decisions (registry/core/pod/storage/eviction.go), one row for each way through it.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Time};
 use serde_json::{Value, json};
 
 use super::{apply, field, object, status};
@@ -192,6 +192,26 @@ fn rows() -> Vec<Row> {
             )
         },
         Row {
+            options: json!({ "preconditions": { "resourceVersion": "1" } }),
+            ..row(
+                "another version: the slot is spent, too",
+                ready(),
+                vec![generous()],
+                Refused(409, 0, "ResourceVersion in precondition: 1"),
+                Some(1),
+            )
+        },
+        Row {
+            options: json!({ "preconditions": { "uid": "another" } }),
+            ..row(
+                "another uid, an unready pod: nothing is spent",
+                unready(),
+                vec![blocked()],
+                Refused(409, 0, "UID in precondition: another"),
+                Some(0),
+            )
+        },
+        Row {
             options: json!({ "dryRun": ["All"] }),
             ..row("dry run", ready(), vec![generous()], Evicted, Some(2))
         },
@@ -270,6 +290,53 @@ fn an_eviction_that_is_repeated_needs_no_budget_and_may_only_shorten_the_grace()
     let pod = world.store.get::<Pod>("shop", "web-0").unwrap();
     let target = crate::ports::convert::condition(pod, "DisruptionTarget").unwrap();
     assert_eq!(target.reason.as_deref(), Some("EvictionByEvictionAPI"));
+}
+
+#[test]
+fn nothing_is_evicted_from_a_namespace_that_is_going() {
+    let mut world = field();
+    world
+        .store
+        .update::<Namespace>("", "shop", |namespace| {
+            namespace.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
+        })
+        .unwrap();
+    let refused = world.evict("shop", "web-0", None).unwrap_err();
+    assert_eq!((refused.code, refused.causes[0].reason.as_str()), (403, "NamespaceTerminating"));
+}
+
+#[test]
+fn the_grace_is_the_pods_own_unless_somebody_says_and_none_for_one_that_does_not_run() {
+    // (node, phase, the pod's own grace, what the eviction says) and the seconds until the deadline; `None` for gone at once.
+    for (node, phase, own, asked, wanted) in [
+        (Some("n1"), "Running", None, None, Some(30)),
+        (Some("n1"), "Running", Some(90), None, Some(90)),
+        (Some("n1"), "Running", Some(90), Some(5), Some(5)),
+        (Some("n1"), "Running", Some(5), Some(90), Some(90)),
+        (Some("n1"), "Running", None, Some(-1), Some(1)),
+        (Some("n1"), "Running", None, Some(0), None),
+        (Some("n1"), "Pending", None, None, Some(30)),
+        (None, "Pending", Some(90), Some(60), None),
+        (Some("n1"), "Succeeded", None, None, None),
+        (Some("n1"), "Failed", Some(90), None, None),
+    ] {
+        let mut world = field();
+        let spec = json!({ "containers": [], "nodeName": node, "terminationGracePeriodSeconds": own });
+        apply::<Pod>(
+            &mut world,
+            json!({ "metadata": { "name": "web-0" }, "spec": spec, "status": { "phase": phase } }),
+        );
+        let options = DeleteOptions { grace_period_seconds: asked, ..DeleteOptions::default() };
+        world.evict("shop", "web-0", Some(&options)).unwrap();
+        let now = world.store.time().0;
+        let left = world.store.get::<Pod>("shop", "web-0").map(|pod| {
+            let deadline = pod.metadata.deletion_timestamp.as_ref().unwrap().0;
+            let seconds = deadline.duration_since(now).as_secs();
+            assert_eq!(pod.metadata.deletion_grace_period_seconds, Some(seconds));
+            seconds
+        });
+        assert_eq!(left, wanted, "{node:?} {phase} {own:?} {asked:?}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod eviction;
 mod kubelet;
 mod rollouts;
 mod stories;
+mod told;
 
 use jiff::SignedDuration;
 use serde::de::DeserializeOwned;

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
+use super::super::deployment::Case;
 use super::super::{key_of, pods};
 use super::{apply, settle, silent_machine};
 use crate::World;
@@ -22,7 +23,7 @@ fn template(version: &str) -> Value {
     json!({ "metadata": { "labels": { "app": "web", "version": version } }, "spec": { "containers": [{ "name": "web", "image": "web" }] } })
 }
 
-fn deployment(world: &mut World, replicas: i32, strategy: Value) {
+fn deployment(world: &mut World, replicas: i32, strategy: Value) -> Key {
     apply::<Deployment>(
         world,
         json!({
@@ -32,7 +33,7 @@ fn deployment(world: &mut World, replicas: i32, strategy: Value) {
                 "selector": { "matchLabels": { "app": "web" } },
             },
         }),
-    );
+    )
 }
 
 fn rolling(surge: Value, unavailable: Value) -> Value {
@@ -121,6 +122,34 @@ fn a_rolling_update_goes_in_the_steps_of_the_arithmetic() {
             }
         }
         assert_eq!(seen, steps, "{story}");
+    }
+}
+
+#[test]
+fn surge_is_rounded_up_and_unavailable_down_and_never_both_nothing() {
+    // R, maxSurge, maxUnavailable; then the surge, how many may be unavailable, and the least and the most of pods.
+    for (replicas, surge, unavailable, wanted) in [
+        (0, json!("25%"), json!("25%"), (0, 0, 0, 0)),
+        (1, json!("25%"), json!("25%"), (1, 0, 1, 2)), // 0.25, 0.25
+        (2, json!("25%"), json!("25%"), (1, 0, 2, 3)), // 0.5, 0.5
+        (3, json!("25%"), json!("25%"), (1, 0, 3, 4)), // 0.75, 0.75
+        (4, json!("25%"), json!("25%"), (1, 1, 3, 5)), // 1, 1
+        (5, json!("25%"), json!("25%"), (2, 1, 4, 7)), // 1.25, 1.25
+        (8, json!("25%"), json!("25%"), (2, 2, 6, 10)), // 2, 2
+        (10, json!("25%"), json!("25%"), (3, 2, 8, 13)), // 2.5, 2.5
+        (3, json!("34%"), json!("34%"), (2, 1, 2, 5)), // 1.02, 1.02
+        (3, json!("33%"), json!("33%"), (1, 0, 3, 4)), // 0.99, 0.99
+        (7, json!("100%"), json!("0%"), (7, 0, 7, 14)),
+        (2, json!(0), json!(0), (0, 1, 1, 2)),
+        (2, json!("0%"), json!("49%"), (0, 1, 1, 2)), // 0.98 is rounded to nothing, and so one
+        (3, json!(0), json!(9), (0, 3, 0, 3)),        // never more than there are
+    ] {
+        let mut world = field();
+        let key = deployment(&mut world, replicas, rolling(surge.clone(), unavailable.clone()));
+        let made = world.store.get::<Deployment>(&key.namespace, &key.name).unwrap().clone();
+        let case = Case::of(&key, made);
+        let found = (case.surge, case.unavailable, replicas - case.unavailable, case.most());
+        assert_eq!(found, wanted, "{replicas} {surge} {unavailable}");
     }
 }
 
@@ -313,6 +342,23 @@ fn a_stateful_set_makes_and_replaces_its_pods_as_its_policies_say() {
     // Below the partition a pod comes back as it was.
     partitioned.delete_pod("shop", "db-0", None).unwrap();
     assert_eq!(run_stateful(&mut partitioned).last().unwrap(), "old! old! new!");
+    // Both templates are remembered, and the one that comes back is the newest again.
+    let revisions = |world: &World| -> Vec<(i64, String)> {
+        let all = world.store.list_in::<ControllerRevision>("shop").map(|revision| {
+            let version = &revision.data.0["spec"]["template"]["metadata"]["labels"]["version"];
+            (revision.revision.unwrap(), version.as_str().unwrap().to_owned())
+        });
+        let mut all: Vec<_> = all.collect();
+        all.sort();
+        all
+    };
+    let named =
+        |all: &[(i64, &str)]| all.iter().map(|(n, name)| (*n, (*name).to_owned())).collect::<Vec<_>>();
+    assert_eq!(revisions(&partitioned), named(&[(1, "old"), (2, "new")]));
+    let back = |set: &mut StatefulSet| set.spec.template = super::object(template("old"));
+    partitioned.store.update::<StatefulSet>("shop", "db", back).unwrap();
+    assert_eq!(run_stateful(&mut partitioned).last().unwrap(), "old! old! old!");
+    assert_eq!(revisions(&partitioned), named(&[(2, "new"), (3, "old")]));
 
     let mut by_hand = field();
     stateful(&mut by_hand, &json!({ "updateStrategy": { "type": "OnDelete" } }));
