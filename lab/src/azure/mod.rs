@@ -42,6 +42,7 @@ use versions::Catalogue;
 use wanted::{Wanted, invalid, taint_text};
 
 use crate::scenario::Scenario;
+use crate::timing::Timing;
 
 /// The certificate authority of the lab's API servers. Nobody has its key.
 pub(crate) const AUTHORITY: &str = include_str!("ca.pem");
@@ -216,10 +217,9 @@ impl Azure {
                 return Ok(Accepted { status: 200, body: Some(self.cluster()), operation: None });
             }
             // Only settings, or a repair after a failure: the machinery reconciles for a while.
-            None => ("Updating", Work::Update { at: ground.now() + ground.draw_seconds(30..=60) }),
-            // Measured upgrades of a control plane take 5 to 10 minutes.
+            None => ("Updating", Work::Update { at: ground.now() + ground.takes(Timing::ClusterUpdate) }),
             Some(to) => {
-                let at = ground.now() + ground.draw_seconds(300..=600);
+                let at = ground.now() + ground.takes(Timing::ControlPlane);
                 ("Upgrading", Work::ControlPlane { to, at })
             }
         };
@@ -295,7 +295,7 @@ impl Azure {
             },
             Work::Shrink { machines, ignore_budgets, deadline, delete } => {
                 match upgrade::drain(machines, *ignore_budgets, *deadline, ground) {
-                    upgrade::Drain::Going => Progress::After(Duration::from_secs(5)),
+                    upgrade::Drain::Going => Progress::After(ground.takes(Timing::EvictionPause)),
                     upgrade::Drain::Stuck(error) => Progress::Failed(error),
                     upgrade::Drain::Empty => {
                         let (gone, delete) = (std::mem::take(machines), *delete);
@@ -309,7 +309,7 @@ impl Azure {
                         if !delete {
                             return Progress::Done;
                         }
-                        let takes = ground.draw_seconds(45..=90);
+                        let takes = ground.takes(Timing::PoolRemoval);
                         operation.work = Work::Forget { at: now + takes };
                         Progress::After(takes)
                     }

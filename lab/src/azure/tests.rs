@@ -6,6 +6,7 @@ use upgrade_core::model::{AvailableUpgrade, NodeName, Resources, Taint, TaintEff
 
 use super::ground::{Drained, Machine};
 use super::*;
+use crate::timing::TimingModel;
 
 mod region;
 
@@ -31,6 +32,10 @@ impl Ground for Yard {
 
     fn draw(&mut self, range: RangeInclusive<u64>) -> u64 {
         self.rng.u64(range)
+    }
+
+    fn takes(&mut self, timing: Timing) -> Duration {
+        Duration::from_millis(TimingModel::default()[timing].draw(&mut self.rng))
     }
 
     fn wake_azure(&mut self, after: Duration, operation: OperationId) {

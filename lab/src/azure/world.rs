@@ -16,6 +16,7 @@ use super::operation::OperationId;
 use super::{Azure, AzureWake, PoolSpec};
 use crate::error::ApiError;
 use crate::store::controller;
+use crate::timing::Timing;
 use crate::world::{Wake, World};
 
 impl World {
@@ -78,6 +79,10 @@ impl Ground for World {
 
     fn draw(&mut self, range: RangeInclusive<u64>) -> u64 {
         self.rng.u64(range)
+    }
+
+    fn takes(&mut self, timing: Timing) -> Duration {
+        World::draw(self, timing)
     }
 
     fn wake_azure(&mut self, after: Duration, operation: OperationId) {

@@ -8,9 +8,10 @@ use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use upgrade_core::model::{KubeVersion, Node as SlimNode, NodeName, PoolName};
 
-use super::{Kube, Task, key_of, kubelet, node, pods, timing, volumes};
+use super::{Kube, Task, key_of, kubelet, node, pods, volumes};
 use crate::azure::{PoolSpec, node_image};
 use crate::store::Key;
+use crate::timing::Timing;
 use crate::world::World;
 
 /// A machine.
@@ -57,7 +58,7 @@ impl World {
         *next = instance + 1;
         let name = self.site.node_name(pool, instance);
         self.place_machine(name.clone(), pool.clone(), instance);
-        let boot = self.boot_time();
+        let boot = self.boot_time(&name);
         self.soon(boot, Task::Registers(name.clone(), 1));
         name
     }
@@ -132,7 +133,7 @@ impl World {
         let boot = machine.boot;
         self.kill_pods_on(name);
         node::set_ready(self, name.as_str(), false, "the kubelet has stopped posting node status");
-        let after = self.boot_time();
+        let after = self.boot_time(name);
         self.soon(after, Task::Registers(name.clone(), boot));
     }
 
@@ -141,7 +142,8 @@ impl World {
         let Some(machine) = self.kube.machines.get_mut(name) else { return };
         machine.silent = true;
         let boot = machine.boot;
-        self.soon(timing::NODE_GRACE, Task::Missed(name.clone(), boot));
+        let grace = self.timing.setting(Timing::NodeGrace);
+        self.soon(grace, Task::Missed(name.clone(), boot));
         self.touch();
     }
 
@@ -165,8 +167,9 @@ impl World {
     }
 
     /// From the order to the registered node (Azure: a minute or two).
-    fn boot_time(&mut self) -> Duration {
-        self.draw(timing::BOOT)
+    fn boot_time(&mut self, name: &NodeName) -> Duration {
+        let windows = self.kube.machines.get(name).is_some_and(|machine| machine.spec.is_windows());
+        self.draw(if windows { Timing::BootWindows } else { Timing::Boot })
     }
 
     fn kill_pods_on(&mut self, name: &NodeName) {
@@ -185,7 +188,7 @@ pub(super) fn register(world: &mut World, name: &NodeName, boot: u32) {
     let _ = world.store.delete::<Node>("", name.as_str());
     volumes::forget_drivers(world, name);
     world.store.create(node).expect("the name is free");
-    let after = world.draw(timing::NODE_READY);
+    let after = world.draw(Timing::NodeReady);
     world.soon(after, Task::BecomesReady(name.clone(), boot));
 }
 

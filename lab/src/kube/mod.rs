@@ -30,7 +30,6 @@ mod statefulset;
 mod taints;
 #[cfg(test)]
 pub(crate) mod tests;
-mod timing;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -46,6 +45,7 @@ use upgrade_core::model::{KubeVersion, NodeName, PoolName};
 use upgrade_core::view::{Change, View};
 
 use crate::store::{Key, Kind, Stored};
+use crate::timing::Timing;
 use crate::world::{Wake, World};
 use machines::Machine;
 
@@ -221,18 +221,14 @@ impl World {
         self.schedule(after, Wake::Kube(task));
     }
 
-    fn draw(&mut self, (least, most): (u64, u64)) -> Duration {
-        self.between(least, most)
-    }
-
     /// Puts work on the controllers' queue, unless it is there.
     fn enqueue(&mut self, work: Work) {
         if self.kube.queued.insert(work.clone()) {
             let delay = self.draw(match work {
-                Work::Budget(_) => timing::BUDGET,
-                Work::Endpoints(_) => timing::ENDPOINTS,
-                Work::Scheduler => timing::BIND,
-                _ => timing::NOTICE,
+                Work::Budget(_) => Timing::Budget,
+                Work::Endpoints(_) => Timing::Endpoints,
+                Work::Scheduler => Timing::Bind,
+                _ => Timing::Notice,
             });
             self.soon(delay, Task::Work(work));
         }
@@ -241,7 +237,7 @@ impl World {
     /// Work that has failed is done again after a pause that grows with every failure in a row.
     fn retry_later(&mut self, work: Work) {
         let failures = self.kube.failures.entry(work.clone()).or_default();
-        let after = timing::backoff(timing::WORK_BACKOFF, *failures);
+        let after = self.timing.backoff(Timing::WorkBackoff, Timing::WorkBackoffMost, *failures);
         *failures += 1;
         self.enqueue_later(after, work);
     }

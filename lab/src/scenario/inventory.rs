@@ -16,6 +16,7 @@ use super::{Scenario, ensure_namespace, objects};
 use crate::kube::{self, RUN_SECONDS};
 use crate::lab::Lab;
 use crate::store::Stored;
+use crate::timing::TimingModel;
 use crate::world::World;
 
 /// Where time begins for an inventory that does not say when it was taken.
@@ -34,10 +35,11 @@ impl Lab {
     ///
     /// Pods that were ending when they were seen are left out. The pods of an owner that Drover does not read (custom
     /// resources) are there, but nobody makes them again when they go.
-    pub fn from_inventory(inventory: &Inventory, seed: u64) -> Self {
-        let mut world = World::empty_beside(&scenario(inventory), seed, taken(inventory));
+    pub fn from_inventory(inventory: &Inventory, timing: &TimingModel, seed: u64) -> Self {
+        let scenario = scenario(inventory, timing);
+        let mut world = World::empty_beside(&scenario, seed, taken(inventory));
         world.deprecated_apis.clone_from(&inventory.deprecated_apis);
-        Replica { inventory, world: &mut world, seed }.build();
+        Replica { inventory, scenario: &scenario, world: &mut world, seed }.build();
         world.dispatch();
         world.settle(SignedDuration::from_mins(2));
         Self::of_world(world)
@@ -58,7 +60,7 @@ fn mix(hash: u64, byte: u8) -> u64 {
     hash.wrapping_mul(31).wrapping_add(u64::from(byte))
 }
 
-fn scenario(inventory: &Inventory) -> Scenario {
+fn scenario(inventory: &Inventory, timing: &TimingModel) -> Scenario {
     let view = inventory.view();
     let mut names: BTreeMap<PoolName, Vec<NodeName>> = BTreeMap::new();
     let mut sizes: BTreeMap<String, Resources> = BTreeMap::new();
@@ -82,6 +84,7 @@ fn scenario(inventory: &Inventory) -> Scenario {
         cluster: inventory.cluster.clone(),
         pools: inventory.pools.clone(),
         sizes,
+        timing: timing.clone(),
         images,
         objects: Vec::new(),
         actors: Vec::new(),
@@ -91,6 +94,8 @@ fn scenario(inventory: &Inventory) -> Scenario {
 
 struct Replica<'a> {
     inventory: &'a Inventory,
+    /// The inventory's cluster and pools.
+    scenario: &'a Scenario,
     world: &'a mut World,
     seed: u64,
 }
@@ -146,7 +151,7 @@ impl Replica<'_> {
     fn node(&mut self, node: &upgrade_core::model::Node) {
         let pool = node.pool().and_then(|name| self.inventory.pools.iter().find(|pool| pool.name == name));
         let spec = pool.map(|pool| Pool { version: node.kubelet.unwrap_or(pool.version), ..pool.clone() });
-        let spec = spec.map(|pool| scenario(self.inventory).pool_spec(&pool));
+        let spec = spec.map(|pool| self.scenario.pool_spec(&pool));
         self.world.adopt_machine(node, spec, node.taints.iter().map(objects::taint).collect());
         for (image, bytes) in &node.images {
             self.world.found_image(&node.name, image, bytes.0);

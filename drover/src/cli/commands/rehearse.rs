@@ -76,7 +76,11 @@ pub(super) async fn forecast(
     session.console.note(format!("rehearsing {runs} times"));
     let (plan, inventory) = (file.plan.clone(), file.inventory.clone());
     let work = tokio::task::spawn_blocking(move || {
-        cluster_lab::rehearse(&inventory, &plan, &RehearseOptions { runs, seed })
+        cluster_lab::rehearse(
+            &inventory,
+            &plan,
+            &RehearseOptions { runs, seed, ..RehearseOptions::default() },
+        )
     });
     tokio::select! {
         forecast = work => forecast.map(Some).map_err(|error| Failure::Ground {
