@@ -98,7 +98,8 @@ impl Azure {
             surge: Vec::new(),
         };
         let spec = Self::spec_at(name, &pool, version, ground);
-        pool.machines = (0..pool.wanted.count).map(|_| ground.add_machine(&spec)).collect();
+        let count = if self.trouble.starves_next() { 0 } else { pool.wanted.count };
+        pool.machines = (0..count).map(|_| ground.add_machine(&spec)).collect();
         let (not_before, deadline) = boot_times(ground);
         let work = Work::Boot { machines: pool.machines.clone(), version, not_before, deadline };
         self.pools.insert(name.clone(), pool);

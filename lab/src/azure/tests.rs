@@ -9,6 +9,7 @@ use super::*;
 use crate::timing::TimingModel;
 
 mod region;
+mod trouble;
 
 /// A world of machines and nothing else: they are Ready a minute after they were asked for.
 struct Yard {

@@ -94,7 +94,14 @@ impl Upgrade {
     }
 
     /// One look, and what follows from it.
-    pub(super) fn step(&mut self, pool: &mut AgentPool, ground: &mut dyn Ground) -> Progress {
+    ///
+    /// An upgrade that is to fail (`fails`) leaves its last batch as it is.
+    pub(super) fn step(
+        &mut self,
+        pool: &mut AgentPool,
+        fails: Option<&ArmError>,
+        ground: &mut dyn Ground,
+    ) -> Progress {
         let now = ground.now();
         match self.phase.clone() {
             Phase::Surging { deadline } => match self.unready(&pool.surge, ground) {
@@ -102,7 +109,11 @@ impl Upgrade {
                 Some(_) => Progress::After(ground.takes(Timing::ReadyPause)),
                 None => self.next_batch(pool, ground),
             },
-            Phase::Draining { machines, deadline } => self.drain(machines, deadline, ground),
+            Phase::Draining { machines, deadline } => {
+                let old = pool.machines.iter().filter(|machine| !ground.is_ready_at(machine, self.to));
+                let fails = fails.filter(|_| old.count() <= machines.len());
+                self.drain(machines, deadline, fails, ground)
+            }
             Phase::Soaking { machines, until } if now >= until => self.reimage(machines, ground),
             Phase::Soaking { until, .. } => Progress::After(until.duration_since(now).unsigned_abs()),
             Phase::Reimaging { machines, not_before, deadline } => match self.unready(&machines, ground) {
@@ -137,23 +148,29 @@ impl Upgrade {
         Duration::from_secs(u64::from(self.settings.drain_minutes) * 60)
     }
 
-    fn drain(&mut self, machines: Vec<NodeName>, deadline: Timestamp, ground: &mut dyn Ground) -> Progress {
-        match drain(&machines, self.ignore_budgets, deadline, ground) {
-            Drain::Empty if self.settings.soak_minutes > 0 => {
+    fn drain(
+        &mut self,
+        machines: Vec<NodeName>,
+        deadline: Timestamp,
+        fails: Option<&ArmError>,
+        ground: &mut dyn Ground,
+    ) -> Progress {
+        let error = match (drain(&machines, self.ignore_budgets, deadline, ground), fails) {
+            (Drain::Empty, Some(error)) => error.clone(),
+            (Drain::Empty, None) if self.settings.soak_minutes > 0 => {
                 let until = ground.now() + Duration::from_secs(u64::from(self.settings.soak_minutes) * 60);
                 self.phase = Phase::Soaking { machines, until };
-                Progress::After(Duration::ZERO)
+                return Progress::After(Duration::ZERO);
             }
-            Drain::Empty => self.reimage(machines, ground),
-            Drain::Going => Progress::After(ground.takes(Timing::EvictionPause)),
-            Drain::Stuck(error) => {
-                // `undrainableNodeBehavior: Schedule`: what could not be drained takes pods again.
-                for machine in &machines {
-                    ground.set_unschedulable(machine, false);
-                }
-                Progress::Failed(error)
-            }
+            (Drain::Empty, None) => return self.reimage(machines, ground),
+            (Drain::Going, _) => return Progress::After(ground.takes(Timing::EvictionPause)),
+            (Drain::Stuck(error), _) => error,
+        };
+        // `undrainableNodeBehavior: Schedule`: what stays old takes pods again.
+        for machine in &machines {
+            ground.set_unschedulable(machine, false);
         }
+        Progress::Failed(error)
     }
 
     fn reimage(&mut self, machines: Vec<NodeName>, ground: &mut dyn Ground) -> Progress {

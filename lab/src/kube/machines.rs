@@ -1,7 +1,6 @@
 //! Machines: they boot, register their node, become ready, are reimaged and go.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
@@ -58,8 +57,7 @@ impl World {
         *next = instance + 1;
         let name = self.site.node_name(pool, instance);
         self.place_machine(name.clone(), pool.clone(), instance);
-        let boot = self.boot_time(&name);
-        self.soon(boot, Task::Registers(name.clone(), 1));
+        self.boot(&name, 1);
         name
     }
 
@@ -133,8 +131,7 @@ impl World {
         let boot = machine.boot;
         self.kill_pods_on(name);
         node::set_ready(self, name.as_str(), false, "the kubelet has stopped posting node status");
-        let after = self.boot_time(name);
-        self.soon(after, Task::Registers(name.clone(), boot));
+        self.boot(name, boot);
     }
 
     /// The machine's kubelet stops answering: nothing on it changes any more, and soon its node counts as unreachable.
@@ -166,10 +163,27 @@ impl World {
         self.kube.machines.iter().filter(move |(_, machine)| machine.spec.name == *pool).map(|(name, _)| name)
     }
 
-    /// From the order to the registered node (Azure: a minute or two).
-    fn boot_time(&mut self, name: &NodeName) -> Duration {
-        let windows = self.kube.machines.get(name).is_some_and(|machine| machine.spec.is_windows());
-        self.draw(if windows { Timing::BootWindows } else { Timing::Boot })
+    /// The next `machines` that boot in the pool, new ones and reimaged ones, never register a node.
+    pub fn never_join(&mut self, pool: &PoolName, machines: u32) {
+        *self.kube.never_joining.entry(pool.clone()).or_default() += machines;
+    }
+
+    /// From now on the pool's machines take `factor` times as long to boot.
+    pub fn slow_boot(&mut self, pool: &PoolName, factor: u32) {
+        self.kube.slow_boots.insert(pool.clone(), factor);
+    }
+
+    /// From the order, or the reimage, to the registered node.
+    fn boot(&mut self, name: &NodeName, boot: u32) {
+        let Some(spec) = self.kube.machines.get(name).map(|machine| &machine.spec) else { return };
+        let (pool, windows) = (spec.name.clone(), spec.is_windows());
+        let after = self.draw(if windows { Timing::BootWindows } else { Timing::Boot });
+        if let Some(left) = self.kube.never_joining.get_mut(&pool).filter(|left| **left > 0) {
+            *left -= 1;
+            return;
+        }
+        let factor = self.kube.slow_boots.get(&pool).copied().unwrap_or(1);
+        self.soon(after * factor, Task::Registers(name.clone(), boot));
     }
 
     fn kill_pods_on(&mut self, name: &NodeName) {

@@ -81,6 +81,10 @@ pub(crate) struct Kube {
     attachments: BTreeMap<String, BTreeSet<String>>,
     /// Since when a node has a taint that takes pods away, by node and key.
     tainted: BTreeMap<(String, String), Timestamp>,
+    /// Pools whose machines boot so many times slower.
+    slow_boots: BTreeMap<PoolName, u32>,
+    /// How many of the machines that boot next in a pool never register.
+    never_joining: BTreeMap<PoolName, u32>,
     /// The next free instance number of each pool's scale set.
     next_instance: BTreeMap<PoolName, u32>,
     /// The store's revision up to which the writes have been shown to the controllers.
@@ -202,6 +206,8 @@ impl Kube {
             machines: BTreeMap::new(),
             attachments: BTreeMap::new(),
             tainted: BTreeMap::new(),
+            slow_boots: BTreeMap::new(),
+            never_joining: BTreeMap::new(),
             next_instance: BTreeMap::new(),
             dispatched: 0,
             queued: BTreeSet::new(),
