@@ -114,7 +114,7 @@ impl LastStep {
 
 impl Lab {
     /// The world's ports, with one thing for all that is not the world's.
-    fn ports_with<T: Journal + Gate + EventSink + 'static>(&self, rest: Arc<T>) -> Ports {
+    pub(crate) fn ports_with<T: Journal + Gate + EventSink + 'static>(&self, rest: Arc<T>) -> Ports {
         Ports {
             kubernetes: self.kubernetes(),
             azure: self.azure(),

@@ -33,6 +33,7 @@ pub(crate) use operation::{OperationId, OperationStatus};
 pub use pool::PoolSpec;
 pub(crate) use pool::node_image;
 pub use region::AzureLimits;
+pub(crate) use upgrade::batches_of as upgrade_batches;
 pub(crate) use world::on_wake;
 
 use cluster::Cluster;

@@ -7,13 +7,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use upgrade_core::model::{KubeVersion, NodeName, OsType, ProvisioningState};
+use upgrade_core::model::{KubeVersion, NodeName, OsType, Pool, ProvisioningState};
 
 use super::error::ArmError;
 use super::ground::Ground;
 use super::operation::Progress;
 use super::pool::{AgentPool, PoolSpec};
-use super::wanted::{Settings, invalid};
+use super::wanted::{Settings, Wanted, invalid};
 use crate::timing::Timing;
 
 /// An upgrade under way.
@@ -63,6 +63,11 @@ pub(super) fn batches(settings: &Settings, count: u32) -> Result<(u32, u32), Arm
         (surge, 0) => Ok((surge, surge)),
         (_, _) => Err(invalid("upgradeSettings: maxUnavailable needs maxSurge 0")),
     }
+}
+
+/// The same of a pool in the core's model; `None` where its settings are none that AKS takes.
+pub(crate) fn batches_of(pool: &Pool) -> Option<(u32, u32)> {
+    batches(&Wanted::of(pool).settings, pool.count).ok()
 }
 
 impl Upgrade {
