@@ -23,6 +23,8 @@ mod node;
 mod pods;
 mod proportion;
 mod quota;
+#[cfg(feature = "http")]
+mod registry;
 pub(crate) mod removal;
 mod replicaset;
 mod scheduler;
@@ -59,6 +61,8 @@ pub(crate) use kubelet::{RUN_SECONDS, running_status};
 pub(crate) use lease::valid as lease_is_valid;
 pub(crate) use machines::controlled_by;
 pub(crate) use node::is_ready as node_is_ready;
+#[cfg(feature = "http")]
+pub(crate) use registry::KnownImage;
 pub(crate) use scheduler::volumes::{DISK_DRIVER, FILE_DRIVER};
 pub(crate) use statefulset::revision as stateful_revision;
 
