@@ -121,7 +121,7 @@ pub enum Error {
     },
 }
 
-/// Something in `drover.toml` that is not as it has to be.
+/// Something in `drover.toml`, or in a timing file, that is not as it has to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConfigError {

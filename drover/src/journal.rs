@@ -44,10 +44,21 @@ pub fn runs(dir: &Path) -> Result<Vec<RunId>, Error> {
 ///
 /// A last line without its end is what a killed process leaves behind: its record was never acknowledged, and is skipped.
 pub fn load(path: &Path) -> Result<RunState, Error> {
+    replay(path, whole_lines(&read(path)?), |_| ())
+}
+
+/// The records of a journal, in order; read as [`load`] reads it.
+pub fn records(path: &Path) -> Result<Vec<Record>, Error> {
+    let mut records = Vec::new();
+    replay(path, whole_lines(&read(path)?), |record| records.push(record))?;
+    Ok(records)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|mut file| file.read_to_end(&mut bytes));
     read.map_err(|error| cannot_open(path, error))?;
-    replay(path, whole_lines(&bytes))
+    Ok(bytes)
 }
 
 /// Everything up to the last line break.
@@ -56,7 +67,7 @@ fn whole_lines(bytes: &[u8]) -> &[u8] {
     &bytes[..end]
 }
 
-fn replay(path: &Path, bytes: &[u8]) -> Result<RunState, Error> {
+fn replay(path: &Path, bytes: &[u8], mut keep: impl FnMut(Record)) -> Result<RunState, Error> {
     let wrong =
         |line, problem| Error::Journal { path: path.to_owned(), line: Some(line), problem, source: None };
     let mut state = RunState::default();
@@ -65,6 +76,7 @@ fn replay(path: &Path, bytes: &[u8]) -> Result<RunState, Error> {
         let record: Record = serde_json::from_slice(line)
             .map_err(|error| wrong(number, format!("this line is not a record ({error})")))?;
         state.apply(&record).map_err(|error| wrong(number, error.to_string()))?;
+        keep(record);
     }
     if state.run().is_none() {
         return Err(wrong(1, "it holds no run: the header is missing".to_owned()));
@@ -117,7 +129,7 @@ impl FileJournal {
         let mut bytes = Vec::new();
         open.file.read_to_end(&mut bytes).map_err(|error| cannot_open(path, error))?;
         let whole = whole_lines(&bytes);
-        let state = replay(path, whole)?;
+        let state = replay(path, whole, |_| ())?;
         if whole.len() < bytes.len() {
             let length = u64::try_from(whole.len()).unwrap_or(u64::MAX);
             let cut = open.file.set_len(length).and_then(|()| open.file.sync_all());

@@ -50,6 +50,7 @@ mod run_id;
 mod secrets;
 #[cfg(test)]
 mod test_support;
+mod timing;
 mod tokens;
 mod transport;
 
@@ -62,3 +63,4 @@ pub use fleet::Fleet;
 pub use gate::{ContinueAlways, PauseAlways};
 pub use journal::FileJournal;
 pub use run::Run;
+pub use timing::timing_file;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use cluster_lab::{Lab, Scenario};
+use cluster_lab::{Lab, Scenario, TimingModel};
 use upgrade_core::event::{Event, RunOutcome};
 use upgrade_core::journal::Record;
 use upgrade_core::model::{
@@ -69,7 +69,7 @@ fn one(size: &str) -> Result<(), Error> {
     let plan = plan(&inventory, &Policy::default(), "1.35".parse()?)?;
     let built = began.elapsed();
     let began = Instant::now();
-    let lab = Lab::from_inventory(&inventory, 1);
+    let lab = Lab::from_inventory(&inventory, &TimingModel::default(), 1);
     let events = lab.with(|world| world.events());
     let start = Start::Fresh { plan, run: RunId::new("bench")?, tool: "bench".to_owned() };
     let nobody = Arc::new(Nobody);

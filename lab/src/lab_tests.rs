@@ -1,3 +1,5 @@
+use upgrade_core::model::{PoolName, ProvisioningState};
+
 use super::*;
 
 fn lab() -> Lab {
@@ -62,4 +64,46 @@ fn a_reimaged_machine_keeps_its_name_and_is_another_node() {
     let (_, after) = lab.with(|world| node(world));
     assert_ne!(before.metadata.uid, after.metadata.uid);
     assert_eq!(after.status.as_ref().unwrap().node_info.as_ref().unwrap().kubelet_version, "v1.35.1");
+}
+
+#[test]
+fn a_machine_that_never_joins_fails_its_pool_at_azure_s_limit_and_a_slow_one_only_takes_its_time() {
+    let story = |trouble: fn(&mut World, &PoolName)| {
+        let lab = Lab::new(&Scenario::demo(), 7);
+        let name = PoolName::new("userbf").unwrap();
+        let begun = lab.now();
+        lab.with(|world| {
+            trouble(world, &name);
+            let mut properties = world.azure.pool("user").unwrap()["properties"].take();
+            properties.as_object_mut().unwrap().remove("nodeImageVersion");
+            properties["count"] = 2.into();
+            let body = serde_json::json!({ "properties": properties });
+            let made = world.with_azure(|azure, ground| {
+                azure.put_pool(ground, "userbf", &crate::azure::Conditions::default(), &body)
+            });
+            assert_eq!(made.unwrap().status, 201);
+        });
+        let state = || {
+            let pools = lab.with(|world| world.azure.pool_models());
+            pools.into_iter().find(|pool| pool.name == name).unwrap()
+        };
+        lab.block_on(async {
+            while matches!(state().state, ProvisioningState::Busy(_)) {
+                lab.sleep_until(lab.now() + Duration::from_secs(5)).await;
+            }
+        })
+        .unwrap();
+        let ready = lab.with(|world| {
+            let machines: Vec<_> = world.machines_of(&name).cloned().collect();
+            machines.iter().filter(|machine| world.node_is_ready(machine)).count()
+        });
+        (state(), ready, lab.now().duration_since(begun).as_secs() / 60)
+    };
+    let (pool, ready, minutes) = story(|world, pool| world.never_join(pool, 1));
+    assert_eq!((pool.state, ready), (ProvisioningState::Failed, 1));
+    assert_eq!(pool.error.unwrap().code, "NodesNotReady");
+    assert!((22..=24).contains(&minutes), "{minutes}");
+    let (pool, ready, minutes) = story(|world, pool| world.slow_boot(pool, 6));
+    assert_eq!((pool.state, ready), (ProvisioningState::Succeeded, 2));
+    assert!((7..=14).contains(&minutes), "{minutes}");
 }

@@ -33,6 +33,7 @@ mod rehearse;
 mod scenario;
 mod site;
 mod store;
+mod timing;
 mod world;
 
 pub use actors::Actor;
@@ -50,4 +51,5 @@ pub use site::Site;
 pub use store::{
     ChangeType, Expired, Key, Kind, KindNames, KindVisitor, Logged, Store, Stored, Table, with_kind,
 };
+pub use timing::{Distribution, Timing, TimingChanges, TimingError, TimingModel, TimingProblem};
 pub use world::World;

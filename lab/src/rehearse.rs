@@ -15,20 +15,23 @@ use upgrade_core::run::{Start, drive, stop_signal};
 
 use crate::forecast::{Forecast, Rehearsed};
 use crate::lab::Lab;
+use crate::timing::TimingModel;
 use crate::world::World;
 
 /// How a plan is rehearsed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RehearseOptions {
     /// How often.
     pub runs: u32,
     /// The first run's seed; each further run takes the next number.
     pub seed: u64,
+    /// How long things take there.
+    pub timing: TimingModel,
 }
 
 impl Default for RehearseOptions {
     fn default() -> Self {
-        Self { runs: 10, seed: 1 }
+        Self { runs: 10, seed: 1, timing: TimingModel::default() }
     }
 }
 
@@ -38,14 +41,14 @@ impl Default for RehearseOptions {
 pub fn rehearse(inventory: &Inventory, plan: &Plan, options: &RehearseOptions) -> Forecast {
     let runs: Vec<Rehearsed> = (0..options.runs)
         .into_par_iter()
-        .map(|run| rehearse_once(inventory, plan, options.seed.wrapping_add(u64::from(run))))
+        .map(|run| rehearse_once(inventory, plan, &options.timing, options.seed.wrapping_add(u64::from(run))))
         .collect();
     let stages = plan.stages.iter().map(|stage| (stage.number, stage.title.clone())).collect();
     Forecast::of(options.seed, &runs, stages)
 }
 
-fn rehearse_once(inventory: &Inventory, plan: &Plan, seed: u64) -> Rehearsed {
-    let lab = Lab::from_inventory(inventory, seed);
+fn rehearse_once(inventory: &Inventory, plan: &Plan, timing: &TimingModel, seed: u64) -> Rehearsed {
+    let lab = Lab::from_inventory(inventory, timing, seed);
     let last = Arc::new(LastStep::default());
     lab.with(World::set_meter);
     let run = RunId::new(format!("rehearsal-{seed}")).expect("digits are plain");
@@ -111,7 +114,7 @@ impl LastStep {
 
 impl Lab {
     /// The world's ports, with one thing for all that is not the world's.
-    fn ports_with<T: Journal + Gate + EventSink + 'static>(&self, rest: Arc<T>) -> Ports {
+    pub(crate) fn ports_with<T: Journal + Gate + EventSink + 'static>(&self, rest: Arc<T>) -> Ports {
         Ports {
             kubernetes: self.kubernetes(),
             azure: self.azure(),
@@ -156,7 +159,7 @@ mod tests {
     #[test]
     fn a_world_made_from_an_inventory_shows_that_inventory_and_is_at_rest() {
         let original = Lab::new(&Scenario::demo(), 1).inventory();
-        let copy = Lab::from_inventory(&original, 9).inventory();
+        let copy = Lab::from_inventory(&original, &TimingModel::default(), 9).inventory();
         assert!(original.identity.is_same_cluster(&copy.identity));
         assert_eq!(original.nodes, copy.nodes);
         assert_eq!(original.pools, copy.pools);
@@ -204,7 +207,7 @@ mod tests {
     fn a_world_made_from_an_inventory_of_a_lab_with_its_own_seed_gives_no_uid_twice() {
         let mut lab = Lab::new(&Scenario::demo(), 1);
         for generation in 0..3 {
-            lab = Lab::from_inventory(&lab.inventory(), 1);
+            lab = Lab::from_inventory(&lab.inventory(), &TimingModel::default(), 1);
             let uids = lab.with(|world| -> Vec<String> {
                 Kind::ALL.iter().flat_map(|kind| with_kind(*kind, Uids(&world.store))).collect()
             });
@@ -217,7 +220,7 @@ mod tests {
     fn a_rehearsal_foretells_the_same_again_and_other_luck_shows_in_the_spread() {
         let inventory = Lab::new(&Scenario::demo(), 1).inventory();
         let plan = plan(&inventory, &Policy::default(), "1.35".parse().unwrap()).unwrap();
-        let options = RehearseOptions { runs: 3, seed: 5 };
+        let options = RehearseOptions { runs: 3, seed: 5, ..RehearseOptions::default() };
         let forecast = rehearse(&inventory, &plan, &options);
         assert_eq!(forecast.failures, []);
         assert_eq!((forecast.runs, forecast.completed), (3, 3));

@@ -15,6 +15,7 @@ use crate::rancher::{self, Rancher, RancherWake};
 use crate::scenario::Scenario;
 use crate::site::Site;
 use crate::store::Store;
+use crate::timing::{Timing, TimingModel};
 
 /// How long a new world is given to come to rest. What is due later (the end of a long Job) stays due.
 const WARM_UP: SignedDuration = SignedDuration::from_mins(15);
@@ -49,6 +50,8 @@ pub struct World {
     pub(crate) actors: Actors,
     pub(crate) meter: Meter,
     pub(crate) site: Site,
+    /// How long things take here.
+    pub(crate) timing: TimingModel,
     pub(crate) rng: fastrand::Rng,
     queue: BTreeMap<(Timestamp, u64), Wake>,
     scheduled: u64,
@@ -85,6 +88,7 @@ impl World {
             actors: Actors::default(),
             meter: Meter::default(),
             site: Site::of(scenario),
+            timing: scenario.timing.clone(),
             rng,
             queue: BTreeMap::new(),
             scheduled: 0,
@@ -130,6 +134,16 @@ impl World {
     /// A duration between two bounds in milliseconds, drawn from the seed.
     pub(crate) fn between(&mut self, least_ms: u64, most_ms: u64) -> Duration {
         Duration::from_millis(self.rng.u64(least_ms..=most_ms))
+    }
+
+    /// How long something takes this time.
+    pub(crate) fn draw(&mut self, timing: Timing) -> Duration {
+        Duration::from_millis(self.draw_number(timing))
+    }
+
+    /// A number of the timing model, drawn from the seed: a size or a speed.
+    pub(crate) fn draw_number(&mut self, timing: Timing) -> u64 {
+        self.timing[timing].draw(&mut self.rng)
     }
 
     /// Lets time pass up to `until` and carries out what is due on the way.

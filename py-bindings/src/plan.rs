@@ -95,7 +95,11 @@ impl Plan {
         let PlanFile { inventory, plan, .. } = self.file.clone();
         // On a thread of its own: whoever presses Ctrl-C leaves at once, and the thread ends when it is done.
         let rehearsed = wait::runtime()?.spawn_blocking(move || {
-            cluster_lab::rehearse(&inventory, &plan, &RehearseOptions { runs, seed })
+            cluster_lab::rehearse(
+                &inventory,
+                &plan,
+                &RehearseOptions { runs, seed, ..RehearseOptions::default() },
+            )
         });
         let forecast = wait::or_leave(py, rehearsed)?;
         json(

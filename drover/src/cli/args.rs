@@ -157,6 +157,7 @@ pub(super) struct Plan {
 Examples:
   aks-drover rehearse plan.json
   aks-drover rehearse snapshot.json --to 1.36 --runs 50
+  aks-drover rehearse plan.json --learn-from shop-acc-20261124-200000-0a1f
 
 Exits with 1 if a rehearsal does not end well, and with 3 if findings leave no plan to rehearse.")]
 pub(super) struct Rehearse {
@@ -172,6 +173,14 @@ pub(super) struct Rehearse {
     /// How many runs, each with the next seed
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) runs: u32,
+    /// How long things take there, as far as the file says; the keys are those of the lab's own table, lab/timing.toml
+    #[arg(long, value_name = "FILE")]
+    pub(super) timing: Option<PathBuf>,
+    /// How long Azure takes, as far as the journal of a run shows it; what --timing says counts before it
+    #[arg(long, value_name = "RUN|FILE")]
+    pub(super) learn_from: Option<std::ffi::OsString>,
+    #[command(flatten)]
+    pub(super) journal: Journal,
 }
 
 /// Executes a plan

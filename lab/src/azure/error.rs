@@ -1,6 +1,7 @@
 //! How Azure says no.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -15,6 +16,8 @@ pub(crate) struct ArmError {
     pub(crate) subcode: Option<String>,
     /// The message.
     pub(crate) message: String,
+    /// How long to wait before the next try, where Azure says it.
+    pub(crate) retry_after: Option<Duration>,
     origin: Origin,
 }
 
@@ -35,6 +38,7 @@ impl ArmError {
             code: code.to_owned(),
             subcode: None,
             message: message.into(),
+            retry_after: None,
             origin: Origin::Provider,
         }
     }
@@ -53,6 +57,11 @@ impl ArmError {
                 "Operation is not allowed: Another operation ({what} - {word}) is in progress, please wait for it to finish before starting a new operation."
             ),
         )
+    }
+
+    /// The same, with the wait that Azure asks for.
+    pub(super) fn after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
     }
 
     /// 412: a condition on the eTag does not hold.

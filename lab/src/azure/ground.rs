@@ -6,10 +6,11 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use upgrade_core::model::{KubeVersion, NodeName, Resources};
+use upgrade_core::model::{KubeVersion, NodeName, OsType, Resources};
 
 use super::operation::OperationId;
 use super::pool::PoolSpec;
+use crate::timing::Timing;
 
 /// A machine as its node shows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub(crate) trait Ground {
     fn now(&self) -> Timestamp;
     /// A number from the World's seeded chance.
     fn draw(&mut self, range: RangeInclusive<u64>) -> u64;
+    /// How long something takes, drawn anew; a setting is the same each time.
+    fn takes(&mut self, timing: Timing) -> Duration;
     /// Asks to be called back about an operation.
     fn wake_azure(&mut self, after: Duration, operation: OperationId);
     /// What pods may use of a machine of a size.
@@ -54,8 +57,9 @@ pub(crate) trait Ground {
     /// The control plane runs this version from now on.
     fn control_plane_runs(&mut self, version: KubeVersion);
 
-    fn draw_seconds(&mut self, range: RangeInclusive<u64>) -> Duration {
-        Duration::from_secs(self.draw(range))
+    /// How long machines of this system take, drawn anew.
+    fn takes_on(&mut self, os: &OsType, linux: Timing, windows: Timing) -> Duration {
+        self.takes(if *os == OsType::Windows { windows } else { linux })
     }
 
     /// Is the machine Ready at this version?

@@ -13,6 +13,7 @@ mod pools;
 mod read;
 mod region;
 mod rules;
+mod trouble;
 mod upgrade;
 mod versions;
 mod wanted;
@@ -32,16 +33,19 @@ pub(crate) use operation::{OperationId, OperationStatus};
 pub use pool::PoolSpec;
 pub(crate) use pool::node_image;
 pub use region::AzureLimits;
+pub(crate) use upgrade::batches_of as upgrade_batches;
 pub(crate) use world::on_wake;
 
 use cluster::Cluster;
 use operation::{Operation, Progress, Target, Work};
 use pool::AgentPool;
+use trouble::Trouble;
 use upgrade::busy;
 use versions::Catalogue;
 use wanted::{Wanted, invalid, taint_text};
 
 use crate::scenario::Scenario;
+use crate::timing::Timing;
 
 /// The certificate authority of the lab's API servers. Nobody has its key.
 pub(crate) const AUTHORITY: &str = include_str!("ca.pem");
@@ -56,6 +60,7 @@ pub(crate) struct Azure {
     authority: String,
     /// What the subscription, the region and the network leave room for.
     limits: AzureLimits,
+    trouble: Trouble,
     /// Counts writes, for eTags.
     writes: u64,
 }
@@ -95,6 +100,7 @@ impl Azure {
             catalogue: Catalogue::new(cluster.upgrades.iter().copied().chain(in_use)),
             authority: AUTHORITY.to_owned(),
             limits: scenario.limits.clone(),
+            trouble: Trouble::default(),
             writes: 0,
         };
         for pool in pools {
@@ -216,10 +222,9 @@ impl Azure {
                 return Ok(Accepted { status: 200, body: Some(self.cluster()), operation: None });
             }
             // Only settings, or a repair after a failure: the machinery reconciles for a while.
-            None => ("Updating", Work::Update { at: ground.now() + ground.draw_seconds(30..=60) }),
-            // Measured upgrades of a control plane take 5 to 10 minutes.
+            None => ("Updating", Work::Update { at: ground.now() + ground.takes(Timing::ClusterUpdate) }),
             Some(to) => {
-                let at = ground.now() + ground.draw_seconds(300..=600);
+                let at = ground.now() + ground.takes(Timing::ControlPlane);
                 ("Upgrading", Work::ControlPlane { to, at })
             }
         };
@@ -251,6 +256,7 @@ impl Azure {
             started: ground.now(),
             ended: None,
             status: OperationStatus::InProgress,
+            fails: self.trouble.take_failure(),
         };
         self.operations.insert(id, operation);
         ground.wake_azure(Duration::ZERO, id);
@@ -271,7 +277,15 @@ impl Azure {
         self.operations.insert(id, operation);
     }
 
+    /// One look. An operation that is to fail does everything but its last act.
     fn carry_on(&mut self, ground: &mut dyn Ground, operation: &mut Operation) -> Progress {
+        match (self.work_on(ground, operation), &operation.fails) {
+            (Progress::Done, Some(error)) => Progress::Failed(error.clone()),
+            (progress, _) => progress,
+        }
+    }
+
+    fn work_on(&mut self, ground: &mut dyn Ground, operation: &mut Operation) -> Progress {
         let now = ground.now();
         let until = |at: jiff::Timestamp| {
             if now >= at { Progress::Done } else { Progress::After(at.duration_since(now).unsigned_abs()) }
@@ -279,24 +293,27 @@ impl Azure {
         match &mut operation.work {
             Work::ControlPlane { to, at } => {
                 let progress = until(*at);
-                if matches!(progress, Progress::Done) {
+                if matches!(progress, Progress::Done) && operation.fails.is_none() {
                     self.cluster.version = *to;
                     ground.control_plane_runs(*to);
                 }
                 progress
             }
             Work::Update { at } | Work::Forget { at } => until(*at),
+            // Whatever its machines say.
+            Work::Boot { not_before, .. } if operation.fails.is_some() => until(*not_before),
             Work::Boot { machines, version, not_before, deadline } => {
                 upgrade::boot(machines, *version, *not_before, *deadline, ground)
             }
             Work::Upgrade(upgrade) => match self.pool_of(&operation.target) {
-                Some(pool) => upgrade.step(pool, ground),
+                Some(pool) => upgrade.step(pool, operation.fails.as_ref(), ground),
                 None => Progress::Done,
             },
             Work::Shrink { machines, ignore_budgets, deadline, delete } => {
                 match upgrade::drain(machines, *ignore_budgets, *deadline, ground) {
-                    upgrade::Drain::Going => Progress::After(Duration::from_secs(5)),
+                    upgrade::Drain::Going => Progress::After(ground.takes(Timing::EvictionPause)),
                     upgrade::Drain::Stuck(error) => Progress::Failed(error),
+                    upgrade::Drain::Empty if operation.fails.is_some() => Progress::Done,
                     upgrade::Drain::Empty => {
                         let (gone, delete) = (std::mem::take(machines), *delete);
                         for machine in &gone {
@@ -309,7 +326,7 @@ impl Azure {
                         if !delete {
                             return Progress::Done;
                         }
-                        let takes = ground.draw_seconds(45..=90);
+                        let takes = ground.takes(Timing::PoolRemoval);
                         operation.work = Work::Forget { at: now + takes };
                         Progress::After(takes)
                     }

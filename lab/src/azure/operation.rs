@@ -107,6 +107,8 @@ pub(super) struct Operation {
     pub(super) started: Timestamp,
     pub(super) ended: Option<Timestamp>,
     pub(super) status: OperationStatus,
+    /// How it ends, where it is to fail.
+    pub(super) fails: Option<ArmError>,
 }
 
 impl Operation {

@@ -10,6 +10,7 @@ use super::pool::{AgentPool, node_image};
 use super::upgrade::{Upgrade, batches, boot_times};
 use super::wanted::{SCALE_SET, Wanted, invalid};
 use super::{Accepted, Azure, Conditions, check_conditions};
+use crate::timing::Timing;
 
 /// Read-only members of a pool: accepted in a PUT, and ignored.
 const READ_ONLY: [&str; 6] =
@@ -97,7 +98,8 @@ impl Azure {
             surge: Vec::new(),
         };
         let spec = Self::spec_at(name, &pool, version, ground);
-        pool.machines = (0..pool.wanted.count).map(|_| ground.add_machine(&spec)).collect();
+        let count = if self.trouble.starves_next() { 0 } else { pool.wanted.count };
+        pool.machines = (0..count).map(|_| ground.add_machine(&spec)).collect();
         let (not_before, deadline) = boot_times(ground);
         let work = Work::Boot { machines: pool.machines.clone(), version, not_before, deadline };
         self.pools.insert(name.clone(), pool);
@@ -149,7 +151,7 @@ impl Azure {
             let upgrade = Upgrade::begin(&mut pool, &spec, ignore_budgets, ground)?;
             ("Upgrading", Work::Upgrade(Box::new(upgrade)))
         } else {
-            ("Updating", Work::Update { at: ground.now() + ground.draw_seconds(20..=60) })
+            ("Updating", Work::Update { at: ground.now() + ground.takes(Timing::PoolUpdate) })
         };
         self.pools.insert(name.clone(), pool);
         let operation = self.begin(ground, Target::Pool(name.clone()), word, work);

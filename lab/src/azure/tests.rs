@@ -6,8 +6,10 @@ use upgrade_core::model::{AvailableUpgrade, NodeName, Resources, Taint, TaintEff
 
 use super::ground::{Drained, Machine};
 use super::*;
+use crate::timing::TimingModel;
 
 mod region;
+mod trouble;
 
 /// A world of machines and nothing else: they are Ready a minute after they were asked for.
 struct Yard {
@@ -31,6 +33,10 @@ impl Ground for Yard {
 
     fn draw(&mut self, range: RangeInclusive<u64>) -> u64 {
         self.rng.u64(range)
+    }
+
+    fn takes(&mut self, timing: Timing) -> Duration {
+        Duration::from_millis(TimingModel::default()[timing].draw(&mut self.rng))
     }
 
     fn wake_azure(&mut self, after: Duration, operation: OperationId) {

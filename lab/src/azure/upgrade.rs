@@ -7,30 +7,20 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use upgrade_core::model::{KubeVersion, NodeName, ProvisioningState};
+use upgrade_core::model::{KubeVersion, NodeName, OsType, Pool, ProvisioningState};
 
 use super::error::ArmError;
 use super::ground::Ground;
 use super::operation::Progress;
 use super::pool::{AgentPool, PoolSpec};
-use super::wanted::{Settings, invalid};
-
-/// How long Azure waits before it asks for the eviction of a pod again (kubectl's own pause).
-const EVICTION_PAUSE: Duration = Duration::from_secs(5);
-
-/// How often the readiness of machines is looked at.
-const READY_PAUSE: Duration = Duration::from_secs(5);
-
-/// How long a machine may take to become Ready.
-const BOOT_LIMIT: Duration = Duration::from_secs(20 * 60);
-
-/// What Azure itself takes for a machine, besides its boot: stop, new disk, start.
-const REIMAGE_SECONDS: std::ops::RangeInclusive<u64> = 240..=360;
+use super::wanted::{Settings, Wanted, invalid};
+use crate::timing::Timing;
 
 /// An upgrade under way.
 #[derive(Clone, Debug)]
 pub(super) struct Upgrade {
     to: KubeVersion,
+    os: OsType,
     settings: Settings,
     /// Machines at once.
     batch: usize,
@@ -75,6 +65,11 @@ pub(super) fn batches(settings: &Settings, count: u32) -> Result<(u32, u32), Arm
     }
 }
 
+/// The same of a pool in the core's model; `None` where its settings are none that AKS takes.
+pub(crate) fn batches_of(pool: &Pool) -> Option<(u32, u32)> {
+    batches(&Wanted::of(pool).settings, pool.count).ok()
+}
+
 impl Upgrade {
     /// Begins; missing surge machines start to boot.
     pub(super) fn begin(
@@ -92,26 +87,44 @@ impl Upgrade {
         for _ in 0..missing {
             pool.surge.push(ground.add_machine(spec));
         }
-        let phase = Phase::Surging { deadline: ground.now() + BOOT_LIMIT };
-        Ok(Self { to: spec.version, settings, batch: batch as usize, ignore_budgets, phase })
+        let phase = Phase::Surging { deadline: ground.now() + ground.takes(Timing::NodeLimit) };
+        Ok(Self {
+            to: spec.version,
+            os: spec.os.clone(),
+            settings,
+            batch: batch as usize,
+            ignore_budgets,
+            phase,
+        })
     }
 
     /// One look, and what follows from it.
-    pub(super) fn step(&mut self, pool: &mut AgentPool, ground: &mut dyn Ground) -> Progress {
+    ///
+    /// An upgrade that is to fail (`fails`) leaves its last batch as it is.
+    pub(super) fn step(
+        &mut self,
+        pool: &mut AgentPool,
+        fails: Option<&ArmError>,
+        ground: &mut dyn Ground,
+    ) -> Progress {
         let now = ground.now();
         match self.phase.clone() {
             Phase::Surging { deadline } => match self.unready(&pool.surge, ground) {
                 Some(machine) if now >= deadline => Progress::Failed(not_ready(machine)),
-                Some(_) => Progress::After(READY_PAUSE),
+                Some(_) => Progress::After(ground.takes(Timing::ReadyPause)),
                 None => self.next_batch(pool, ground),
             },
-            Phase::Draining { machines, deadline } => self.drain(machines, deadline, ground),
+            Phase::Draining { machines, deadline } => {
+                let old = pool.machines.iter().filter(|machine| !ground.is_ready_at(machine, self.to));
+                let fails = fails.filter(|_| old.count() <= machines.len());
+                self.drain(machines, deadline, fails, ground)
+            }
             Phase::Soaking { machines, until } if now >= until => self.reimage(machines, ground),
             Phase::Soaking { until, .. } => Progress::After(until.duration_since(now).unsigned_abs()),
             Phase::Reimaging { machines, not_before, deadline } => match self.unready(&machines, ground) {
                 _ if now < not_before => Progress::After(not_before.duration_since(now).unsigned_abs()),
                 Some(machine) if now >= deadline => Progress::Failed(not_ready(machine)),
-                Some(_) => Progress::After(READY_PAUSE),
+                Some(_) => Progress::After(ground.takes(Timing::ReadyPause)),
                 None => self.next_batch(pool, ground),
             },
             Phase::Returning { deadline } => self.return_surge(pool, deadline, ground),
@@ -140,33 +153,39 @@ impl Upgrade {
         Duration::from_secs(u64::from(self.settings.drain_minutes) * 60)
     }
 
-    fn drain(&mut self, machines: Vec<NodeName>, deadline: Timestamp, ground: &mut dyn Ground) -> Progress {
-        match drain(&machines, self.ignore_budgets, deadline, ground) {
-            Drain::Empty if self.settings.soak_minutes > 0 => {
+    fn drain(
+        &mut self,
+        machines: Vec<NodeName>,
+        deadline: Timestamp,
+        fails: Option<&ArmError>,
+        ground: &mut dyn Ground,
+    ) -> Progress {
+        let error = match (drain(&machines, self.ignore_budgets, deadline, ground), fails) {
+            (Drain::Empty, Some(error)) => error.clone(),
+            (Drain::Empty, None) if self.settings.soak_minutes > 0 => {
                 let until = ground.now() + Duration::from_secs(u64::from(self.settings.soak_minutes) * 60);
                 self.phase = Phase::Soaking { machines, until };
-                Progress::After(Duration::ZERO)
+                return Progress::After(Duration::ZERO);
             }
-            Drain::Empty => self.reimage(machines, ground),
-            Drain::Going => Progress::After(EVICTION_PAUSE),
-            Drain::Stuck(error) => {
-                // `undrainableNodeBehavior: Schedule`: what could not be drained takes pods again.
-                for machine in &machines {
-                    ground.set_unschedulable(machine, false);
-                }
-                Progress::Failed(error)
-            }
+            (Drain::Empty, None) => return self.reimage(machines, ground),
+            (Drain::Going, _) => return Progress::After(ground.takes(Timing::EvictionPause)),
+            (Drain::Stuck(error), _) => error,
+        };
+        // `undrainableNodeBehavior: Schedule`: what stays old takes pods again.
+        for machine in &machines {
+            ground.set_unschedulable(machine, false);
         }
+        Progress::Failed(error)
     }
 
     fn reimage(&mut self, machines: Vec<NodeName>, ground: &mut dyn Ground) -> Progress {
         for machine in &machines {
             ground.reimage_machine(machine, self.to);
         }
-        let takes = ground.draw_seconds(REIMAGE_SECONDS);
-        let now = ground.now();
-        self.phase =
-            Phase::Reimaging { machines, not_before: now + takes, deadline: now + takes + BOOT_LIMIT };
+        let takes = ground.takes_on(&self.os, Timing::Reimage, Timing::ReimageWindows);
+        let not_before = ground.now() + takes;
+        let deadline = not_before + ground.takes(Timing::NodeLimit);
+        self.phase = Phase::Reimaging { machines, not_before, deadline };
         Progress::After(takes)
     }
 
@@ -183,7 +202,7 @@ impl Upgrade {
                 }
                 Progress::Done
             }
-            Drain::Going => Progress::After(EVICTION_PAUSE),
+            Drain::Going => Progress::After(ground.takes(Timing::EvictionPause)),
             Drain::Stuck(error) => Progress::Failed(error),
         }
     }
@@ -236,8 +255,8 @@ pub(super) fn not_ready(machine: &NodeName) -> ArmError {
 
 /// The deadline and pace of machines that boot for the first time.
 pub(super) fn boot_times(ground: &mut dyn Ground) -> (Timestamp, Timestamp) {
-    let takes = ground.draw_seconds(150..=210);
-    (ground.now() + takes, ground.now() + takes + BOOT_LIMIT)
+    let not_before = ground.now() + ground.takes(Timing::AddMachines);
+    (not_before, not_before + ground.takes(Timing::NodeLimit))
 }
 
 /// How machines that boot stand.
@@ -246,7 +265,7 @@ pub(super) fn boot(
     version: KubeVersion,
     not_before: Timestamp,
     deadline: Timestamp,
-    ground: &dyn Ground,
+    ground: &mut dyn Ground,
 ) -> Progress {
     let now = ground.now();
     if now < not_before {
@@ -255,7 +274,7 @@ pub(super) fn boot(
     match machines.iter().find(|machine| !ground.is_ready_at(machine, version)) {
         None => Progress::Done,
         Some(machine) if now >= deadline => Progress::Failed(not_ready(machine)),
-        Some(_) => Progress::After(READY_PAUSE),
+        Some(_) => Progress::After(ground.takes(Timing::ReadyPause)),
     }
 }
 

@@ -16,6 +16,7 @@ use super::operation::OperationId;
 use super::{Azure, AzureWake, PoolSpec};
 use crate::error::ApiError;
 use crate::store::controller;
+use crate::timing::Timing;
 use crate::world::{Wake, World};
 
 impl World {
@@ -34,6 +35,19 @@ impl World {
 }
 
 impl World {
+    /// The next operation that begins in Azure ends Failed with this error, having done everything but its last act: a pool that
+    /// was to be upgraded reports the new version and has old nodes, a new one is there and Failed.
+    pub fn fail_next_operation(&mut self, code: &str, message: &str) {
+        self.azure.fail_next_operation(code, message);
+        self.touch();
+    }
+
+    /// Azure answers 429 to every request until then.
+    pub fn throttle_azure(&mut self, until: Timestamp) {
+        self.azure.throttle(until);
+        self.touch();
+    }
+
     /// The machines of a pool, as ARM lists them.
     pub(crate) fn machines_shown(&self, pool: &str) -> Result<Value, ArmError> {
         let names = self.azure.machine_names(pool)?;
@@ -78,6 +92,10 @@ impl Ground for World {
 
     fn draw(&mut self, range: RangeInclusive<u64>) -> u64 {
         self.rng.u64(range)
+    }
+
+    fn takes(&mut self, timing: Timing) -> Duration {
+        World::draw(self, timing)
     }
 
     fn wake_azure(&mut self, after: Duration, operation: OperationId) {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::call::{self, Call};
 use super::pace::Pace;
-use super::{arm, kube, rancher};
+use super::{arm, kube, rancher, registry};
 use crate::lab::Lab;
 use crate::world::World;
 
@@ -72,6 +72,7 @@ pub(super) async fn answer(State(app): State<App>, request: Request) -> Response
     match call.segments()[..] {
         [first, ..] if first.eq_ignore_ascii_case("subscriptions") => arm::answer(&app, &call, body).await,
         ["k8s", "clusters", ..] => kube::answer(&app, &call, body).await,
+        ["v2", ..] => registry::answer(&app, &call),
         _ => rancher::answer(&app, &call),
     }
 }

@@ -22,12 +22,18 @@ pub(super) async fn answer(app: &App, call: &Call, body: Body) -> Response<Body>
         Err(error) => Err(error),
         Ok(()) => match call::read(body).await {
             None => Err(ArmError::arm(413, "RequestEntityTooLarge", "the request's body is too large")),
-            Some(body) => app.lab.with(|world| route(app, world, call, &body)),
+            Some(body) => app.lab.with(|world| {
+                world.azure.check_throttled(world.now())?;
+                route(app, world, call, &body)
+            }),
         },
     };
     let mut response = result.unwrap_or_else(|error| {
         let mut response = call::json(error.status, &error.body());
         set_header(&mut response, "x-ms-error-code", &error.code);
+        if let Some(wait) = error.retry_after {
+            set_retry_after(&mut response, app.pace.retry_after(wait));
+        }
         if error.status == 401 {
             set_header(
                 &mut response,

@@ -14,11 +14,10 @@ use upgrade_core::model::{ObjectName, WorkloadKind};
 use upgrade_core::view::{Change, Object};
 
 use super::kubelet::Step;
-use super::{
-    Task, Work, disruption, garbage, key_of, kubelet, pods, quota, scheduler, timing, uid_of, volumes,
-};
+use super::{Task, Work, disruption, garbage, key_of, kubelet, pods, quota, scheduler, uid_of, volumes};
 use crate::ports::convert::Slim;
 use crate::store::{ChangeType, Key, Kind, KindVisitor, Logged, Store, Stored, controller, with_kind};
+use crate::timing::Timing;
 use crate::world::World;
 
 /// Shows the writes since the last time to the controllers, which put what they have to do on the queue. Writes nothing.
@@ -305,7 +304,7 @@ fn on_pod(world: &mut World, logged: &Logged<Pod>) {
     }
     if before.is_none_or(|before| pods::node_of(before).is_none()) && !pods::is_finished(pod) {
         scheduler::forget(world, &key);
-        let after = world.draw(timing::NOTICE);
+        let after = world.draw(Timing::Notice);
         world.soon(after, Task::Pod(Step::Arrives, key.clone(), uid_of(&**pod).to_owned()));
     }
     if terminating(pod)

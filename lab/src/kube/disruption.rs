@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
@@ -11,14 +10,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, 
 use upgrade_core::model::{IntOrPercent, WorkloadKind};
 
 use super::events::Reason;
-use super::{Work, pods, timing, uid_of};
+use super::{Work, pods, uid_of};
 use crate::ports::convert::{condition, int_or_percent};
 use crate::ports::rules::selector;
 use crate::store::{Key, controller};
+use crate::timing::Timing;
 use crate::world::World;
-
-/// An announced disruption is believed for so long.
-const STALE: SignedDuration = SignedDuration::from_secs(timing::DELETION_TIMEOUT_SECONDS);
 
 pub(super) fn reconcile(world: &mut World, key: &Key) {
     let Some(budget) = world.store.get::<PodDisruptionBudget>(&key.namespace, &key.name).cloned() else {
@@ -169,14 +166,15 @@ fn still_disrupted(
 ) -> BTreeMap<String, Time> {
     let now = world.now();
     let known = budget.status.as_ref().and_then(|status| status.disrupted_pods.clone()).unwrap_or_default();
+    let stale = world.timing.setting(Timing::DeletionTimeout);
     let mut disrupted = known;
     disrupted.retain(|name, since| {
         let pod = matched.iter().find(|pod| pod.metadata.name.as_ref() == Some(name));
-        let expires = since.0 + STALE;
+        let expires = since.0 + stale;
         pod.is_some_and(|pod| !pods::is_terminating(pod)) && expires > now
     });
     if let Some(first) = disrupted.values().map(|since| since.0).min() {
-        let expires = first + STALE;
+        let expires = first + stale;
         let after = std::time::Duration::try_from(expires.duration_since(now)).unwrap_or_default();
         world.enqueue_later(after, Work::Budget(key.clone()));
     }
@@ -186,10 +184,11 @@ fn still_disrupted(
 /// Nobody has carried out what a pod's `DisruptionTarget` announced: after two minutes it is taken back.
 pub(super) fn take_back(world: &mut World, key: &Key) {
     let now = world.store.time();
+    let stale = world.timing.setting(Timing::DeletionTimeout);
     let is_stale = |pod: &Pod| {
         let since = condition(pod, "DisruptionTarget").filter(|target| target.status == "True");
         let since = since.and_then(|target| target.last_transition_time.as_ref());
-        since.is_some_and(|since| since.0 + STALE <= now.0) && !pods::is_terminating(pod)
+        since.is_some_and(|since| since.0 + stale <= now.0) && !pods::is_terminating(pod)
     };
     if world.store.get::<Pod>(&key.namespace, &key.name).is_some_and(|pod| is_stale(pod)) {
         let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
@@ -206,7 +205,7 @@ pub(super) fn on_pod(world: &mut World, key: &Key, pod: &Pod, before: Option<&Po
             && !pods::is_terminating(pod)
     };
     if announced(pod) && !before.is_some_and(announced) {
-        let after = std::time::Duration::try_from(STALE).unwrap_or_default();
+        let after = world.timing.setting(Timing::DeletionTimeout);
         world.enqueue_later(after, Work::Disruption(key.clone()));
     }
 }

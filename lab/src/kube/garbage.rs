@@ -4,14 +4,15 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, OwnerReference};
 
 use super::removal::{FOREGROUND, ORPHAN, is_held};
-use super::{Task, timing, uid_of};
+use super::{Task, uid_of};
 use crate::store::{ChangeType, Key, Kind, KindVisitor, Logged, Store, Stored, with_kind};
+use crate::timing::Timing;
 use crate::world::World;
 
 /// Looks out for owners that are gone.
 pub(super) fn on_change<T: Stored>(world: &mut World, logged: &Logged<T>) {
     if logged.change == ChangeType::Deleted {
-        let after = world.draw(timing::GARBAGE);
+        let after = world.draw(Timing::Garbage);
         world.soon(after, Task::Garbage(uid_of(&*logged.object).to_owned()));
         on_gone(world, logged.object.metadata());
     }
@@ -44,7 +45,7 @@ fn on_gone(world: &mut World, meta: &ObjectMeta) {
         .get::<Namespace>("", &namespace)
         .is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some());
     if terminating {
-        let after = world.draw(timing::GARBAGE);
+        let after = world.draw(Timing::Garbage);
         world.soon(after, Task::EmptyNamespace(namespace));
     }
 }

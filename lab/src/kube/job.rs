@@ -1,14 +1,14 @@
 //! The Job controller: pods until the work is done; one that is lost is replaced after a backoff.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::events::Reason;
-use super::{Work, controlled_by, pods, timing, uid_of};
+use super::{Work, controlled_by, pods, uid_of};
 use crate::store::Key;
+use crate::timing::Timing;
 use crate::world::World;
 
 pub(super) fn reconcile(world: &mut World, key: &Key) {
@@ -41,10 +41,10 @@ pub(super) fn reconcile(world: &mut World, key: &Key) {
             let _ = world.delete_pod(&key.namespace, pod.metadata.name.as_deref().unwrap_or_default(), None);
         }
     } else if lost > 0 {
-        let exponent = u32::try_from(failed - 1).unwrap_or_default().min(10);
-        let backoff = (timing::JOB_BACKOFF.0 << exponent).min(timing::JOB_BACKOFF.1);
-        world.kube.job_backoffs.insert(uid.clone(), world.store.now + Duration::from_millis(backoff));
-        world.enqueue_later(Duration::from_millis(backoff), Work::Job(key.clone()));
+        let before = u32::try_from(failed - 1).unwrap_or_default();
+        let backoff = world.timing.backoff(Timing::JobBackoff, Timing::JobBackoffMost, before);
+        world.kube.job_backoffs.insert(uid.clone(), world.store.now + backoff);
+        world.enqueue_later(backoff, Work::Job(key.clone()));
     } else if spec.suspend != Some(true)
         && world.kube.job_backoffs.get(&uid).is_none_or(|until| *until <= world.now())
     {

@@ -12,8 +12,9 @@ use k8s_openapi::api::core::v1::{
 use upgrade_core::model::NodeName;
 
 use super::events::Reason;
-use super::{Task, key_of, pods, removal, timing, uid_of, volumes};
+use super::{Task, key_of, pods, removal, uid_of, volumes};
 use crate::store::{Key, controller};
+use crate::timing::Timing;
 use crate::world::World;
 
 mod images;
@@ -109,10 +110,10 @@ fn arrive(world: &mut World, key: &Key, pod: &Arc<Pod>) {
         // The attachment will say.
         return;
     }
-    let sandbox = world.draw(timing::SANDBOX);
+    let sandbox = world.draw(Timing::Sandbox);
     let Some(here) = images::pull_all(world, key, &node, pod) else { return };
     let inits = spec(pod).init_containers.as_ref().map_or(0, Vec::len);
-    let init: Duration = (0..inits).map(|_| world.draw(timing::INIT)).sum();
+    let init: Duration = (0..inits).map(|_| world.draw(Timing::Init)).sum();
     let after = until(world, here) + sandbox + init;
     begin(world, key);
     next(world, after, Step::Starts, pod);
@@ -207,7 +208,7 @@ fn start(world: &mut World, key: &Key, pod: &Arc<Pod>) {
         Some(after) => next(world, after, Step::BecomesReady, pod),
         None => become_ready(world, key, pod),
     }
-    if let Some(run) = run_time(pod) {
+    if let Some(run) = run_time(world, pod) {
         next(world, run, Step::Finishes, pod);
     }
 }
@@ -237,9 +238,9 @@ fn probed(world: &mut World, pod: &Pod) -> Option<Duration> {
 }
 
 /// How long the pod runs before it ends by itself; `None` for a pod that does not.
-fn run_time(pod: &Pod) -> Option<Duration> {
+fn run_time(world: &mut World, pod: &Pod) -> Option<Duration> {
     let owner = controller(&pod.metadata).is_some_and(|owner| owner.kind == "Job");
-    owner.then(|| said_seconds(pod, RUN_SECONDS).unwrap_or(Duration::from_secs(timing::JOB_RUN_SECONDS)))
+    owner.then(|| said_seconds(pod, RUN_SECONDS).unwrap_or_else(|| world.draw(Timing::JobRun)))
 }
 
 fn become_ready(world: &mut World, key: &Key, pod: &Pod) {
@@ -279,7 +280,7 @@ fn crash(world: &mut World, key: &Key, pod: &Pod) {
         ..ContainerState::default()
     };
     let restarts = u32::try_from(pods::restarts(pod)).unwrap_or_default();
-    let pause = timing::backoff(timing::CRASH_BACKOFF, restarts);
+    let pause = world.timing.backoff(Timing::CrashBackoff, Timing::CrashBackoffMost, restarts);
     let stays = spec(pod).restart_policy.as_deref() == Some("Never");
     let message = format!("back-off {}s restarting failed container", pause.as_secs());
     let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {

@@ -1,7 +1,6 @@
 //! Machines: they boot, register their node, become ready, are reimaged and go.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
@@ -9,9 +8,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use upgrade_core::model::{KubeVersion, Node as SlimNode, NodeName, PoolName};
 
 use super::events::Reason;
-use super::{Kube, Task, key_of, kubelet, node, pods, timing, volumes};
+use super::{Kube, Task, key_of, kubelet, node, pods, volumes};
 use crate::azure::{PoolSpec, node_image};
 use crate::store::Key;
+use crate::timing::Timing;
 use crate::world::World;
 
 /// A machine.
@@ -58,8 +58,7 @@ impl World {
         *next = instance + 1;
         let name = self.site.node_name(pool, instance);
         self.place_machine(name.clone(), pool.clone(), instance);
-        let boot = self.boot_time();
-        self.soon(boot, Task::Registers(name.clone(), 1));
+        self.boot(&name, 1);
         name
     }
 
@@ -133,8 +132,7 @@ impl World {
         let boot = machine.boot;
         self.kill_pods_on(name);
         node::set_ready(self, name.as_str(), false, "the kubelet has stopped posting node status");
-        let after = self.boot_time();
-        self.soon(after, Task::Registers(name.clone(), boot));
+        self.boot(name, boot);
     }
 
     /// The machine's kubelet stops answering: nothing on it changes any more, and soon its node counts as unreachable.
@@ -142,7 +140,8 @@ impl World {
         let Some(machine) = self.kube.machines.get_mut(name) else { return };
         machine.silent = true;
         let boot = machine.boot;
-        self.soon(timing::NODE_GRACE, Task::Missed(name.clone(), boot));
+        let grace = self.timing.setting(Timing::NodeGrace);
+        self.soon(grace, Task::Missed(name.clone(), boot));
         self.touch();
     }
 
@@ -165,9 +164,27 @@ impl World {
         self.kube.machines.iter().filter(move |(_, machine)| machine.spec.name == *pool).map(|(name, _)| name)
     }
 
-    /// From the order to the registered node (Azure: a minute or two).
-    fn boot_time(&mut self) -> Duration {
-        self.draw(timing::BOOT)
+    /// The next `machines` that boot in the pool, new ones and reimaged ones, never register a node.
+    pub fn never_join(&mut self, pool: &PoolName, machines: u32) {
+        *self.kube.never_joining.entry(pool.clone()).or_default() += machines;
+    }
+
+    /// From now on the pool's machines take `factor` times as long to boot.
+    pub fn slow_boot(&mut self, pool: &PoolName, factor: u32) {
+        self.kube.slow_boots.insert(pool.clone(), factor);
+    }
+
+    /// From the order, or the reimage, to the registered node.
+    fn boot(&mut self, name: &NodeName, boot: u32) {
+        let Some(spec) = self.kube.machines.get(name).map(|machine| &machine.spec) else { return };
+        let (pool, windows) = (spec.name.clone(), spec.is_windows());
+        let after = self.draw(if windows { Timing::BootWindows } else { Timing::Boot });
+        if let Some(left) = self.kube.never_joining.get_mut(&pool).filter(|left| **left > 0) {
+            *left -= 1;
+            return;
+        }
+        let factor = self.kube.slow_boots.get(&pool).copied().unwrap_or(1);
+        self.soon(after * factor, Task::Registers(name.clone(), boot));
     }
 
     fn kill_pods_on(&mut self, name: &NodeName) {
@@ -189,7 +206,7 @@ pub(super) fn register(world: &mut World, name: &NodeName, boot: u32) {
     world.tell::<Node>(&Key::new("", name.as_str()), Reason::RegisteredNode, || {
         format!("Node {name} event: Registered Node {name} in Controller")
     });
-    let after = world.draw(timing::NODE_READY);
+    let after = world.draw(Timing::NodeReady);
     world.soon(after, Task::BecomesReady(name.clone(), boot));
 }
 

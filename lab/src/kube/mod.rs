@@ -24,6 +24,8 @@ mod node;
 mod pods;
 mod proportion;
 mod quota;
+#[cfg(feature = "http")]
+mod registry;
 pub(crate) mod removal;
 mod replicaset;
 mod revisions;
@@ -32,7 +34,6 @@ mod statefulset;
 mod taints;
 #[cfg(test)]
 pub(crate) mod tests;
-mod timing;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -47,6 +48,7 @@ use upgrade_core::model::{KubeVersion, NodeName, PoolName};
 use upgrade_core::view::{Change, View};
 
 use crate::store::{Key, Kind, Stored};
+use crate::timing::Timing;
 use crate::world::{Wake, World};
 use machines::Machine;
 
@@ -61,6 +63,8 @@ pub(crate) use kubelet::{RUN_SECONDS, running_status};
 pub(crate) use lease::valid as lease_is_valid;
 pub(crate) use machines::controlled_by;
 pub(crate) use node::is_ready as node_is_ready;
+#[cfg(feature = "http")]
+pub(crate) use registry::KnownImage;
 pub(crate) use scheduler::volumes::{DISK_DRIVER, FILE_DRIVER};
 pub(crate) use statefulset::revision as stateful_revision;
 
@@ -83,6 +87,10 @@ pub(crate) struct Kube {
     attachments: BTreeMap<String, BTreeSet<String>>,
     /// Since when a node has a taint that takes pods away, by node and key.
     tainted: BTreeMap<(String, String), Timestamp>,
+    /// Pools whose machines boot so many times slower.
+    slow_boots: BTreeMap<PoolName, u32>,
+    /// How many of the machines that boot next in a pool never register.
+    never_joining: BTreeMap<PoolName, u32>,
     /// The next free instance number of each pool's scale set.
     next_instance: BTreeMap<PoolName, u32>,
     /// The store's revision up to which the writes have been shown to the controllers.
@@ -205,6 +213,8 @@ impl Kube {
             machines: BTreeMap::new(),
             attachments: BTreeMap::new(),
             tainted: BTreeMap::new(),
+            slow_boots: BTreeMap::new(),
+            never_joining: BTreeMap::new(),
             next_instance: BTreeMap::new(),
             dispatched: 0,
             queued: BTreeSet::new(),
@@ -224,18 +234,14 @@ impl World {
         self.schedule(after, Wake::Kube(task));
     }
 
-    fn draw(&mut self, (least, most): (u64, u64)) -> Duration {
-        self.between(least, most)
-    }
-
     /// Puts work on the controllers' queue, unless it is there.
     fn enqueue(&mut self, work: Work) {
         if self.kube.queued.insert(work.clone()) {
             let delay = self.draw(match work {
-                Work::Budget(_) => timing::BUDGET,
-                Work::Endpoints(_) => timing::ENDPOINTS,
-                Work::Scheduler => timing::BIND,
-                _ => timing::NOTICE,
+                Work::Budget(_) => Timing::Budget,
+                Work::Endpoints(_) => Timing::Endpoints,
+                Work::Scheduler => Timing::Bind,
+                _ => Timing::Notice,
             });
             self.soon(delay, Task::Work(work));
         }
@@ -244,7 +250,7 @@ impl World {
     /// Work that has failed is done again after a pause that grows with every failure in a row.
     fn retry_later(&mut self, work: Work) {
         let failures = self.kube.failures.entry(work.clone()).or_default();
-        let after = timing::backoff(timing::WORK_BACKOFF, *failures);
+        let after = self.timing.backoff(Timing::WorkBackoff, Timing::WorkBackoffMost, *failures);
         *failures += 1;
         self.enqueue_later(after, work);
     }

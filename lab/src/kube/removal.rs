@@ -6,9 +6,10 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta};
 
 use super::api::{check_preconditions, is_dry_run};
-use super::{Task, timing, uid_of};
+use super::{Task, uid_of};
 use crate::error::ApiError;
 use crate::store::{Key, Kind, KindVisitor, Stored, with_kind};
+use crate::timing::Timing;
 use crate::world::World;
 
 /// The finalizer of an object that waits for its dependents to go.
@@ -136,7 +137,7 @@ impl World {
 
     /// The garbage collector will look at an object that is being deleted.
     pub(super) fn cascade_later(&mut self, kind: Kind, key: Key, uid: String) {
-        let after = self.draw(timing::GARBAGE);
+        let after = self.draw(Timing::Garbage);
         self.soon(after, Task::Cascade(kind, key, uid));
     }
 
@@ -151,7 +152,7 @@ impl World {
             namespace.metadata.deletion_grace_period_seconds.get_or_insert(0);
             namespace.status.get_or_insert_default().phase = Some("Terminating".to_owned());
         })?;
-        let after = self.draw(timing::GARBAGE);
+        let after = self.draw(Timing::Garbage);
         self.soon(after, Task::EmptyNamespace(name.to_owned()));
         Ok(())
     }

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 
 use super::events::Reason;
-use super::{Task, Work, key_of, pods, timing, uid_of};
+use super::{Task, Work, key_of, pods, uid_of};
 use crate::store::{Key, Store};
+use crate::timing::Timing;
 use crate::world::World;
 
 mod cache;
@@ -122,8 +123,9 @@ pub(super) fn something_changed(world: &mut World) {
     let now = world.now();
     for key in std::mem::take(&mut world.kube.scheduler.failed) {
         let Some(candidate) = world.kube.scheduler.pods.get(&key) else { continue };
-        let backoff = timing::BACKOFF.0 << candidate.attempts.saturating_sub(1).min(10);
-        let ready = candidate.tried.unwrap_or(now) + Duration::from_millis(backoff.min(timing::BACKOFF.1));
+        let before = candidate.attempts.saturating_sub(1);
+        let backoff = world.timing.backoff(Timing::SchedulerBackoff, Timing::SchedulerBackoffMost, before);
+        let ready = candidate.tried.unwrap_or(now) + backoff;
         let after = Duration::try_from(ready.duration_since(now)).unwrap_or_default();
         world.soon(after, Task::Retry(key));
     }

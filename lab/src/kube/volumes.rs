@@ -13,9 +13,10 @@ use upgrade_core::model::NodeName;
 
 use super::kubelet::Step;
 use super::scheduler::volumes::{DISK_DRIVER, FILE_DRIVER, bind, volume_of};
-use super::{Task, Work, key_of, node, pods, timing, uid_of};
+use super::{Task, Work, key_of, node, pods, uid_of};
 use crate::site::Site;
 use crate::store::{ChangeType, Key, Logged, Store};
+use crate::timing::Timing;
 use crate::world::World;
 
 /// A node's kubelet has registered the drivers for disks and for file shares, with the limits of the machine.
@@ -147,7 +148,7 @@ pub(super) fn on_attachment(world: &mut World, logged: &Logged<VolumeAttachment>
         .map(|pod| (key_of(&**pod), uid_of(&**pod).to_owned()))
         .collect();
     for (key, uid) in waiting {
-        let after = world.draw(timing::NOTICE);
+        let after = world.draw(Timing::Notice);
         world.soon(after, Task::Pod(Step::Arrives, key, uid));
     }
 }
@@ -223,7 +224,7 @@ fn attach(world: &mut World, volume: &str, node: &str, running: bool) {
     // Somebody may have made it by hand.
     let Ok(made) = world.store.create(made) else { return };
     if !running {
-        let after = world.draw(timing::ATTACH);
+        let after = world.draw(Timing::Attach);
         world.soon(after, Task::Attached(name, uid_of(&*made).to_owned()));
     }
 }
@@ -236,8 +237,8 @@ fn begin_detach(world: &mut World, volume: &str, name: &str) {
         attachment.metadata.deletion_timestamp = Some(time);
     });
     let Ok(marked) = marked else { return };
-    let forced = if silent { world.draw(timing::FORCED_DETACH) } else { std::time::Duration::ZERO };
-    let after = forced + world.draw(timing::DETACH);
+    let forced = if silent { world.timing.setting(Timing::ForcedDetach) } else { std::time::Duration::ZERO };
+    let after = forced + world.draw(Timing::Detach);
     world.soon(after, Task::Detached(attachment, uid_of(&*marked).to_owned()));
 }
 

@@ -24,30 +24,44 @@ impl Lab {
     }
 }
 
+impl DirectAzure {
+    /// Lets a request in, unless Azure throttles.
+    fn admitted<T>(&self, ask: impl FnOnce(&mut World) -> Result<T, PortError>) -> Result<T, PortError> {
+        self.0.with(|world| {
+            world.azure.check_throttled(world.now()).map_err(|error| port_error(&error))?;
+            ask(world)
+        })
+    }
+}
+
 #[async_trait]
 impl Azure for DirectAzure {
     async fn observe(&self) -> Result<AzureView, PortError> {
-        Ok(self.0.with(|world| AzureView {
-            cluster: world.azure.cluster_model(world.now()),
-            pools: world.azure.pool_models(),
-            look_again: world.azure.look_again(),
-        }))
+        self.admitted(|world| {
+            Ok(AzureView {
+                cluster: world.azure.cluster_model(world.now()),
+                pools: world.azure.pool_models(),
+                look_again: world.azure.look_again(),
+            })
+        })
     }
 
     async fn operation(&self, operation: &OperationRef) -> Result<OperationState, PortError> {
         let id: Option<OperationId> = operation.0.parse().ok();
-        Ok(self.0.with(|world| match id.and_then(|id| world.azure.operation_status(id)) {
-            Some(OperationStatus::InProgress) => OperationState::Running,
-            Some(OperationStatus::Failed(error)) => OperationState::Failed { message: error.to_string() },
-            Some(OperationStatus::Canceled) => {
-                OperationState::Failed { message: "it was canceled".to_owned() }
-            }
-            Some(OperationStatus::Succeeded) | None => OperationState::Succeeded,
-        }))
+        self.admitted(|world| {
+            Ok(match id.and_then(|id| world.azure.operation_status(id)) {
+                Some(OperationStatus::InProgress) => OperationState::Running,
+                Some(OperationStatus::Failed(error)) => OperationState::Failed { message: error.to_string() },
+                Some(OperationStatus::Canceled) => {
+                    OperationState::Failed { message: "it was canceled".to_owned() }
+                }
+                Some(OperationStatus::Succeeded) | None => OperationState::Succeeded,
+            })
+        })
     }
 
     async fn upgrade_control_plane(&self, to: KubeVersion) -> Result<OperationRef, PortError> {
-        self.0.with(|world| {
+        self.admitted(|world| {
             let mut body = world.azure.cluster();
             let conditions = unchanged(&body["eTag"]);
             let properties = &mut body["properties"];
@@ -61,7 +75,7 @@ impl Azure for DirectAzure {
     }
 
     async fn create_pool(&self, buffer: &BufferSpec, run: &RunId) -> Result<OperationRef, PortError> {
-        self.0.with(|world| {
+        self.admitted(|world| {
             let mut properties = properties_of(world, &buffer.like)?;
             drop_members(&mut properties, &["minCount", "maxCount", "powerState", "creationData"]);
             properties["enableAutoScaling"] = false.into();
@@ -79,7 +93,7 @@ impl Azure for DirectAzure {
     }
 
     async fn upgrade_pool(&self, pool: &PoolName, to: KubeVersion) -> Result<OperationRef, PortError> {
-        self.0.with(|world| {
+        self.admitted(|world| {
             let mut properties = properties_of(world, pool)?;
             let conditions = unchanged(&properties["eTag"]);
             properties["orchestratorVersion"] = to.to_string().into();
@@ -91,7 +105,7 @@ impl Azure for DirectAzure {
     }
 
     async fn delete_pool(&self, pool: &PoolName, run: &RunId) -> Result<OperationRef, PortError> {
-        self.0.with(|world| {
+        self.admitted(|world| {
             let properties = properties_of(world, pool)?;
             if properties["tags"][RUN_TAG].as_str() != Some(run.as_str()) {
                 let message = format!("pool {pool} does not carry the tag of run {run}; it is not deleted");
@@ -138,7 +152,7 @@ fn port_error(error: &ArmError) -> PortError {
         429 => PortErrorKind::Throttled,
         _ => PortErrorKind::Rejected,
     };
-    refusal(kind, error.to_string())
+    PortError { retry_after: error.retry_after, ..refusal(kind, error.to_string()) }
 }
 
 fn refusal(kind: PortErrorKind, message: String) -> PortError {

@@ -47,6 +47,7 @@ impl Scenario {
                 ("Standard_D8s_v5".to_owned(), Resources::new(7820, 27_800)),
             ]),
             limits: crate::azure::AzureLimits::default(),
+            timing: crate::timing::TimingModel::default(),
             images: images(),
             objects: [add_ons(), edge(), shop(), pay(), data(), watch(), teams()]
                 .into_iter()

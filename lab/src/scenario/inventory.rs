@@ -18,6 +18,7 @@ use super::{Scenario, ensure_namespace, objects};
 use crate::kube::{self, RUN_SECONDS};
 use crate::lab::Lab;
 use crate::store::Stored;
+use crate::timing::TimingModel;
 use crate::world::World;
 
 /// Where time begins for an inventory that does not say when it was taken.
@@ -36,9 +37,9 @@ impl Lab {
     ///
     /// Pods that were ending when they were seen are left out. The pods of an owner that Drover does not read (custom
     /// resources) are there, but nobody makes them again when they go.
-    pub fn from_inventory(inventory: &Inventory, seed: u64) -> Self {
+    pub fn from_inventory(inventory: &Inventory, timing: &TimingModel, seed: u64) -> Self {
         let view = inventory.view();
-        let scenario = scenario(inventory, &view);
+        let scenario = scenario(inventory, &view, timing);
         let mut world = World::empty_beside(&scenario, seed, taken(inventory));
         world.deprecated_apis.clone_from(&inventory.deprecated_apis);
         Replica::of(inventory, &view, &scenario, &mut world, seed).build();
@@ -62,7 +63,7 @@ fn mix(hash: u64, byte: u8) -> u64 {
     hash.wrapping_mul(31).wrapping_add(u64::from(byte))
 }
 
-fn scenario(inventory: &Inventory, view: &View) -> Scenario {
+fn scenario(inventory: &Inventory, view: &View, timing: &TimingModel) -> Scenario {
     let mut names: BTreeMap<PoolName, Vec<NodeName>> = BTreeMap::new();
     let mut sizes: BTreeMap<String, Resources> = BTreeMap::new();
     let mut images = BTreeMap::new();
@@ -85,6 +86,7 @@ fn scenario(inventory: &Inventory, view: &View) -> Scenario {
         cluster: inventory.cluster.clone(),
         pools: inventory.pools.clone(),
         sizes,
+        timing: timing.clone(),
         images,
         objects: Vec::new(),
         actors: Vec::new(),

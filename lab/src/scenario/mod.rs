@@ -23,6 +23,7 @@ use crate::kube::{DISK_DRIVER, FILE_DRIVER};
 use crate::rancher::RancherDeed;
 use crate::site::Site;
 use crate::store::Stored;
+use crate::timing::TimingModel;
 use crate::world::World;
 
 /// What a world begins with: a cluster in Azure and Rancher, its pools, and the objects in it.
@@ -44,6 +45,8 @@ pub struct Scenario {
     pub sizes: BTreeMap<String, Resources>,
     /// What Azure leaves room for, and when it may act by itself.
     pub limits: AzureLimits,
+    /// How long things take.
+    pub timing: TimingModel,
     /// The sizes of images in bytes, where they matter; others get one from the seed.
     pub images: BTreeMap<String, u64>,
     /// The objects that somebody has applied, in order. Namespaces are made as they are needed.

@@ -77,6 +77,23 @@ fn a_cluster_is_checked_planned_rehearsed_applied_and_then_there_is_nothing_to_d
     assert_eq!(status.code, Some(0), "{status:?}");
     assert!(status.stdout.contains("state        done"), "{}", status.stdout);
 
+    // The next rehearsal knows how long Azure takes here, and the file's word counts before that.
+    std::fs::write(lab.folder().join("slow.toml"), "[azure]\ncontrol_plane = \"2h\"\n").unwrap();
+    let journal = lab.journal();
+    let learn = ["rehearse", "plan.json", "--runs", "1", "--learn-from", journal.to_str().unwrap()];
+    let learnt = lab.run(&[&learn[..], &["--timing", "slow.toml"]].concat());
+    assert_eq!(learnt.code, Some(0), "{learnt:?}");
+    for line in ["Learnt, as a file for --timing:", "  [azure]", "  control_plane = ", "  reimage = ", "2h "]
+    {
+        assert!(learnt.stdout.contains(line), "{line}: {}", learnt.stdout);
+    }
+    std::fs::write(lab.folder().join("slow.toml"), "[azure]\ncontrol_plan = \"2h\"\n").unwrap();
+    let wrong = lab.run(&["rehearse", "plan.json", "--timing", "slow.toml"]);
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    for said in ["slow.toml:2: azure.control_plan: unknown key", "did you mean `control_plane`?"] {
+        assert!(wrong.stderr.contains(said), "{said}: {}", wrong.stderr);
+    }
+
     let again = lab.run(&["plan", &lab.cluster, "--to", "1.35"]);
     assert_eq!(again.code, Some(0), "{again:?}");
     assert!(again.stdout.contains("Nothing to do"), "{}", again.stdout);

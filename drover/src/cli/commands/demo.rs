@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cluster_lab::RehearseOptions;
 use tokio::time::Instant;
 use upgrade_core::event::Report;
 use upgrade_core::model::VersionRequest;
@@ -40,7 +41,8 @@ pub(super) async fn demo(session: &mut Session, args: &Demo) -> Result<u8, Failu
     let cluster = session.read(format!("connecting to {}", lab.cluster), fleet.connect(&lab.cluster)).await?;
     let target = TARGET;
     let file = session.read(format!("reading {}", lab.cluster), cluster.plan(target)).await?;
-    let forecast = rehearse::forecast(session, &file, REHEARSALS, args.seed).await?;
+    let options = RehearseOptions { runs: REHEARSALS, seed: args.seed, ..RehearseOptions::default() };
+    let forecast = rehearse::forecast(session, &file, options).await?;
     if session.console.output() == Output::Text {
         plan::show(&session.console, &file, forecast.as_ref());
         session.console.data("\n");

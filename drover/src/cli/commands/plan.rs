@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cluster_lab::Forecast;
+use cluster_lab::RehearseOptions;
 use jiff::Timestamp;
 use upgrade_core::finding::Finding;
 
@@ -28,7 +29,8 @@ pub(super) async fn plan(session: &mut Session, args: &Plan) -> Result<u8, Failu
             return Err(failure);
         }
     };
-    let forecast = rehearse::forecast(session, &file, args.runs, 1).await?;
+    let options = RehearseOptions { runs: args.runs, seed: 1, ..RehearseOptions::default() };
+    let forecast = rehearse::forecast(session, &file, options).await?;
     if let Some(finding) = forecast.as_ref().and_then(|forecast| outlived(&file, forecast, cluster.now())) {
         let findings = vec![finding];
         check::show(&session.console, cluster.identity(), args.to.to, &findings);

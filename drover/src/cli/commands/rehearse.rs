@@ -3,20 +3,23 @@
 use std::fs;
 use std::path::Path;
 
-use cluster_lab::{Forecast, RehearseOptions};
+use cluster_lab::{Forecast, RehearseOptions, TimingChanges, TimingModel};
 use upgrade_core::Policy;
 use upgrade_core::inventory::Inventory;
 use upgrade_core::model::VersionRequest;
 use upgrade_core::plan::PlanError;
 
 use super::{Session, check};
+use crate::apply::RunSelector;
 use crate::cli::args::{Output, Rehearse};
 use crate::cli::console::Console;
 use crate::cli::failure::{Failure, exit};
 use crate::error::Error;
 use crate::files::{PlanFile, SnapshotFile};
 use crate::fleet::Fleet;
+use crate::journal;
 use crate::report::{json, junit, markdown, text};
+use crate::timing::timing_file;
 
 pub(super) async fn rehearse(session: &mut Session, args: &Rehearse) -> Result<u8, Failure> {
     let file = match (is_snapshot(&args.file), args.to) {
@@ -35,9 +38,23 @@ pub(super) async fn rehearse(session: &mut Session, args: &Rehearse) -> Result<u
             ));
         }
     };
-    let Some(forecast) = forecast(session, &file, args.runs, args.seed).await? else { return Ok(exit::DONE) };
+    let learnt = learnt(args, &file)?;
+    let own = args.timing.as_ref().map(timing_file).transpose()?.unwrap_or_default();
+    let timing = TimingModel::default().with(&learnt).with(&own);
+    let options = RehearseOptions { runs: args.runs, seed: args.seed, timing };
+    let Some(forecast) = forecast(session, &file, options).await? else { return Ok(exit::DONE) };
+    if args.learn_from.is_some() && session.console.output() == Output::Text {
+        session.console.page(&text::learnt(&learnt));
+    }
     show(&session.console, &file, &forecast);
     Ok(if forecast.completed == forecast.runs { exit::DONE } else { exit::FAILED })
+}
+
+/// What the run that was named shows of how long Azure takes.
+fn learnt(args: &Rehearse, file: &PlanFile) -> Result<TimingChanges, Failure> {
+    let Some(run) = &args.learn_from else { return Ok(TimingChanges::default()) };
+    let records = journal::records(&RunSelector::new(run).file(&args.journal.journal))?;
+    Ok(TimingChanges::learnt(&records, &file.inventory, &TimingModel::default()))
 }
 
 /// Does the file hold an inventory and no plan? Whatever is wrong with it is said by whoever reads it next.
@@ -67,17 +84,14 @@ fn planned(session: &Session, inventory: Inventory, to: VersionRequest) -> Resul
 pub(super) async fn forecast(
     session: &mut Session,
     file: &PlanFile,
-    runs: u32,
-    seed: u64,
+    options: RehearseOptions,
 ) -> Result<Option<Forecast>, Failure> {
-    if runs == 0 || file.plan.is_empty() {
+    if options.runs == 0 || file.plan.is_empty() {
         return Ok(None);
     }
-    session.console.note(format!("rehearsing {runs} times"));
+    session.console.note(format!("rehearsing {} times", options.runs));
     let (plan, inventory) = (file.plan.clone(), file.inventory.clone());
-    let work = tokio::task::spawn_blocking(move || {
-        cluster_lab::rehearse(&inventory, &plan, &RehearseOptions { runs, seed })
-    });
+    let work = tokio::task::spawn_blocking(move || cluster_lab::rehearse(&inventory, &plan, &options));
     tokio::select! {
         forecast = work => forecast.map(Some).map_err(|error| Failure::Ground {
             message: "the rehearsal ended unexpectedly".to_owned(),

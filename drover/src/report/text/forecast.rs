@@ -1,6 +1,6 @@
 //! What rehearsals say of a plan.
 
-use cluster_lab::{Forecast, Spread};
+use cluster_lab::{Forecast, Spread, TimingChanges};
 
 use super::{Page, Tone};
 use crate::report::page::Column;
@@ -51,6 +51,21 @@ pub fn forecast(forecast: &Forecast) -> Page {
         let lead = format!("seed {}: ", failure.seed);
         page.paragraph(2, &lead, Tone::Bad, outcome_words(&failure.outcome));
     }
+    page
+}
+
+/// What a run has shown of how long things take, as the timing file that says the same.
+pub fn learnt(changes: &TimingChanges) -> Page {
+    let mut page = Page::default();
+    if changes.is_empty() {
+        page.line(0).put(Tone::Strong, "Learnt").plain(": nothing; no step in Azure was watched to its end");
+    } else {
+        page.line(0).put(Tone::Strong, "Learnt").plain(", as a file for --timing:");
+        for line in changes.to_string().lines() {
+            page.line(2).plain(line);
+        }
+    }
+    page.blank();
     page
 }
 

@@ -10,7 +10,7 @@ mod status;
 
 pub use event::event;
 pub use findings::{evidence, findings, identity};
-pub use forecast::forecast;
+pub use forecast::{forecast, learnt};
 pub use plan::plan;
 pub use run::{ledger, report};
 pub use snapshot::inventory;

@@ -5,6 +5,7 @@ mod arm;
 mod forms;
 mod objects;
 mod rancher;
+mod registry;
 mod server;
 mod watch;
 mod writes;

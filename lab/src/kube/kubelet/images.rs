@@ -9,8 +9,9 @@ use upgrade_core::model::NodeName;
 
 use super::{Step, next, spec, until, wait};
 use crate::kube::events::Reason;
-use crate::kube::{Task, key_of, node, pods, timing, uid_of};
+use crate::kube::{Task, key_of, node, pods, uid_of};
 use crate::store::Key;
+use crate::timing::Timing;
 use crate::world::World;
 
 /// The size of an image; one that nobody has told the size of gets one that lasts.
@@ -18,7 +19,7 @@ pub(super) fn size(world: &mut World, image: &str) -> u64 {
     if let Some(bytes) = world.kube.registry.get(image) {
         return *bytes;
     }
-    let bytes = world.rng.u64(timing::IMAGE_BYTES.0..=timing::IMAGE_BYTES.1);
+    let bytes = world.draw_number(Timing::ImageSize);
     world.kube.registry.insert(image.to_owned(), bytes);
     bytes
 }
@@ -59,7 +60,7 @@ fn always_pulls(container: &Container, image: &str) -> bool {
 
 fn fail(world: &mut World, key: &Key, pod: &Pod, image: &str) {
     let failures = world.kube.pull_failures.entry(uid_of(pod).to_owned()).or_default();
-    let pause = timing::backoff(timing::PULL_BACKOFF, *failures);
+    let pause = world.timing.backoff(Timing::PullBackoff, Timing::PullBackoffMost, *failures);
     *failures += 1;
     let message = format!("failed to pull and unpack image \"{image}\": {image}: not found");
     world.tell::<Pod>(key, Reason::Failed, || format!("Failed to pull image \"{image}\": {message}"));
@@ -67,7 +68,7 @@ fn fail(world: &mut World, key: &Key, pod: &Pod, image: &str) {
     let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
         wait(pod.status.get_or_insert_default(), "ErrImagePull", Some(&message));
     });
-    let shown = world.draw(timing::BACK_OFF_SHOWS);
+    let shown = world.draw(Timing::BackOffShows);
     next(world, shown, Step::BacksOff, pod);
     next(world, pause, Step::Arrives, pod);
 }
@@ -90,8 +91,7 @@ fn pull(world: &mut World, node: &NodeName, image: &str) -> Timestamp {
     let now = world.now();
     let bytes = size(world, image);
     let windows = world.kube.machines.get(node).is_some_and(|machine| machine.spec.is_windows());
-    let speed = if windows { timing::PULL_BYTES_PER_MS_WINDOWS } else { timing::PULL_BYTES_PER_MS };
-    let speed = world.rng.u64(speed.0..=speed.1);
+    let speed = world.draw_number(if windows { Timing::PullSpeedWindows } else { Timing::PullSpeed });
     let Some(machine) = world.kube.machines.get_mut(node) else { return now };
     if machine.images.contains_key(image) {
         return now;

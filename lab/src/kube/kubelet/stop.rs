@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Node, Pod};
 
 use super::{STOP_SECONDS, Step, machine_name, next, said_seconds, spec};
 use crate::kube::events::Reason;
-use crate::kube::{key_of, pods, timing};
+use crate::kube::{key_of, pods};
+use crate::timing::Timing;
 use crate::world::World;
 
 /// After a preStop hook that has used up the grace, the processes still get this long (kubelet).
@@ -16,7 +17,7 @@ const LEAST_AFTER_HOOK: Duration = Duration::from_secs(2);
 pub(crate) fn told_to_stop(world: &mut World, pod: &Pod) {
     let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or_default();
     let grace = Duration::from_secs(u64::try_from(grace).unwrap_or_default());
-    let notice = world.draw(timing::NOTICE);
+    let notice = world.draw(Timing::Notice);
     let stop = if machine_name(world, pod).is_none() {
         if pods::node_of(pod).is_some_and(|node| world.store.get::<Node>("", node).is_some()) {
             // A node object that somebody has made, and no kubelet to say that the pod has ended.
@@ -30,7 +31,7 @@ pub(crate) fn told_to_stop(world: &mut World, pod: &Pod) {
                 format!("Stopping container {}", container.name)
             });
         }
-        let own = said_seconds(pod, STOP_SECONDS).unwrap_or_else(|| world.draw(timing::STOP));
+        let own = said_seconds(pod, STOP_SECONDS).unwrap_or_else(|| world.draw(Timing::Stop));
         let runs = pods::phase(pod) == "Running";
         let hook = spec(pod).containers.iter().filter(|_| runs).map(hook_time).max().unwrap_or_default();
         takes(grace, hook, own)
