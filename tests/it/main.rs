@@ -5,6 +5,7 @@ mod architecture;
 mod cli;
 mod conformance;
 mod faces;
+mod faults;
 mod kubectl;
 mod live;
 mod naive;

@@ -55,6 +55,7 @@ impl Scenario {
                 .flatten()
                 .collect(),
             actors: Vec::new(),
+            faults: Vec::new(),
             names: BTreeMap::new(),
         }
     }

@@ -88,6 +88,7 @@ fn scenario(inventory: &Inventory, timing: &TimingModel) -> Scenario {
         images,
         objects: Vec::new(),
         actors: Vec::new(),
+        faults: Vec::new(),
         names,
     }
 }

@@ -19,6 +19,7 @@ use upgrade_core::model::{ManagedCluster, NodeName, Pool, PoolName, Resources};
 
 use crate::actors::Actor;
 use crate::azure::{AzureLimits, PoolSpec, node_image};
+use crate::faults::Fault;
 use crate::kube::{DISK_DRIVER, FILE_DRIVER};
 use crate::rancher::RancherDeed;
 use crate::site::Site;
@@ -53,6 +54,8 @@ pub struct Scenario {
     pub objects: Vec<Manifest>,
     /// Those who work on the cluster beside Drover, from the moment it is handed over.
     pub actors: Vec<Actor>,
+    /// What goes wrong, counted from the same moment.
+    pub faults: Vec<Fault>,
     /// The names of pools' machines, where they are not Azure's first ones.
     pub(crate) names: BTreeMap<PoolName, Vec<NodeName>>,
 }
