@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use cluster_lab::{Effect, Fault, Issuer, Lab, Scenario, Throttling, What, When, WriteKind};
 use futures::StreamExt;
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::Node as KubeNode;
-use upgrade_core::model::{KubeVersion, Node};
+use upgrade_core::model::{KubeVersion, Node, ProvisioningState};
 use upgrade_core::ports::{PortError, PortErrorKind, Ports, RemoteService, WriteMode};
-use upgrade_core::view::{Change, ResourceKind};
+use upgrade_core::view::{Change, Object, ResourceKind};
 
 use crate::faces::{FAST, Nobody, over_http, ports_of};
 
@@ -51,9 +52,9 @@ fn faults() -> Vec<What> {
     ]
 }
 
-fn in_the_weather(what: &What, write: WriteKind) -> Lab {
+fn in_the_weather(what: &What, write: WriteKind, nth: u32) -> Lab {
     let lab = Lab::new(&Scenario::demo(), 1);
-    let fault = Fault::new(When::Call { write, nth: 1 }, what.clone()).unwrap();
+    let fault = Fault::new(When::Call { write, nth }, what.clone()).unwrap();
     lab.with(|world| world.add_fault(&fault));
     lab
 }
@@ -74,39 +75,44 @@ async fn cordon(ports: &Ports, node: &Node) -> Result<(), PortError> {
 const TARGET: KubeVersion = KubeVersion::new(1, 35, 1);
 
 /// The first write of the service that the fault concerns.
-async fn first_writes(lab: &Lab, ports: &Ports, what: &What) -> Option<Seen> {
-    let concerns_azure = matches!(
-        what,
-        What::Throttled { by: Throttling::Azure, .. } | What::TokenExpired { of: Issuer::Azure, .. }
-    );
-    if concerns_azure {
+async fn first_write(lab: &Lab, ports: &Ports, what: &What) -> Option<Seen> {
+    if occasion(what) == WriteKind::UpgradeControlPlane {
         let error = ports.azure.upgrade_control_plane(TARGET).await.err()?;
-        return Some(seen(&error, false));
+        return Some(seen(&error, lab.inventory().cluster.state != ProvisioningState::Succeeded));
     }
     let node = a_node(lab);
     let error = cordon(ports, &node).await.err()?;
     Some(seen(&error, is_cordoned(lab, &node)))
 }
 
+/// The write at which the fault befalls: the first one that it concerns.
+fn occasion(what: &What) -> WriteKind {
+    match what {
+        What::Throttled { by: Throttling::Azure, .. } | What::TokenExpired { of: Issuer::Azure, .. } => {
+            WriteKind::UpgradeControlPlane
+        }
+        _ => WriteKind::Cordon,
+    }
+}
+
+async fn over_there(what: What) -> Option<Seen> {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = in_the_weather(&what, occasion(&what), 1);
+    let (server, cluster) = over_http(lab.clone(), folder.path(), FAST).await;
+    let ports = cluster.ports(Arc::new(Nobody), Arc::new(Nobody), Arc::new(Nobody));
+    let seen = first_write(&lab, &ports, &what).await;
+    server.shutdown();
+    seen
+}
+
 #[tokio::test]
 async fn a_fault_at_a_call_is_the_same_failure_on_both_faces() {
+    // Side by side, because some clients are patient.
+    let there = join_all(faults().into_iter().map(over_there)).await;
     let mut story = String::new();
-    for what in faults() {
-        let write = match &what {
-            What::Throttled { by: Throttling::Azure, .. } | What::TokenExpired { of: Issuer::Azure, .. } => {
-                WriteKind::UpgradeControlPlane
-            }
-            _ => WriteKind::Cordon,
-        };
-        let near = in_the_weather(&what, write);
-        let ports = ports_of(&near);
-        let here = near.block_on(first_writes(&near, &ports, &what)).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let far = in_the_weather(&what, write);
-        let (server, cluster) = over_http(far.clone(), folder.path(), FAST).await;
-        let ports = cluster.ports(Arc::new(Nobody), Arc::new(Nobody), Arc::new(Nobody));
-        let there = first_writes(&far, &ports, &what).await;
-        server.shutdown();
+    for (what, there) in faults().iter().zip(there) {
+        let lab = in_the_weather(what, occasion(what), 1);
+        let here = lab.block_on(first_write(&lab, &ports_of(&lab), what)).unwrap();
         assert_eq!(here, there, "{what}");
         let here = here.expect("the first write fails");
         let outcome = if here.known { "nothing was done" } else { "unknown what was done" };
@@ -117,15 +123,30 @@ async fn a_fault_at_a_call_is_the_same_failure_on_both_faces() {
     insta::assert_snapshot!(story);
 }
 
-/// The watch of a run breaks and goes on, or has to list anew, and in either case tells the truth afterwards.
-async fn follows_through(lab: &Lab, ports: &Ports) {
-    let node = a_node(lab);
+/// The node as the change tells it, if it is told as cordoned.
+fn tells_of_cordon(change: &Change, node: &Node) -> bool {
+    let cordoned = |object: &Object| matches!(object, Object::Node(found) if found.name == node.name && found.unschedulable);
+    match change {
+        Change::Listed { objects, .. } => objects.iter().any(cordoned),
+        Change::Applied(object) => cordoned(object),
+        Change::Deleted { .. } => false,
+    }
+}
+
+/// The watch of a run ends at the second cordon, and goes on. Counts the contacts lost and the lists until it is told.
+async fn across_the_end(lab: &Lab, ports: &Ports) -> (usize, usize) {
+    let nodes = lab.inventory().nodes;
     let mut watch = ports.kubernetes.watch();
     let mut lists = 0;
     while lists < ResourceKind::ALL.len() {
         lists += usize::from(matches!(watch.next().await.unwrap().unwrap(), Change::Listed { .. }));
     }
-    cordon(ports, &node).await.unwrap();
+    // What it tells of this shows that it is open.
+    cordon(ports, &nodes[0]).await.unwrap();
+    while !tells_of_cordon(&watch.next().await.unwrap().unwrap(), &nodes[0]) {}
+    // The agent may be lost at this one.
+    let _ = cordon(ports, &nodes[1]).await;
+    lab.with(|world| world.set_unschedulable(nodes[1].name.as_str(), None, true)).unwrap();
     let (mut lost, mut listed) = (0, 0);
     loop {
         match watch.next().await.unwrap() {
@@ -137,41 +158,36 @@ async fn follows_through(lab: &Lab, ports: &Ports) {
                 );
                 lost += 1;
             }
-            Ok(Change::Listed { objects, .. }) => {
-                listed += 1;
-                let told = |object: &upgrade_core::view::Object| match object {
-                    upgrade_core::view::Object::Node(found) => found.name == node.name && found.unschedulable,
-                    _ => false,
-                };
-                if objects.iter().any(told) {
-                    break;
+            Ok(change) => {
+                listed += usize::from(matches!(change, Change::Listed { .. }));
+                if tells_of_cordon(&change, &nodes[1]) {
+                    return (lost, listed);
                 }
             }
-            Ok(Change::Applied(upgrade_core::view::Object::Node(found)))
-                if found.name == node.name && found.unschedulable =>
-            {
-                break;
-            }
-            Ok(_) => {}
         }
-    }
-    let expired = lab.with(|world| world.befallen().iter().any(|(_, what)| *what == What::WatchesExpired));
-    if expired {
-        assert_eq!((lost, listed > 0), (0, true), "it lists anew and has lost nothing");
-    } else {
-        assert_eq!((lost > 0, listed), (true, 0), "it says that it broke, and goes on from where it was");
     }
 }
 
+/// One that breaks goes on from where it was, and only what keeps it from that is a lost contact; one that is too far behind
+/// lists anew.
 #[tokio::test]
 async fn a_watch_that_ends_goes_on_on_both_faces() {
-    for what in [What::WatchesCut, What::WatchesExpired] {
-        let near = in_the_weather(&what, WriteKind::Cordon);
-        near.block_on(follows_through(&near, &ports_of(&near))).unwrap();
+    let ends = [
+        (What::WatchesCut, (false, false)),
+        (What::WatchesExpired, (false, true)),
+        (What::AgentLost(Duration::from_secs(600)), (true, false)),
+    ];
+    for (what, expected) in ends {
+        let near = in_the_weather(&what, WriteKind::Cordon, 2);
+        let here = near.block_on(across_the_end(&near, &ports_of(&near))).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let far = in_the_weather(&what, WriteKind::Cordon);
+        let far = in_the_weather(&what, WriteKind::Cordon, 2);
         let (server, cluster) = over_http(far.clone(), folder.path(), FAST).await;
-        follows_through(&far, &cluster.ports(Arc::new(Nobody), Arc::new(Nobody), Arc::new(Nobody))).await;
+        let ports = cluster.ports(Arc::new(Nobody), Arc::new(Nobody), Arc::new(Nobody));
+        let there = across_the_end(&far, &ports).await;
         server.shutdown();
+        for (lost, listed) in [here, there] {
+            assert_eq!((lost > 0, listed > 0), expected, "{what}: {here:?} {there:?}");
+        }
     }
 }

@@ -12,3 +12,6 @@ mod weather;
 
 pub use fault::{Effect, Fault, Issuer, Join, Misfit, Service, Throttling, What, When, WriteKind};
 pub(crate) use weather::{Call, FaultWake, Sky, Symptom, WatchMarks, Weather, on_wake};
+
+#[cfg(test)]
+mod tests;

@@ -342,15 +342,15 @@ impl Watch {
     }
 }
 
-/// Can the watch go on from where it stands? One that is not open asks for that first; one that is may have been ended.
+/// Can the watch go on from where it stands? One that is not open, or not any more, opens from there. That it broke is nothing
+/// to tell: every watch ends after a while, and the next one goes on.
 fn can_go_on(world: &mut World, open: Option<WatchMarks>) -> Result<bool, Symptom> {
     let marks = world.weather.watch_marks();
     match open {
-        None => match world.meet(READ) {
+        Some(seen) if seen.cuts == marks.cuts => Ok(seen.expiries == marks.expiries),
+        None | Some(_) => match world.meet(READ) {
             Sky::Clear => Ok(true),
             Sky::Before(symptom) | Sky::After(symptom) => Err(symptom),
         },
-        Some(seen) if seen.cuts != marks.cuts => Err(Symptom::Cut),
-        Some(seen) => Ok(seen.expiries == marks.expiries),
     }
 }

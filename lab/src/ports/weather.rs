@@ -41,7 +41,13 @@ pub(super) fn port_error(symptom: Symptom, call: Call) -> PortError {
     };
     let (who, kind, outcome) = match symptom {
         Symptom::Error => (remote, PortErrorKind::Internal, may_have_acted),
-        Symptom::Cut => (remote, PortErrorKind::Unreachable, may_have_acted),
+        // It breaks on the way to Rancher, or behind it; who asks sees only the former.
+        Symptom::Cut if service == Service::Azure => (remote, PortErrorKind::Unreachable, may_have_acted),
+        Symptom::Cut => (RemoteService::Rancher, PortErrorKind::Unreachable, may_have_acted),
+        // Priority and fairness answers in a plain text that does not say whose it is.
+        Symptom::Throttled { .. } if service == Service::Kubernetes => {
+            (RemoteService::Rancher, PortErrorKind::Throttled, CallOutcome::NothingDone)
+        }
         Symptom::Throttled { .. } => (remote, PortErrorKind::Throttled, CallOutcome::NothingDone),
         Symptom::AgentLost => (RemoteService::Rancher, PortErrorKind::Unreachable, may_have_acted),
         Symptom::TokenExpired if service == Service::Azure => {
