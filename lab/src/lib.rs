@@ -48,7 +48,7 @@ pub use kube::{Access, Webhook};
 pub use lab::{Lab, Stuck};
 pub use rancher::RancherDeed;
 pub use rehearse::{RehearseOptions, rehearse};
-pub use scenario::{Manifest, Scenario};
+pub use scenario::{Manifest, Scenario, Story, StoryError};
 pub use site::Site;
 pub use store::{
     ChangeType, Expired, Key, Kind, KindNames, KindVisitor, Logged, Store, Stored, Table, with_kind,

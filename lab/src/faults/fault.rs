@@ -11,7 +11,7 @@ use super::span;
 
 /// Something that goes wrong, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, try_from = "Pair", into = "Pair")]
+#[serde(try_from = "Pair", into = "Pair")]
 pub struct Fault {
     when: When,
     what: What,
@@ -27,12 +27,11 @@ struct Pair {
 
 /// When a fault befalls the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum When {
     /// So long after the handover. What concerns one call concerns the next write then.
     After(#[serde(with = "span")] Duration),
     /// At a write of a run; what concerns one call concerns this one.
-    #[serde(rename_all = "kebab-case")]
     Call {
         /// Of which kind.
         write: WriteKind,
@@ -99,14 +98,13 @@ pub enum Join {
 
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum What {
     /// A write is answered with HTTP 500.
     Error(Effect),
     /// The connection breaks in a write.
     Cut(Effect),
     /// Calls are refused with 429 for a while: by the API server's fairness, or by ARM. Rancher itself has no such limit.
-    #[serde(rename_all = "kebab-case")]
     Throttled {
         /// By whom.
         by: Throttling,
@@ -124,7 +122,6 @@ pub enum What {
     /// Rancher's agent has lost its tunnel, for so long: nobody reaches the API server, and open watches break.
     AgentLost(#[serde(with = "span")] Duration),
     /// A token has expired; after so long there is a new one in its place.
-    #[serde(rename_all = "kebab-case")]
     TokenExpired {
         /// Whose. That of Rancher opens the API server, too.
         of: Issuer,
@@ -133,7 +130,6 @@ pub enum What {
         lasts: Duration,
     },
     /// The next machines of a pool that boot do not join as others do.
-    #[serde(rename_all = "kebab-case")]
     Machines {
         /// The pool.
         pool: PoolName,
@@ -145,7 +141,6 @@ pub enum What {
     /// Somebody deletes an image from the registry.
     ImageDeleted(String),
     /// The next operation of Azure that lasts so long fails then; what it has done by then stays done.
-    #[serde(rename_all = "kebab-case")]
     OperationFails {
         /// Azure's code.
         code: String,
@@ -155,6 +150,8 @@ pub enum What {
         #[serde(default, with = "span")]
         after: Duration,
     },
+    /// The name leads to another cluster: what answers there from now on has another `kube-system`.
+    AnotherCluster,
     /// The process of the run is killed. Whoever runs the plan in the lab does that: see [`Fault::crash`].
     Crash,
 }
@@ -316,6 +313,7 @@ impl fmt::Display for What {
             Self::OperationFails { code, after, .. } => {
                 write!(f, "the next operation in Azure that lasts {} fails with {code}", show(*after))
             }
+            Self::AnotherCluster => f.write_str("the name leads to another cluster"),
             Self::Crash => f.write_str("the process of the run is killed"),
         }
     }
@@ -330,7 +328,7 @@ mod tests {
         let written = [
             r#"{"when":{"call":{"write":"evict","nth":3}},"what":{"cut":"done"}}"#,
             r#"{"when":{"after":"20m"},"what":{"agent-lost":"1m 30s"}}"#,
-            r#"{"when":{"after":"1h"},"what":{"throttled":{"by":"azure","for":"2m","retry-after":"30s"}}}"#,
+            r#"{"when":{"after":"1h"},"what":{"throttled":{"by":"azure","for":"2m","retry_after":"30s"}}}"#,
             r#"{"when":{"after":"0s"},"what":{"machines":{"pool":"userbf","count":1,"join":"never"}}}"#,
             r#"{"when":{"record":40},"what":"crash"}"#,
         ];

@@ -254,6 +254,7 @@ impl World {
             What::OperationFails { code, message, after } => {
                 weather.operation = Some(FailingOperation { since: now, after, code, message });
             }
+            What::AnotherCluster => crate::scenario::other_kube_system(self),
             // Never armed.
             What::Crash => {}
         }

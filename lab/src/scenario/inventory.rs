@@ -38,7 +38,6 @@ impl Lab {
     pub fn from_inventory(inventory: &Inventory, timing: &TimingModel, seed: u64) -> Self {
         let scenario = scenario(inventory, timing);
         let mut world = World::empty_beside(&scenario, seed, taken(inventory));
-        world.deprecated_apis.clone_from(&inventory.deprecated_apis);
         Replica { inventory, scenario: &scenario, world: &mut world, seed }.build();
         world.dispatch();
         world.settle(SignedDuration::from_mins(2));
@@ -87,6 +86,7 @@ fn scenario(inventory: &Inventory, timing: &TimingModel) -> Scenario {
         timing: timing.clone(),
         images,
         objects: Vec::new(),
+        deprecated_apis: inventory.deprecated_apis.clone(),
         actors: Vec::new(),
         faults: Vec::new(),
         names,
