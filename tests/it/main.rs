@@ -10,6 +10,7 @@ mod kubectl;
 mod live;
 mod naive;
 mod readme;
+mod scenarios;
 mod second_writer;
 mod security;
 mod stories;
