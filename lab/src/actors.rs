@@ -9,22 +9,27 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use serde::{Deserialize, Serialize};
 use upgrade_core::model::{NodeName, ObjectName, WorkloadKind, WorkloadRef};
 
 use crate::error::ApiError;
+use crate::faults::span;
 use crate::store::Key;
 use crate::world::{Wake, World};
 
 /// Somebody who works on the cluster beside Drover.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Actor {
     /// A GitOps controller: what is not in its repository is taken out again. It knows the pod annotations of the namespace's
     /// Deployments and StatefulSets as they were when it began, and puts those back; so it undoes a restart, which is a second
     /// rollout.
+    #[serde(rename = "gitops")]
     GitOps {
         /// The namespace that it keeps.
         namespace: String,
         /// How often it compares.
+        #[serde(with = "span")]
         every: Duration,
     },
     /// An operator that owns a workload and writes its number of replicas back.
@@ -34,6 +39,7 @@ pub enum Actor {
         /// The number that it wants.
         replicas: i32,
         /// How often it looks.
+        #[serde(with = "span")]
         every: Duration,
     },
     /// A webhook on evictions that refuses them and moves the pod itself a while later, past every budget (KubeVirt, Strimzi).
@@ -45,6 +51,7 @@ pub enum Actor {
         /// The HTTP status of its refusal.
         code: u16,
         /// How long it takes until it deletes the pod.
+        #[serde(with = "span")]
         moves_after: Duration,
     },
     /// Another person cordons a node, or takes a cordon away that is not hers.
@@ -52,6 +59,7 @@ pub enum Actor {
         /// The node.
         node: NodeName,
         /// When, from the beginning.
+        #[serde(with = "span")]
         after: Duration,
         /// To cordon, or to uncordon.
         unschedulable: bool,

@@ -51,6 +51,7 @@ impl Lab {
         let mut world = World::new(scenario, seed);
         world.warm_up();
         world.begin_actors(&scenario.actors);
+        world.begin_faults(&scenario.faults);
         Self::of_world(world)
     }
 

@@ -17,6 +17,7 @@ mod actors;
 mod azure;
 mod clock;
 mod error;
+mod faults;
 mod forecast;
 #[cfg(feature = "http")]
 mod http;
@@ -39,6 +40,7 @@ mod world;
 pub use actors::Actor;
 pub use azure::{AzureLimits, PoolSpec};
 pub use error::{ApiError, Cause};
+pub use faults::{Effect, Fault, Issuer, Join, Misfit, Service, Throttling, What, When, WriteKind};
 pub use forecast::{FailureForecast, Forecast, ServiceForecast, Spread, StageForecast, UsageForecast};
 #[cfg(feature = "http")]
 pub use http::{Server, ServerOptions};
@@ -46,7 +48,7 @@ pub use kube::{Access, Refusal};
 pub use lab::{Lab, Stuck};
 pub use rancher::RancherDeed;
 pub use rehearse::{RehearseOptions, rehearse};
-pub use scenario::{Manifest, Scenario};
+pub use scenario::{Manifest, Scenario, Story, StoryError};
 pub use site::Site;
 pub use store::{
     ChangeType, Expired, Key, Kind, KindNames, KindVisitor, Logged, Store, Stored, Table, with_kind,

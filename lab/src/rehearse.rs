@@ -126,8 +126,15 @@ impl Lab {
         }
     }
 
-    /// The cluster as its ports show it now.
+    /// The cluster as its ports show it now, in fair weather.
     pub fn inventory(&self) -> Inventory {
+        let weather = self.with(|world| std::mem::take(&mut world.weather));
+        let inventory = self.seen();
+        self.with(|world| world.weather = weather);
+        inventory
+    }
+
+    fn seen(&self) -> Inventory {
         let (kubernetes, azure, rancher) = (self.kubernetes(), self.azure(), self.rancher());
         let read = async {
             let snapshot = kubernetes.snapshot().await?;

@@ -9,6 +9,7 @@ use upgrade_core::inventory::DeprecatedApi;
 
 use crate::actors::{self, ActorWake, Actors};
 use crate::azure::{self, Azure, AzureWake};
+use crate::faults::{self, FaultWake, Weather};
 use crate::kube::{Access, Kube, Task};
 use crate::meter::Meter;
 use crate::rancher::{self, Rancher, RancherWake};
@@ -31,6 +32,8 @@ pub(crate) enum Wake {
     Rancher(RancherWake),
     /// To somebody who works on the cluster.
     Actor(ActorWake),
+    /// Something goes wrong.
+    Fault(FaultWake),
 }
 
 /// A simulated cluster with its Kubernetes, Azure and Rancher.
@@ -48,6 +51,7 @@ pub struct World {
     pub(crate) rancher: Rancher,
     pub(crate) kube: Kube,
     pub(crate) actors: Actors,
+    pub(crate) weather: Weather,
     pub(crate) meter: Meter,
     pub(crate) site: Site,
     /// How long things take here.
@@ -86,6 +90,7 @@ impl World {
             rancher: Rancher::new(scenario),
             kube: Kube::new(scenario.cluster.version),
             actors: Actors::default(),
+            weather: Weather::default(),
             meter: Meter::default(),
             site: Site::of(scenario),
             timing: scenario.timing.clone(),
@@ -161,6 +166,7 @@ impl World {
                 Wake::Azure(wake) => azure::on_wake(self, wake),
                 Wake::Rancher(wake) => rancher::on_wake(self, wake),
                 Wake::Actor(wake) => actors::on_wake(self, wake),
+                Wake::Fault(wake) => faults::on_wake(self, wake),
             }
             self.dispatch();
         }

@@ -56,9 +56,9 @@ fn managed() -> Lab {
     Lab::new(&Scenario::demo().managed(REFRESH), 1)
 }
 
-/// The lab's own ports, in virtual time.
-fn on_the_ports_face<F: Future<Output = ()>>(lab: &Lab, case: impl FnOnce(Ports) -> F) {
-    let ports = Ports {
+/// The lab's own ports.
+pub(crate) fn ports_of(lab: &Lab) -> Ports {
+    Ports {
         kubernetes: lab.kubernetes(),
         azure: lab.azure(),
         rancher: lab.rancher(),
@@ -66,8 +66,12 @@ fn on_the_ports_face<F: Future<Output = ()>>(lab: &Lab, case: impl FnOnce(Ports)
         journal: Arc::new(Nobody),
         gate: Arc::new(Nobody),
         events: Arc::new(Nobody),
-    };
-    lab.block_on(case(ports)).expect("no case waits for what never comes");
+    }
+}
+
+/// The lab's own ports, in virtual time.
+fn on_the_ports_face<F: Future<Output = ()>>(lab: &Lab, case: impl FnOnce(Ports) -> F) {
+    lab.block_on(case(ports_of(lab))).expect("no case waits for what never comes");
 }
 
 /// Virtual seconds in a real one: Azure's minutes become a fraction of a second.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Azure;
@@ -14,7 +15,8 @@ use super::wanted::Wanted;
 const ZONES: [&str; 3] = ["1", "2", "3"];
 
 /// What the subscription may use in its region, the network, and when AKS may act by itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct AzureLimits {
     /// vCPUs of regular machines of all sizes together (`cores`).
     pub vcpus: u64,

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::Response;
 use tokio::sync::watch;
 
 use super::call::{self, Call};
 use super::pace::Pace;
-use super::{arm, kube, rancher, registry};
+use super::{arm, kube, rancher, registry, weather};
+use crate::faults::Sky;
 use crate::lab::Lab;
 use crate::world::World;
 
@@ -67,12 +68,28 @@ pub(super) async fn answer(State(app): State<App>, request: Request) -> Response
     let Some(call) = Call::of(head.method, &head.uri, head.headers) else {
         return call::text(400, "the path is not readable");
     };
+    let body = call::read(body).await;
     // What is due is done before anybody looks.
     app.lab.advance_to(app.pace.now());
+    let Some(occasion) = weather::occasion(&app, &call, body.as_ref()) else {
+        return in_fair_weather(&app, &call, body.as_ref());
+    };
+    match app.lab.with(|world| world.meet(occasion)) {
+        Sky::Clear => in_fair_weather(&app, &call, body.as_ref()),
+        Sky::Before(symptom) => weather::answer(&app, &call, occasion.service(), symptom),
+        Sky::After(symptom) => {
+            // Nobody learns what came of it.
+            drop(in_fair_weather(&app, &call, body.as_ref()));
+            weather::answer(&app, &call, occasion.service(), symptom)
+        }
+    }
+}
+
+fn in_fair_weather(app: &App, call: &Call, body: Option<&Bytes>) -> Response<Body> {
     match call.segments()[..] {
-        [first, ..] if first.eq_ignore_ascii_case("subscriptions") => arm::answer(&app, &call, body).await,
-        ["k8s", "clusters", ..] => kube::answer(&app, &call, body).await,
-        ["v2", ..] => registry::answer(&app, &call),
-        _ => rancher::answer(&app, &call),
+        [first, ..] if first.eq_ignore_ascii_case("subscriptions") => arm::answer(app, call, body),
+        ["k8s", "clusters", ..] => kube::answer(app, call, body),
+        ["v2", ..] => registry::answer(app, call),
+        _ => rancher::answer(app, call),
     }
 }

@@ -1,6 +1,6 @@
 //! Azure Resource Manager, as far as one managed cluster needs it.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{Method, Response};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::{Value, json};
@@ -17,32 +17,39 @@ const OPERATIONS_API: &str = "2025-01-01";
 
 /// Answers everything below `/subscriptions`. The order is ARM's: token, API version, then from the outside in whether there
 /// is such a resource.
-pub(super) async fn answer(app: &App, call: &Call, body: Body) -> Response<Body> {
-    let result = match check(app, call) {
-        Err(error) => Err(error),
-        Ok(()) => match call::read(body).await {
-            None => Err(ArmError::arm(413, "RequestEntityTooLarge", "the request's body is too large")),
-            Some(body) => app.lab.with(|world| {
-                world.azure.check_throttled(world.now())?;
-                route(app, world, call, &body)
-            }),
-        },
-    };
-    let mut response = result.unwrap_or_else(|error| {
-        let mut response = call::json(error.status, &error.body());
-        set_header(&mut response, "x-ms-error-code", &error.code);
-        if let Some(wait) = error.retry_after {
-            set_retry_after(&mut response, app.pace.retry_after(wait));
-        }
-        if error.status == 401 {
-            set_header(
-                &mut response,
-                "www-authenticate",
-                "Bearer authorization_uri=\"https://login.windows.net/common\"",
-            );
-        }
-        response
+pub(super) fn answer(app: &App, call: &Call, body: Option<&Bytes>) -> Response<Body> {
+    let result = check(app, call).and_then(|()| match body {
+        None => Err(ArmError::arm(413, "RequestEntityTooLarge", "the request's body is too large")),
+        Some(body) => app.lab.with(|world| {
+            world.azure.check_throttled(world.now())?;
+            route(app, world, call, body)
+        }),
     });
+    match result {
+        Ok(response) => stamped(app, call, response),
+        Err(error) => refused(app, call, &error),
+    }
+}
+
+/// A refusal as ARM writes it.
+pub(super) fn refused(app: &App, call: &Call, error: &ArmError) -> Response<Body> {
+    let mut response = call::json(error.status, &error.body());
+    set_header(&mut response, "x-ms-error-code", &error.code);
+    if let Some(wait) = error.retry_after {
+        set_retry_after(&mut response, app.pace.retry_after(wait));
+    }
+    if error.status == 401 {
+        set_header(
+            &mut response,
+            "www-authenticate",
+            "Bearer authorization_uri=\"https://login.windows.net/common\"",
+        );
+    }
+    stamped(app, call, response)
+}
+
+/// With the headers that every answer of ARM has.
+fn stamped(app: &App, call: &Call, mut response: Response<Body>) -> Response<Body> {
     // A server's date is its own clock's: clients that pace themselves measure by it.
     if let Ok(date) = DateTimePrinter::new().timestamp_to_rfc9110_string(&app.lab.now()) {
         set_header(&mut response, "date", &date);

@@ -12,6 +12,7 @@ mod pace;
 mod rancher;
 mod registry;
 mod server;
+mod weather;
 
 pub use server::{Server, ServerOptions};
 

@@ -11,6 +11,7 @@ use upgrade_core::ports::{
 };
 
 use crate::azure::{Accepted, ArmError, Conditions, OperationId, OperationStatus};
+use crate::faults::{Call, Service, WriteKind};
 use crate::lab::Lab;
 use crate::world::World;
 
@@ -26,8 +27,12 @@ impl Lab {
 
 impl DirectAzure {
     /// Lets a request in, unless Azure throttles.
-    fn admitted<T>(&self, ask: impl FnOnce(&mut World) -> Result<T, PortError>) -> Result<T, PortError> {
-        self.0.with(|world| {
+    fn admitted<T>(
+        &self,
+        call: Call,
+        ask: impl FnOnce(&mut World) -> Result<T, PortError>,
+    ) -> Result<T, PortError> {
+        self.0.through(call, |world| {
             world.azure.check_throttled(world.now()).map_err(|error| port_error(&error))?;
             ask(world)
         })
@@ -37,7 +42,7 @@ impl DirectAzure {
 #[async_trait]
 impl Azure for DirectAzure {
     async fn observe(&self) -> Result<AzureView, PortError> {
-        self.admitted(|world| {
+        self.admitted(Call::Other(Service::Azure), |world| {
             Ok(AzureView {
                 cluster: world.azure.cluster_model(world.now()),
                 pools: world.azure.pool_models(),
@@ -48,7 +53,7 @@ impl Azure for DirectAzure {
 
     async fn operation(&self, operation: &OperationRef) -> Result<OperationState, PortError> {
         let id: Option<OperationId> = operation.0.parse().ok();
-        self.admitted(|world| {
+        self.admitted(Call::Other(Service::Azure), |world| {
             Ok(match id.and_then(|id| world.azure.operation_status(id)) {
                 Some(OperationStatus::InProgress) => OperationState::Running,
                 Some(OperationStatus::Failed(error)) => OperationState::Failed { message: error.to_string() },
@@ -61,7 +66,7 @@ impl Azure for DirectAzure {
     }
 
     async fn upgrade_control_plane(&self, to: KubeVersion) -> Result<OperationRef, PortError> {
-        self.admitted(|world| {
+        self.admitted(Call::Write(WriteKind::UpgradeControlPlane), |world| {
             let mut body = world.azure.cluster();
             let conditions = unchanged(&body["eTag"]);
             let properties = &mut body["properties"];
@@ -75,7 +80,7 @@ impl Azure for DirectAzure {
     }
 
     async fn create_pool(&self, buffer: &BufferSpec, run: &RunId) -> Result<OperationRef, PortError> {
-        self.admitted(|world| {
+        self.admitted(Call::Write(WriteKind::CreatePool), |world| {
             let mut properties = properties_of(world, &buffer.like)?;
             drop_members(&mut properties, &["minCount", "maxCount", "powerState", "creationData"]);
             properties["enableAutoScaling"] = false.into();
@@ -93,7 +98,7 @@ impl Azure for DirectAzure {
     }
 
     async fn upgrade_pool(&self, pool: &PoolName, to: KubeVersion) -> Result<OperationRef, PortError> {
-        self.admitted(|world| {
+        self.admitted(Call::Write(WriteKind::UpgradePool), |world| {
             let mut properties = properties_of(world, pool)?;
             let conditions = unchanged(&properties["eTag"]);
             properties["orchestratorVersion"] = to.to_string().into();
@@ -105,7 +110,7 @@ impl Azure for DirectAzure {
     }
 
     async fn delete_pool(&self, pool: &PoolName, run: &RunId) -> Result<OperationRef, PortError> {
-        self.admitted(|world| {
+        self.admitted(Call::Write(WriteKind::DeletePool), |world| {
             let properties = properties_of(world, pool)?;
             if properties["tags"][RUN_TAG].as_str() != Some(run.as_str()) {
                 let message = format!("pool {pool} does not carry the tag of run {run}; it is not deleted");

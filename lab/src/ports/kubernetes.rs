@@ -20,7 +20,9 @@ use upgrade_core::ports::{
 use upgrade_core::view::{Change, Object, ResourceKind, View};
 
 use super::lease;
+use super::weather;
 use crate::error::ApiError;
+use crate::faults::{Call, Service, Sky, Symptom, WatchMarks, WriteKind};
 use crate::kube::api;
 use crate::lab::Lab;
 use crate::store::{Kind, Store};
@@ -38,7 +40,7 @@ impl Lab {
 #[async_trait]
 impl Kubernetes for DirectKubernetes {
     async fn snapshot(&self) -> Result<KubeSnapshot, PortError> {
-        self.0.with(|world| {
+        self.0.through(READ, |world| {
             world.authorize(&Right::new(Verb::Get, "", "namespaces"), "kube-system").map_err(port_error)?;
             let found = world.store.find::<Namespace>("", "kube-system").map_err(port_error)?;
             let kube_system = Uid::new(found.metadata.uid.clone().unwrap_or_default());
@@ -55,10 +57,9 @@ impl Kubernetes for DirectKubernetes {
     }
 
     fn watch(&self) -> BoxStream<'static, Result<Change, PortError>> {
-        let watch = Watch { lab: self.0.clone(), next: None, ready: VecDeque::new() };
-        stream::unfold(watch, |mut watch| async move {
-            let change = watch.next().await;
-            Some((Ok(change), watch))
+        stream::unfold(Watch::new(self.0.clone()), |mut watch| async move {
+            let item = watch.next().await;
+            Some((item, watch))
         })
         .boxed()
     }
@@ -72,7 +73,7 @@ impl Kubernetes for DirectKubernetes {
     ) -> Result<(), PortError> {
         let (name, uid) = (node.as_str(), uid.as_str());
         let right = Right::new(Verb::Patch, group(ResourceKind::Node), "nodes");
-        self.patched(&right, Kind::Node, name, mode, |store| {
+        self.patched(call(WriteKind::Cordon, mode), &right, Kind::Node, name, mode, |store| {
             api::set_unschedulable(store, name, Some(uid), unschedulable).map(drop)
         })
     }
@@ -92,7 +93,7 @@ impl Kubernetes for DirectKubernetes {
         };
         let plural = kind.names().plural;
         let right = Right::new(Verb::Patch, group(ResourceKind::Deployment), plural).within(name.namespace());
-        self.patched(&right, kind, name.name(), mode, |store| {
+        self.patched(call(WriteKind::Restart, mode), &right, kind, name.name(), mode, |store| {
             api::restart(store, workload, uid.as_str(), id, at)
         })
     }
@@ -104,28 +105,31 @@ impl Kubernetes for DirectKubernetes {
             preconditions: Some(Preconditions { uid: Some(uid.to_string()), resource_version: None }),
             ..DeleteOptions::default()
         };
-        let allowed = self.0.with(|world| {
-            world.authorize(&right, pod.name())?;
+        self.0.through(call(WriteKind::Evict, mode), |world| {
+            world.authorize(&right, pod.name()).map_err(port_error)?;
             // An Eviction has no labels.
-            world.admit(&right, &Labels::new(), is_trial(mode))
-        });
-        allowed.map_err(port_error)?;
-        match self.0.with(|world| world.evict(pod.namespace(), pod.name(), Some(&options))) {
-            Ok(()) => Ok(EvictionAnswer::Accepted),
-            Err(error) => refused(error),
-        }
+            world.admit(&right, &Labels::new(), is_trial(mode)).map_err(port_error)?;
+            match world.evict(pod.namespace(), pod.name(), Some(&options)) {
+                Ok(()) => Ok(EvictionAnswer::Accepted),
+                Err(error) => refused(error),
+            }
+        })
     }
 
     async fn access(&self, rights: &[Right]) -> Vec<AccessAnswer> {
-        self.0.with(|world| rights.iter().map(|right| world.review(right)).collect())
+        let ask = |right| {
+            let answer = self.0.through(READ, |world| Ok(world.review(right)));
+            answer.unwrap_or_else(|error| AccessAnswer::Unanswered { why: error.message })
+        };
+        rights.iter().map(ask).collect()
     }
 
     async fn lease(&self, name: &ObjectName) -> Result<Option<Lease>, PortError> {
-        self.leases(Verb::Get, name, |world| Ok(lease::get(world, name)))
+        self.leases(READ, Verb::Get, name, |world| Ok(lease::get(world, name)))
     }
 
     async fn create_lease(&self, name: &ObjectName, record: &LeaseRecord) -> Result<Lease, PortError> {
-        self.leases(Verb::Create, name, |world| lease::create(world, name, record))
+        self.leases(LEASE, Verb::Create, name, |world| lease::create(world, name, record))
     }
 
     async fn update_lease(
@@ -134,7 +138,7 @@ impl Kubernetes for DirectKubernetes {
         over: &Lease,
         record: &LeaseRecord,
     ) -> Result<Lease, PortError> {
-        self.leases(Verb::Update, name, |world| lease::update(world, name, over, record))
+        self.leases(LEASE, Verb::Update, name, |world| lease::update(world, name, over, record))
     }
 }
 
@@ -142,36 +146,43 @@ impl DirectKubernetes {
     /// A patch as the adapter does it: the object is read, then written.
     fn patched(
         &self,
+        call: Call,
         right: &Right,
         kind: Kind,
         name: &str,
         mode: WriteMode,
         write: impl FnOnce(&mut Store) -> Result<(), ApiError>,
     ) -> Result<(), PortError> {
-        let patched = self.0.with(|world| {
-            world.authorize(&Right { verb: Verb::Get, ..right.clone() }, name)?;
-            world.authorize(right, name)?;
+        self.0.through(call, |world| {
+            world.authorize(&Right { verb: Verb::Get, ..right.clone() }, name).map_err(port_error)?;
+            world.authorize(right, name).map_err(port_error)?;
             let namespace = right.namespace.as_deref().unwrap_or_default();
             let labels = api::labels_of(&world.store, kind, namespace, name);
-            world.admit(right, &labels, is_trial(mode))?;
-            api::on_store(world, is_trial(mode), write)
-        });
-        patched.map_err(port_error)
+            world.admit(right, &labels, is_trial(mode)).map_err(port_error)?;
+            api::on_store(world, is_trial(mode), write).map_err(port_error)
+        })
     }
 
     fn leases<T>(
         &self,
+        call: Call,
         verb: Verb,
         name: &ObjectName,
         f: impl FnOnce(&mut World) -> Result<T, ApiError>,
     ) -> Result<T, PortError> {
         let right = Right::new(verb, "coordination.k8s.io", "leases").within(name.namespace());
-        let done = self.0.with(|world| {
-            world.authorize(&right, name.name())?;
-            f(world)
-        });
-        done.map_err(port_error)
+        self.0.through(call, |world| {
+            world.authorize(&right, name.name()).map_err(port_error)?;
+            f(world).map_err(port_error)
+        })
     }
+}
+
+const READ: Call = Call::Other(Service::Kubernetes);
+const LEASE: Call = Call::Write(WriteKind::Lease);
+
+fn call(write: WriteKind, mode: WriteMode) -> Call {
+    if is_trial(mode) { READ } else { Call::Write(write) }
 }
 
 fn is_trial(mode: WriteMode) -> bool {
@@ -270,37 +281,81 @@ fn objects(view: &View, kind: ResourceKind) -> Vec<Object> {
     }
 }
 
+/// The pause after contact was lost, and its bound; it doubles in between.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
 /// A watch of everything: where it stands, and what it has not told yet.
 struct Watch {
     lab: Lab,
     next: Option<u64>,
     ready: VecDeque<Change>,
+    /// The ends of watches that it has seen; none while it is not open.
+    open: Option<WatchMarks>,
+    /// How long it waits when contact is lost again.
+    wait: Duration,
+    /// When it opens again.
+    opens: Option<Timestamp>,
 }
 
 impl Watch {
-    async fn next(&mut self) -> Change {
+    fn new(lab: Lab) -> Self {
+        Self { lab, next: None, ready: VecDeque::new(), open: None, wait: FIRST_WAIT, opens: None }
+    }
+
+    async fn next(&mut self) -> Result<Change, PortError> {
         loop {
             if let Some(change) = self.ready.pop_front() {
-                return change;
+                return Ok(change);
             }
-            let seen = self.read();
-            if self.ready.is_empty() {
-                self.lab.changed_since(seen).await;
+            if let Some(until) = self.opens.take() {
+                self.lab.sleep_until(until).await;
+            }
+            match self.read() {
+                Ok(seen) if self.ready.is_empty() => {
+                    self.lab.changed_since(seen).await;
+                }
+                Ok(_) => self.wait = FIRST_WAIT,
+                Err(symptom) => return Err(self.lose_contact(symptom)),
             }
         }
     }
 
+    fn lose_contact(&mut self, symptom: Symptom) -> PortError {
+        let error = weather::port_error(symptom, READ);
+        let pause = error.retry_after.unwrap_or(self.wait).clamp(FIRST_WAIT, LONGEST_WAIT);
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+        self.open = None;
+        self.opens = Some(self.lab.now() + pause);
+        error
+    }
+
     /// Reads what is new, or everything anew; returns the world's revision.
-    fn read(&mut self) -> u64 {
-        let (next, ready) = (self.next, &mut self.ready);
-        let (end, revision) = self.lab.with(|world| {
+    fn read(&mut self) -> Result<u64, Symptom> {
+        let (open, next, ready) = (self.open, self.next, &mut self.ready);
+        let (marks, end, revision) = self.lab.with(|world| {
+            let next = if can_go_on(world, open)? { next } else { None };
             match next.and_then(|next| world.kube.changes.since(next)) {
                 Some(changes) => ready.extend(changes.cloned()),
                 None => ready.extend(lists(world)),
             }
-            (world.kube.changes.end(), world.revision())
-        });
+            Ok((world.weather.watch_marks(), world.kube.changes.end(), world.revision()))
+        })?;
+        self.open = Some(marks);
         self.next = Some(end);
-        revision
+        Ok(revision)
+    }
+}
+
+/// Can the watch go on from where it stands? One that is not open, or not any more, opens from there. That it broke is nothing
+/// to tell: every watch ends after a while, and the next one goes on.
+fn can_go_on(world: &mut World, open: Option<WatchMarks>) -> Result<bool, Symptom> {
+    let marks = world.weather.watch_marks();
+    match open {
+        Some(seen) if seen.cuts == marks.cuts => Ok(seen.expiries == marks.expiries),
+        None | Some(_) => match world.meet(READ) {
+            Sky::Clear => Ok(true),
+            Sky::Before(symptom) | Sky::After(symptom) => Err(symptom),
+        },
     }
 }

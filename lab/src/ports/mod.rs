@@ -6,3 +6,4 @@ mod kubernetes;
 mod lease;
 mod rancher;
 pub(crate) mod rules;
+mod weather;

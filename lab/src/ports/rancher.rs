@@ -11,6 +11,7 @@ use upgrade_core::ports::{CallOutcome, PortError, PortErrorKind, Rancher, Remote
 use upgrade_core::view::Object;
 
 use super::convert::Slim;
+use crate::faults::{Call, Service};
 use crate::lab::Lab;
 use crate::rancher::api_endpoint;
 use crate::world::World;
@@ -27,11 +28,15 @@ impl Lab {
 #[async_trait]
 impl Rancher for DirectRancher {
     async fn identity(&self) -> Result<ClusterIdentity, PortError> {
-        self.0.with(|world| identity(world))
+        // It is read from all three.
+        for service in [Service::Azure, Service::Kubernetes] {
+            self.0.through(Call::Other(service), |_| Ok(()))?;
+        }
+        self.0.through(Call::Other(Service::Rancher), |world| identity(world))
     }
 
     async fn facts(&self) -> Result<RancherFacts, PortError> {
-        Ok(self.0.with(|world| crate::rancher::facts(world)))
+        self.0.through(Call::Other(Service::Rancher), |world| Ok(crate::rancher::facts(world)))
     }
 }
 

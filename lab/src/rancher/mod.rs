@@ -220,6 +220,14 @@ impl World {
     }
 }
 
+/// The cluster's state where the agent has lost its tunnel (Rancher: `pkg/controllers/management/clusterconnected`).
+const UNAVAILABLE: &str = "unavailable";
+
+/// Has Rancher a way to the cluster?
+fn is_connected(world: &World) -> bool {
+    !world.weather.agent_is_lost(world.now())
+}
+
 /// What Rancher says of the cluster now.
 pub(crate) fn facts(world: &World) -> RancherFacts {
     let rancher = &world.rancher;
@@ -236,7 +244,11 @@ pub(crate) fn facts(world: &World) -> RancherFacts {
     let state = rancher.record.as_ref().map(AksRecord::standing).filter(|(state, ..)| *state != "active");
     RancherFacts {
         ownership,
-        state: state.map_or_else(|| rancher.facts.state.clone(), |(state, ..)| state.to_owned()),
+        state: match state {
+            _ if !is_connected(world) => UNAVAILABLE.to_owned(),
+            Some((state, ..)) => state.to_owned(),
+            None => rancher.facts.state.clone(),
+        },
         clock_ahead_seconds: Some(0),
         ..rancher.facts.clone()
     }
@@ -273,6 +285,8 @@ fn cluster(world: &World) -> Value {
             )
         },
     );
+    let connected = is_connected(world);
+    let state = if connected { state } else { UNAVAILABLE };
     // Without a record it is a generic import, or an AKS driver without a configuration: half of an answer.
     let driver = match (&rancher.facts.ownership, record) {
         (Ownership::Generic, None) => "imported",
@@ -293,7 +307,7 @@ fn cluster(world: &World) -> Value {
     let own = json!({
         "state": state, "transitioning": transitioning, "transitioningMessage": message,
         "provider": "aks", "driver": driver, "internal": false,
-        "conditions": conditions(rancher, (updated, &message)),
+        "conditions": conditions(rancher, connected, (updated, &message)),
         "version": {
             "gitVersion": format!("v{version}"), "major": major.to_string(), "minor": minor.to_string(),
             "platform": "linux/amd64", "type": "/v3/schemas/info",
@@ -342,7 +356,7 @@ fn local(world: &World) -> Value {
     let mut cluster = common(&world.rancher, "local", "local");
     let own = json!({
         "state": "active", "transitioning": "no", "transitioningMessage": "", "provider": "k3s", "driver": "k3s",
-        "internal": true, "conditions": conditions(&world.rancher, ("True", "")), "aksConfig": Value::Null, "nodeCount": 1,
+        "internal": true, "conditions": conditions(&world.rancher, true, ("True", "")), "aksConfig": Value::Null, "nodeCount": 1,
         "aksStatus": { "upstreamSpec": Value::Null, "privateRequiresTunnel": Value::Null, "rbacEnabled": Value::Null },
         "labels": {}, "annotations": {},
     });
@@ -363,13 +377,22 @@ fn extend(value: &mut Value, more: Value) {
     }
 }
 
-fn conditions(rancher: &Rancher, (updated, message): (&str, &str)) -> Value {
+fn conditions(rancher: &Rancher, connected: bool, (updated, message): (&str, &str)) -> Value {
     ["Ready", "Connected", "Provisioned", "Updated", "Waiting"]
         .map(|kind| {
-            let (status, message) = if kind == "Updated" { (updated, message) } else { ("True", "") };
-            json!({
+            let (status, reason, message) = match kind {
+                "Updated" => (updated, "", message),
+                "Ready" if !connected => ("False", "Disconnected", "Cluster agent is not connected"),
+                "Connected" if !connected => ("False", "", ""),
+                _ => ("True", "", ""),
+            };
+            let mut condition = json!({
                 "type": kind, "status": status, "message": message, "lastUpdateTime": rancher.since.to_string(),
-            })
+            });
+            if !reason.is_empty() {
+                condition["reason"] = reason.into();
+            }
+            condition
         })
         .into_iter()
         .collect()

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use upgrade_core::model::PoolName;
 
@@ -37,7 +38,8 @@ pub(crate) enum RancherWake {
 }
 
 /// What somebody does to a cluster in Rancher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RancherDeed {
     /// Restarts the operator, as an upgrade of Rancher does: it looks at the cluster at once.
     RestartOperator,

@@ -12,12 +12,12 @@ use crate::kube::RUN_SECONDS;
 
 /// A workload with its Service and budget.
 pub(super) struct App {
-    namespace: &'static str,
-    name: &'static str,
+    namespace: String,
+    name: String,
     replicas: u32,
     image: String,
-    cpu: &'static str,
-    memory: &'static str,
+    cpu: String,
+    memory: String,
     ready_after: Option<u32>,
     port: Option<u16>,
     headless: bool,
@@ -25,19 +25,20 @@ pub(super) struct App {
     budget: Option<Value>,
     strategy: Value,
     spec: Value,
+    annotations: Value,
     claim: bool,
     parallel: bool,
 }
 
 impl App {
-    pub(super) fn new(namespace: &'static str, name: &'static str, replicas: u32) -> Self {
+    pub(super) fn new(namespace: &str, name: &str, replicas: u32) -> Self {
         Self {
-            namespace,
-            name,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
             replicas,
             image: format!("registry.example.com/{namespace}/{name}:1.0"),
-            cpu: "100m",
-            memory: "128Mi",
+            cpu: "100m".to_owned(),
+            memory: "128Mi".to_owned(),
             ready_after: Some(5),
             port: Some(8080),
             headless: false,
@@ -45,14 +46,27 @@ impl App {
             budget: None,
             strategy: json!({ "type": "RollingUpdate" }),
             spec: json!({}),
+            annotations: json!({}),
             claim: false,
             parallel: false,
         }
     }
 
     /// What each pod asks for.
-    pub(super) fn asks(mut self, cpu: &'static str, memory: &'static str) -> Self {
-        (self.cpu, self.memory) = (cpu, memory);
+    pub(super) fn asks(mut self, cpu: &str, memory: &str) -> Self {
+        (self.cpu, self.memory) = (cpu.to_owned(), memory.to_owned());
+        self
+    }
+
+    /// The image that its pods run.
+    pub(super) fn image(mut self, image: &str) -> Self {
+        self.image = image.to_owned();
+        self
+    }
+
+    /// An annotation of its pods.
+    pub(super) fn annotation(mut self, name: &str, value: &str) -> Self {
+        self.annotations[name] = value.into();
         self
     }
 
@@ -150,7 +164,7 @@ impl App {
         json!({ "name": self.name, "namespace": self.namespace, "labels": { "app": self.name } })
     }
 
-    fn template(&self, annotations: &Value) -> Value {
+    fn template(&self) -> Value {
         let mut container = json!({
             "name": self.name,
             "image": self.image,
@@ -165,7 +179,7 @@ impl App {
         }
         let mut spec = json!({ "containers": [container], "terminationGracePeriodSeconds": 30 });
         merge(&mut spec, self.spec.clone());
-        json!({ "metadata": { "labels": { "app": self.name }, "annotations": annotations }, "spec": spec })
+        json!({ "metadata": { "labels": { "app": self.name }, "annotations": self.annotations }, "spec": spec })
     }
 
     /// As a Deployment.
@@ -176,7 +190,7 @@ impl App {
                 "replicas": self.replicas,
                 "selector": { "matchLabels": { "app": self.name } },
                 "strategy": self.strategy,
-                "template": self.template(&json!({})),
+                "template": self.template(),
             },
         }));
         self.around(object.into())
@@ -201,7 +215,7 @@ impl App {
                 "podManagementPolicy": if self.parallel { "Parallel" } else { "OrderedReady" },
                 "selector": { "matchLabels": { "app": self.name } },
                 "serviceName": self.name,
-                "template": self.template(&json!({})),
+                "template": self.template(),
                 "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": { "partition": 0 } },
                 "volumeClaimTemplates": claims,
             },
@@ -216,7 +230,7 @@ impl App {
             "metadata": this.meta(),
             "spec": {
                 "selector": { "matchLabels": { "app": this.name } },
-                "template": this.template(&json!({})),
+                "template": this.template(),
                 "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 1 } },
             },
         }));
@@ -226,12 +240,13 @@ impl App {
     /// As a Job whose pod runs for so many seconds.
     pub(super) fn job(self, seconds: u32) -> Vec<Manifest> {
         let this = self.unserved().unprobed().spec(json!({ "restartPolicy": "Never" }));
+        let this = this.annotation(RUN_SECONDS, &seconds.to_string());
         let object: Job = read(json!({
             "metadata": this.meta(),
             "spec": {
                 "completions": 1,
                 "parallelism": 1,
-                "template": this.template(&json!({ RUN_SECONDS: seconds.to_string() })),
+                "template": this.template(),
             },
         }));
         this.around(object.into())

@@ -54,7 +54,9 @@ impl Scenario {
                 .flatten()
                 .flatten()
                 .collect(),
+            deprecated_apis: Vec::new(),
             actors: Vec::new(),
+            faults: Vec::new(),
             names: BTreeMap::new(),
         }
     }
@@ -82,7 +84,7 @@ fn images() -> BTreeMap<String, u64> {
 }
 
 /// What AKS brings along.
-fn add_ons() -> Vec<Vec<Manifest>> {
+pub(super) fn add_ons() -> Vec<Vec<Manifest>> {
     const NAMESPACE: &str = "kube-system";
     vec![
         App::new(NAMESPACE, "coredns", 3).budget("minAvailable", 1).on_system_pool().spread().deployment(),
@@ -103,10 +105,15 @@ fn add_ons() -> Vec<Vec<Manifest>> {
     ]
 }
 
+/// Rancher's own agent.
+pub(super) fn agent() -> Vec<Manifest> {
+    App::new("cattle-system", "cattle-cluster-agent", 2).asks("200m", "512Mi").deployment()
+}
+
 /// What stands between the world and the workloads.
 fn edge() -> Vec<Vec<Manifest>> {
     vec![
-        App::new("cattle-system", "cattle-cluster-agent", 2).asks("200m", "512Mi").deployment(),
+        agent(),
         App::new("ingress", "ingress-nginx", 3)
             .asks("250m", "256Mi")
             .budget("minAvailable", 2)
@@ -222,13 +229,18 @@ fn cluster() -> ManagedCluster {
     }
 }
 
+/// What keeps other people's pods off a system pool.
+pub(super) fn system_taints() -> Vec<Taint> {
+    vec![Taint {
+        key: "CriticalAddonsOnly".to_owned(),
+        value: "true".to_owned(),
+        effect: TaintEffect::NoSchedule,
+    }]
+}
+
 fn pool(name: &str, mode: PoolMode, count: u32, vm_size: &str) -> Pool {
     let taints = match mode {
-        PoolMode::System => vec![Taint {
-            key: "CriticalAddonsOnly".to_owned(),
-            value: "true".to_owned(),
-            effect: TaintEffect::NoSchedule,
-        }],
+        PoolMode::System => system_taints(),
         PoolMode::User | PoolMode::Other(_) => Vec::new(),
     };
     Pool {

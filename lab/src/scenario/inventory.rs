@@ -41,7 +41,6 @@ impl Lab {
         let view = inventory.view();
         let scenario = scenario(inventory, &view, timing);
         let mut world = World::empty_beside(&scenario, seed, taken(inventory));
-        world.deprecated_apis.clone_from(&inventory.deprecated_apis);
         Replica::of(inventory, &view, &scenario, &mut world, seed).build();
         world.dispatch();
         world.settle(SignedDuration::from_mins(2));
@@ -89,7 +88,9 @@ fn scenario(inventory: &Inventory, view: &View, timing: &TimingModel) -> Scenari
         timing: timing.clone(),
         images,
         objects: Vec::new(),
+        deprecated_apis: inventory.deprecated_apis.clone(),
         actors: Vec::new(),
+        faults: Vec::new(),
         names,
     }
 }

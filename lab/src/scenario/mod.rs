@@ -2,6 +2,7 @@
 
 mod app;
 mod demo;
+mod file;
 mod inventory;
 #[cfg(feature = "http")]
 mod large;
@@ -14,11 +15,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use upgrade_core::inventory::{ClusterIdentity, Ownership, RancherFacts, SecondWriter};
+use upgrade_core::inventory::{ClusterIdentity, DeprecatedApi, Ownership, RancherFacts, SecondWriter};
 use upgrade_core::model::{ManagedCluster, NodeName, Pool, PoolName, Resources};
+
+pub use file::{Story, StoryError};
 
 use crate::actors::Actor;
 use crate::azure::{AzureLimits, PoolSpec, node_image};
+use crate::faults::Fault;
 use crate::kube::{DISK_DRIVER, FILE_DRIVER};
 use crate::rancher::RancherDeed;
 use crate::site::Site;
@@ -51,8 +55,12 @@ pub struct Scenario {
     pub images: BTreeMap<String, u64>,
     /// The objects that somebody has applied, in order. Namespaces are made as they are needed.
     pub objects: Vec<Manifest>,
+    /// The deprecated APIs that somebody requests, as the API server counts them.
+    pub deprecated_apis: Vec<DeprecatedApi>,
     /// Those who work on the cluster beside Drover, from the moment it is handed over.
     pub actors: Vec<Actor>,
+    /// What goes wrong, counted from the same moment.
+    pub faults: Vec<Fault>,
     /// The names of pools' machines, where they are not Azure's first ones.
     pub(crate) names: BTreeMap<PoolName, Vec<NodeName>>,
 }
@@ -142,6 +150,7 @@ impl Scenario {
     /// Puts the namespaces that every cluster has into a new world.
     pub(crate) fn found(&self, world: &mut World) {
         world.kube.registry.clone_from(&self.images);
+        world.deprecated_apis.clone_from(&self.deprecated_apis);
         let uid = self.identity.kube_system.to_string();
         root_authority(world, &uid);
         for name in ["default", "kube-node-lease", "kube-public"] {
@@ -186,6 +195,15 @@ fn root_authority(world: &mut World, uid: &str) {
     let data = [("ca.crt".to_owned(), world.azure.authority().to_owned())];
     let authority = ConfigMap { metadata, data: Some(data.into()), ..ConfigMap::default() };
     world.store.found(authority).expect("it is the first one");
+}
+
+/// Another cluster answers: its `kube-system` is another one.
+pub(crate) fn other_kube_system(world: &mut World) {
+    let uid = world.store.get::<Namespace>("", "kube-system").and_then(|found| found.metadata.uid.clone());
+    let uid = uid.unwrap_or_default();
+    // Somebody may have deleted it.
+    let _ = world.store.delete::<Namespace>("", "kube-system");
+    namespace(world, "kube-system", Some(format!("{uid}-another")));
 }
 
 fn namespace(world: &mut World, name: &str, uid: Option<String>) {

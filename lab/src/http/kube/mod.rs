@@ -7,6 +7,7 @@ mod list;
 mod metrics;
 mod names;
 mod objects;
+mod occasion;
 mod options;
 mod patch;
 mod path;
@@ -23,7 +24,7 @@ mod verbs;
 mod watch;
 mod write;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{Method, Response};
 use upgrade_core::access::{self, Right};
 use upgrade_core::ports::METRICS;
@@ -34,18 +35,19 @@ use super::rancher::{authenticate, set_auth, unauthorized};
 use crate::error::ApiError;
 use crate::rancher::router_error;
 use forms::Form;
+pub(super) use occasion::write_of;
 use path::{Place, Target};
 
 /// Answers everything below `/k8s/clusters/`.
-pub(super) async fn answer(app: &App, call: &Call, body: Body) -> Response<Body> {
+pub(super) fn answer(app: &App, call: &Call, body: Option<&Bytes>) -> Response<Body> {
     let authenticated = authenticate(app, call);
-    let mut response = if authenticated { proxied(app, call, body).await } else { unauthorized() };
+    let mut response = if authenticated { proxied(app, call, body) } else { unauthorized() };
     set_auth(&mut response, authenticated);
     response
 }
 
 /// What Rancher's proxy does before the API server sees anything.
-async fn proxied(app: &App, call: &Call, body: Body) -> Response<Body> {
+fn proxied(app: &App, call: &Call, body: Option<&Bytes>) -> Response<Body> {
     let path = call.segments();
     let (cluster, rest) = (path.get(2).copied().unwrap_or_default(), path.get(3..).unwrap_or_default());
     let ours = app.lab.with(|world| world.rancher.id().as_str() == cluster);
@@ -58,8 +60,8 @@ async fn proxied(app: &App, call: &Call, body: Body) -> Response<Body> {
             format!("lost connection to cluster: failed to find Session for client stv-cluster-{cluster}");
         return call::text(500, message);
     }
-    match call::read(body).await {
-        Some(body) => api(app, call, rest, &body),
+    match body {
+        Some(body) => api(app, call, rest, body),
         None => call::text(500, "error trying to reach service: http: request body too large"),
     }
 }
@@ -122,7 +124,7 @@ fn on_target(app: &App, call: &Call, path: &[&str], body: &[u8]) -> Result<Respo
 }
 
 /// A refusal as the API writes it.
-fn refused(error: &ApiError) -> Response<Body> {
+pub(super) fn refused(error: &ApiError) -> Response<Body> {
     let body = serde_json::to_value(error.status()).expect("a Status is plain data");
     let mut response = call::json(error.code, &body);
     if let Some(seconds) = u64::try_from(error.retry_after_seconds).ok().filter(|seconds| *seconds > 0) {

@@ -1,6 +1,6 @@
 //! Watches: an endless answer, one JSON object in a line for each change.
 
-use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::super::app::App;
 use super::super::call::Call;
+use super::super::weather::cut;
 use super::forms::Form;
 use super::list::expired_error;
 use super::objects::{Shared, shown};
@@ -20,6 +21,7 @@ use super::options::Options;
 use super::path::{Place, Target};
 use super::select::Selection;
 use crate::error::ApiError;
+use crate::faults::WatchMarks;
 use crate::lab::Lab;
 use crate::store::{ChangeType, Expired, Kind, KindVisitor, Logged, Store, Stored, with_kind};
 
@@ -48,6 +50,8 @@ struct Watcher {
     next_bookmark: Instant,
     end: Instant,
     closing: watch::Receiver<bool>,
+    /// The ends of watches by the weather that it has seen.
+    marks: WatchMarks,
     over: bool,
 }
 
@@ -94,11 +98,12 @@ pub(super) fn answer(app: &App, call: &Call, target: &Target) -> Result<Response
         // The client's own clock measures this one.
         end: Instant::now() + Duration::from_secs(seconds),
         closing: app.closing.clone(),
+        marks: app.lab.with(|world| world.weather.watch_marks()),
         over: false,
     };
     let lines = stream::unfold(watcher, |mut watcher| async move {
         let lines = watcher.next().await?;
-        Some((Ok::<_, Infallible>(lines), watcher))
+        Some((lines, watcher))
     });
     let mut response = Response::new(Body::from_stream(lines));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -107,11 +112,15 @@ pub(super) fn answer(app: &App, call: &Call, target: &Target) -> Result<Response
 
 impl Watcher {
     /// The next lines; `None` when the watch is over.
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Option<io::Result<Bytes>> {
         while !self.over {
+            if let Some(end) = self.ended() {
+                self.over = true;
+                return Some(end);
+            }
             let (seen, lines) = self.look();
             if !lines.is_empty() {
-                return Some(lines.into());
+                return Some(Ok(lines.into()));
             }
             let bookmark = if self.bookmarks { self.next_bookmark } else { self.end };
             let changed = self.lab.changed_since(seen);
@@ -121,10 +130,20 @@ impl Watcher {
                 _ = self.closing.wait_for(|closing| *closing) => return None,
             };
             if on_time {
-                return self.on_time();
+                return self.on_time().map(Ok);
             }
         }
         None
+    }
+
+    /// Has the weather ended it? Then with a break, or with words.
+    fn ended(&self) -> Option<io::Result<Bytes>> {
+        let marks = self.lab.with(|world| world.weather.watch_marks());
+        if marks.cuts != self.marks.cuts {
+            return Some(Err(cut()));
+        }
+        let expired = marks.expiries != self.marks.expiries;
+        expired.then(|| Ok(expiry("The resourceVersion for the provided watch is too old.").into()))
     }
 
     /// A bookmark is due, or the end, which a bookmark comes before.
@@ -168,12 +187,8 @@ impl Watcher {
             }
             Err(expired) => {
                 self.over = true;
-                let error = expired_error(&format!(
-                    "too old resource version: {} ({})",
-                    expired.asked, expired.oldest
-                ));
-                let status = serde_json::to_value(error.status()).expect("a Status is plain data");
-                (seen, line("ERROR", &status))
+                let message = format!("too old resource version: {} ({})", expired.asked, expired.oldest);
+                (seen, expiry(&message))
             }
         }
     }
@@ -208,6 +223,12 @@ impl Watcher {
         };
         line("BOOKMARK", &object)
     }
+}
+
+/// The last line of a watch that is too far behind.
+fn expiry(message: &str) -> String {
+    let status = serde_json::to_value(expired_error(message).status()).expect("a Status is plain data");
+    line("ERROR", &status)
 }
 
 fn line(kind: &str, object: &Value) -> String {
