@@ -166,8 +166,19 @@ impl View {
     }
 
     fn insert_pod(&mut self, pod: Pod, touched: &mut Touched) {
-        self.remove_pod(&pod.name.clone(), touched);
         touched.workloads.extend(self.workload_of(&pod));
+        let same = |old: &Pod| {
+            let goes = old.leaves_with_node() == pod.leaves_with_node();
+            goes && old.node == pod.node && old.owner == pod.owner && old.labels == pod.labels
+        };
+        // Most changes of a pod are of its status, which no index knows.
+        if let Some(known) = self.pods.get_mut(&pod.name)
+            && same(known)
+        {
+            *known = pod;
+            return;
+        }
+        self.remove_pod(&pod.name.clone(), touched);
         if let Some(node) = &pod.node {
             self.pods_by_node.entry(node.clone()).or_default().insert(pod.name.clone());
         }
@@ -203,12 +214,19 @@ impl View {
     }
 
     fn insert_workload(&mut self, workload: Workload, touched: &mut Touched) {
+        touched.workloads.extend(above(&workload));
+        touched.workloads.insert(workload.reference.clone());
+        if let Some(known) = self.workloads.get_mut(&workload.reference)
+            && known.uid == workload.uid
+            && known.owner == workload.owner
+        {
+            *known = workload;
+            return;
+        }
         self.remove_workload(&workload.reference.clone(), touched);
         if let Some(owner) = deployment_of(&workload) {
             self.sets_by_deployment.entry(owner.uid.clone()).or_default().insert(workload.reference.clone());
-            touched.workloads.extend(above(&workload));
         }
-        touched.workloads.insert(workload.reference.clone());
         self.workloads.insert(workload.reference.clone(), workload);
     }
 

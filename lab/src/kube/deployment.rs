@@ -100,11 +100,14 @@ pub(super) fn age(set: &ReplicaSet) -> (Option<Timestamp>, &str) {
 
 /// Equal but for the hash that the controller itself puts in.
 fn is_same(ours: &PodTemplateSpec, wanted: &PodTemplateSpec) -> bool {
-    let mut ours = ours.clone();
-    if let Some(labels) = ours.metadata.as_mut().and_then(|meta| meta.labels.as_mut()) {
-        labels.remove(HASH);
+    fn labels(template: &PodTemplateSpec) -> impl Iterator<Item = (&String, &String)> {
+        let labels = template.metadata.iter().flat_map(|meta| meta.labels.iter().flatten());
+        labels.filter(|(label, _)| *label != HASH)
     }
-    ours == *wanted
+    fn annotations(template: &PodTemplateSpec) -> impl Iterator<Item = (&String, &String)> {
+        template.metadata.iter().flat_map(|meta| meta.annotations.iter().flatten())
+    }
+    labels(ours).eq(labels(wanted)) && annotations(ours).eq(annotations(wanted)) && ours.spec == wanted.spec
 }
 
 pub(super) fn reconcile(world: &mut World, key: &Key) {

@@ -47,7 +47,7 @@ fn matched(world: &World, budget: &PodDisruptionBudget, namespace: &str) -> Vec<
     };
     let empty = BTreeMap::new();
     let matches = |pod: &&Arc<Pod>| wanted.matches(pod.metadata.labels.as_ref().unwrap_or(&empty));
-    world.store.list_in::<Pod>(namespace).filter(matches).cloned().collect()
+    world.store.pods_labelled(namespace, &wanted.labels).filter(matches).cloned().collect()
 }
 
 /// `expectedPods` and `desiredHealthy`.

@@ -1,7 +1,5 @@
 //! The EndpointSlice controller: who takes a Service's traffic, a little later than the pods say.
 
-use std::sync::Arc;
-
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -25,12 +23,8 @@ pub(super) fn reconcile(world: &mut World, key: &Key) {
         return;
     }
     let publish_all = spec.publish_not_ready_addresses.unwrap_or_default();
-    let selected = |pod: &&Arc<Pod>| {
-        let labels = pod.metadata.labels.as_ref();
-        !pods::is_finished(pod)
-            && selector.iter().all(|(key, value)| labels.and_then(|l| l.get(key)) == Some(value))
-    };
-    let pods = world.store.list_in::<Pod>(&key.namespace).filter(selected);
+    let pods = world.store.pods_labelled(&key.namespace, &selector);
+    let pods = pods.filter(|pod| !pods::is_finished(pod));
     let endpoints: Vec<Endpoint> = pods.filter_map(|pod| endpoint(world, pod, publish_all)).collect();
     let mut chunks: Vec<Vec<Endpoint>> = endpoints.chunks(FULL).map(<[Endpoint]>::to_vec).collect();
     if chunks.is_empty() {

@@ -97,6 +97,8 @@ pub(crate) struct Kube {
     dispatched: u64,
     /// Work that is on the queue already.
     queued: BTreeSet<Work>,
+    /// Work that will be put there, and when.
+    later: BTreeMap<Work, Timestamp>,
     scheduler: scheduler::Scheduler,
     events: events::Events,
     /// Pods that left a Job unfinished since its controller looked last, by the Job's uid.
@@ -119,7 +121,7 @@ pub(crate) struct ChangeLog {
 }
 
 impl ChangeLog {
-    const REMEMBERED: usize = 16_384;
+    const REMEMBERED: usize = 4_096;
 
     fn push(&mut self, change: Change) {
         self.changes.push_back(change);
@@ -218,6 +220,7 @@ impl Kube {
             next_instance: BTreeMap::new(),
             dispatched: 0,
             queued: BTreeSet::new(),
+            later: BTreeMap::new(),
             scheduler: scheduler::Scheduler::default(),
             events: events::Events::default(),
             failures: BTreeMap::new(),
@@ -255,8 +258,22 @@ impl World {
         self.enqueue_later(after, work);
     }
 
+    /// Puts work on the controllers' queue at a later time; what is to come earlier anyhow, comes once (client-go's delaying
+    /// queue).
     fn enqueue_later(&mut self, after: Duration, work: Work) {
-        self.soon(after, Task::Later(work));
+        let at = self.now() + after;
+        if self.kube.later.get(&work).is_none_or(|earlier| at < *earlier) {
+            self.kube.later.insert(work.clone(), at);
+            self.soon(after, Task::Later(work));
+        }
+    }
+
+    /// The time of later work has come, unless it came earlier.
+    fn later(&mut self, work: Work) {
+        if self.kube.later.get(&work).is_some_and(|at| *at <= self.now()) {
+            self.kube.later.remove(&work);
+            self.enqueue(work);
+        }
     }
 
     /// The control plane runs this version from now on.
@@ -289,7 +306,7 @@ pub(crate) fn on_task(world: &mut World, task: Task) {
             world.kube.queued.remove(&work);
             reconcile(world, &work);
         }
-        Task::Later(work) => world.enqueue(work),
+        Task::Later(work) => world.later(work),
         Task::Registers(node, boot) => machines::register(world, &node, boot),
         Task::BecomesReady(node, boot) => machines::become_ready(world, &node, boot),
         Task::Missed(node, boot) => machines::missed(world, &node, boot),

@@ -1,5 +1,6 @@
 //! The scheduler: one pod a cycle, by Kubernetes' queue, filters, scores and preemption (pkg/scheduler, default profile).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +32,8 @@ use needs::Needs;
 #[derive(Debug, Default)]
 pub(super) struct Scheduler {
     cache: Cache,
-    /// Where the search for enough nodes begins next.
-    next_start: usize,
+    /// The node with which the search for enough of them begins next.
+    next_start: String,
     pods: BTreeMap<Key, Candidate>,
     /// Those to be tried now: by priority, then by age.
     active: BTreeSet<(i64, u64, Key)>,
@@ -211,23 +212,36 @@ fn look(scheduler: &mut Scheduler, pod: &Needs, store: &Store) -> Result<Vec<Str
             return Err(Refused { message, for_now: Vec::new(), nodes });
         }
     };
-    let places: Vec<&Place> = match pod.named_nodes() {
-        Some(names) => names.iter().filter_map(|name| scheduler.cache.place(name)).collect(),
-        None => scheduler.cache.places().collect(),
+    let cache = &scheduler.cache;
+    let start = scheduler.next_start.as_str();
+    // A pod that no cordon stops asks them all; the others are not even shown the cordoned ones.
+    let (mut shown, mut cordoned) = (nodes, 0);
+    let places: Box<dyn Iterator<Item = &Place>> = match pod.named_nodes() {
+        Some(names) => {
+            let places: Vec<&Place> = names.iter().filter_map(|name| cache.place(name)).collect();
+            shown = places.len();
+            Box::new(places.into_iter())
+        }
+        None if pod.rules.ignores(&filter::cordon()) => Box::new(cache.places_from(start)),
+        None => {
+            cordoned = cache.cordoned();
+            Box::new(cache.open_from(start))
+        }
     };
-    let enough = enough_nodes(places.len());
-    let mut refusals: BTreeMap<String, usize> = BTreeMap::new();
-    let (mut feasible, mut for_now, mut seen) = (Vec::new(), Vec::new(), 0);
-    let start = if places.is_empty() { 0 } else { scheduler.next_start % places.len() };
-    for place in places.iter().cycle().skip(start).take(places.len()) {
-        seen += 1;
-        let name = place.node.name.to_string();
+    let mut refusals: BTreeMap<Cow<'static, str>, usize> = BTreeMap::new();
+    if cordoned > 0 {
+        refusals.insert(filter::CORDONED.into(), cordoned);
+    }
+    let enough = enough_nodes(shown);
+    let (mut feasible, mut for_now) = (Vec::new(), Vec::new());
+    let mut places = places.peekable();
+    while let Some(place) = places.next() {
         match asking.refusal(place, store) {
-            None => feasible.push(name),
+            None => feasible.push(place.node.name.to_string()),
             Some(refusal) => {
                 *refusals.entry(refusal.why).or_default() += 1;
                 if refusal.resolvable {
-                    for_now.push(name);
+                    for_now.push(place.node.name.to_string());
                 }
             }
         }
@@ -235,14 +249,18 @@ fn look(scheduler: &mut Scheduler, pod: &Needs, store: &Store) -> Result<Vec<Str
             break;
         }
     }
-    let unnamed = nodes - places.len();
-    scheduler.next_start = if nodes == 0 { 0 } else { (start + seen) % nodes };
+    let next = places.peek().map(|place| place.node.name.to_string());
+    drop(places);
+    let unnamed = nodes - shown;
+    if let Some(next) = next {
+        scheduler.next_start = next;
+    }
     if !feasible.is_empty() {
         return Ok(feasible);
     }
     if unnamed > 0 {
-        let why = "node(s) didn't satisfy plugin(s) [NodeAffinity]".to_owned();
-        *refusals.entry(why).or_default() += unnamed;
+        let why = "node(s) didn't satisfy plugin(s) [NodeAffinity]";
+        *refusals.entry(why.into()).or_default() += unnamed;
     }
     let mut reasons: Vec<String> = refusals.iter().map(|(why, nodes)| format!("{nodes} {why}")).collect();
     reasons.sort();

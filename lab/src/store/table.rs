@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 /// How many changes of a kind are remembered. A reader further behind lists anew, as with etcd after a compaction.
-const REMEMBERED: usize = 16_384;
+const REMEMBERED: usize = 4_096;
 
 /// Namespace (empty for kinds without) and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -40,6 +40,7 @@ pub struct RunState {
     intents_of: BTreeMap<StepId, Vec<u64>>,
     open: BTreeSet<u64>,
     operations: BTreeMap<StepId, OperationRef>,
+    restarted: BTreeSet<StepId>,
     closed: Option<RunOutcome>,
     ledger: Vec<ServiceRecord>,
     opened_at: Option<Timestamp>,
@@ -89,9 +90,14 @@ impl RunState {
             }
             Entry::Answered { id, answer } => {
                 self.open.remove(id);
-                if let (WriteAnswer::Accepted { operation }, Some((step, _))) = (answer, self.intents.get(id))
-                {
-                    self.operations.insert(step.clone(), operation.clone());
+                match (answer, self.intents.get(id)) {
+                    (WriteAnswer::Accepted { operation }, Some((step, _))) => {
+                        self.operations.insert(step.clone(), operation.clone());
+                    }
+                    (WriteAnswer::Done, Some((step, Write::Restart { .. }))) => {
+                        self.restarted.insert(step.clone());
+                    }
+                    _ => {}
                 }
             }
             Entry::StepFinished { step, outcome } => {
@@ -236,6 +242,11 @@ impl RunState {
     pub fn has_announced(&self, step: &StepId, like: impl Fn(&Write) -> bool) -> bool {
         let ids = self.intents_of.get(step).into_iter().flatten();
         ids.filter_map(|id| self.intents.get(id)).any(|(_, write)| like(write))
+    }
+
+    /// The steps whose restart is surely in its workload's template, or was.
+    pub fn restarted(&self) -> &BTreeSet<StepId> {
+        &self.restarted
     }
 
     /// Every announced write, in the order of its announcement.

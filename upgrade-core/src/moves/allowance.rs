@@ -54,13 +54,14 @@ impl<'a> Allowances<'a> {
             Some(left) => *left,
             None => self.allowed_by(budget),
         };
-        // A pod that is not ready takes nothing from a budget that lets unhealthy pods go.
-        if budget.always_allow_unhealthy && !pod.ready {
+        // A pod that is not ready takes nothing from a budget that lets unhealthy pods go, or that has what it needs without
+        // it (Kubernetes: `unhealthyPodEvictionPolicy`).
+        let (now, needed) = (budget.status.current_healthy, budget.status.desired_healthy);
+        let spares = budget.always_allow_unhealthy || budget.is_synced() && needed > 0 && now >= needed;
+        if !pod.ready && spares {
             return Ok(());
         }
         if left == 0 {
-            let status = &budget.status;
-            let (now, needed) = (status.current_healthy, status.desired_healthy);
             let message =
                 format!("budget {} allows no eviction now ({now} healthy, {needed} needed)", budget.name);
             return Err(Refusal::NotNow(message));

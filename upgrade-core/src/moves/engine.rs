@@ -175,7 +175,9 @@ impl<'a> MoveCase<'a> {
         }
     }
 
-    /// One pod at a time: the next goes only when the one before is replaced and the workload at strength.
+    /// The next pods that go. A budget is its owner's word on how many may be missing: so many go at a time, and the next as
+    /// soon as it allows. Without one, and for a StatefulSet, whose members are not alike, the next goes only when the one
+    /// before is replaced and the workload at strength.
     fn evict(
         &self,
         owner: &WorkloadRef,
@@ -183,30 +185,47 @@ impl<'a> MoveCase<'a> {
         gap_accepted: bool,
         allowances: &mut Allowances<'a>,
     ) -> Verdict {
-        let doomed = self.doomed(owner, off);
-        let leaving = |pod: &&&Pod| pod.terminating || self.leaving.contains(&pod.uid);
-        if let Some(pod) = doomed.iter().find(leaving) {
+        let leaving = |pod: &&Pod| pod.terminating || self.leaving.contains(&pod.uid);
+        let (gone, mut staying): (Vec<&Pod>, Vec<&Pod>) =
+            self.doomed(owner, off).into_iter().partition(leaving);
+        staying.sort_by_key(|pod| (pod.ready, &pod.name));
+        let workload = self.view.workload(owner);
+        let several = owner.kind != WorkloadKind::StatefulSet
+            && staying.first().is_some_and(|pod| self.view.budgets_of(pod).next().is_some());
+        if let Some(pod) = gone.first().filter(|_| !several) {
             return Verdict::Wait(format!("pod {} to end", pod.name));
         }
-        let workload = self.view.workload(owner);
-        let Some(pod) = doomed.iter().min_by_key(|pod| (pod.ready, &pod.name)) else {
+        let Some(first) = staying.first() else {
             return Verdict::Wait(workload.map_or_else(|| format!("{owner} to be at strength"), rollout));
         };
-        if pod.ready && owner.kind != WorkloadKind::Job {
-            match workload {
-                Some(workload) if !workload.is_settled() => {
-                    return Verdict::Wait(format!("{owner} to be at strength: {}", strength(workload)));
-                }
-                None if !self.all_healthy(pod) => {
-                    return Verdict::Wait(format!("every pod of {owner} to be ready"));
-                }
-                Some(_) | None => {}
+        if !several && let Some(wait) = self.not_at_strength(owner, first) {
+            return wait;
+        }
+        let mut writes = Vec::new();
+        for pod in staying.iter().take(if several { staying.len() } else { 1 }) {
+            match allowances.grant(pod, gap_accepted) {
+                Ok(()) => writes.push(Write::Evict { pod: pod.name.clone(), uid: pod.uid.clone() }),
+                Err(Refusal::Never(why)) => return Verdict::Fail(why),
+                Err(Refusal::NotNow(why)) if writes.is_empty() => return Verdict::Blocked(why),
+                Err(Refusal::NotNow(_)) => break,
             }
         }
-        match allowances.grant(pod, gap_accepted) {
-            Ok(()) => Verdict::Write(vec![Write::Evict { pod: pod.name.clone(), uid: pod.uid.clone() }]),
-            Err(Refusal::NotNow(why)) => Verdict::Wait(why),
-            Err(Refusal::Never(why)) => Verdict::Fail(why),
+        Verdict::Write(writes)
+    }
+
+    /// What has to be waited for before a pod that works may go.
+    fn not_at_strength(&self, owner: &WorkloadRef, pod: &Pod) -> Option<Verdict> {
+        if !pod.ready || owner.kind == WorkloadKind::Job {
+            return None;
+        }
+        match self.view.workload(owner) {
+            Some(workload) if !workload.is_settled() => {
+                Some(Verdict::Wait(format!("{owner} to be at strength: {}", strength(workload))))
+            }
+            None if !self.all_healthy(pod) => {
+                Some(Verdict::Wait(format!("every pod of {owner} to be ready")))
+            }
+            Some(_) | None => None,
         }
     }
 
@@ -262,7 +281,7 @@ pub(crate) fn leftovers(case: &MoveCase<'_>, pool: &PoolName, since: Timestamp) 
         };
         match verdict {
             Verdict::Write(more) => writes.extend(more),
-            Verdict::Wait(why) => wait = wait.or(Some(why)),
+            Verdict::Wait(why) | Verdict::Blocked(why) => wait = wait.or(Some(why)),
             Verdict::Patience(why) => patience = patience.or(Some(why)),
             Verdict::Fail(why) => return Verdict::Fail(why),
             Verdict::Done(_) => {}

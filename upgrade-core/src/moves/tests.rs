@@ -155,9 +155,44 @@ fn a_restart_that_somebody_took_out_of_the_template_becomes_evictions() {
 fn the_last_ready_endpoint_stays_unless_its_gap_is_accepted() {
     let fixture = Fixture::new();
     let view = cluster(&[(true, true)], None);
-    let Verdict::Wait(why) = fixture.one(&view, Route::Evict) else { panic!("evicted") };
+    let Verdict::Blocked(why) = fixture.one(&view, Route::Evict) else { panic!("evicted") };
     assert_eq!(why, "pod shop/web-1-0 is the last ready endpoint of Service shop/web");
     assert!(matches!(fixture.one(&view, Route::Gap), Verdict::Write(_)));
+}
+
+fn evicted(verdict: Verdict) -> Vec<String> {
+    let Verdict::Write(writes) = verdict else { panic!("{verdict:?}") };
+    let pod = |write| if let Write::Evict { pod, .. } = write { pod.to_string() } else { panic!("{write:?}") };
+    writes.into_iter().map(pod).collect()
+}
+
+#[test]
+fn as_many_go_at_a_time_as_the_budget_lets_go() {
+    let mut fixture = Fixture::new();
+    let view = cluster(&[(true, true); 5], Some(3));
+    let first = evicted(fixture.one(&view, Route::Evict));
+    assert_eq!(first, ["shop/web-1-0", "shop/web-1-1"]);
+    // They are on their way and the budget does not know it yet.
+    let on_the_way = |name: &String| view.pod(&name.parse().unwrap()).unwrap().uid.clone();
+    fixture.leaving = first.iter().map(on_the_way).collect();
+    let Verdict::Blocked(why) = fixture.one(&view, Route::Evict) else { panic!("a third went") };
+    assert_eq!(why, "budget shop/web allows no eviction now (5 healthy, 3 needed)");
+}
+
+#[test]
+fn without_a_budget_they_go_one_by_one() {
+    let fixture = Fixture::new();
+    let view = cluster(&[(true, true); 5], None);
+    assert_eq!(evicted(fixture.one(&view, Route::Evict)), ["shop/web-1-0"]);
+}
+
+#[test]
+fn a_pod_that_does_not_work_takes_nothing_from_a_budget_that_has_what_it_needs() {
+    let fixture = Fixture::new();
+    let view = cluster(&[(true, true), (true, false), (true, true)], Some(2));
+    assert_eq!(evicted(fixture.one(&view, Route::Evict)), ["shop/web-1-1"]);
+    let view = cluster(&[(true, true), (true, false), (true, true)], Some(3));
+    assert!(matches!(fixture.one(&view, Route::Evict), Verdict::Blocked(_)));
 }
 
 #[test]
@@ -218,7 +253,8 @@ proptest! {
             .flatten()
             .map(|write| if let Write::Evict { uid, .. } = write { uid.clone() } else { panic!("not an eviction") })
             .collect();
-        prop_assert!(u32::try_from(evicted.len()).unwrap() <= slots);
+        let begun = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Write(_))).count();
+        prop_assert!(u32::try_from(begun).unwrap() <= slots);
         prop_assert!(evicted.iter().all(|uid| by_uid[uid].node.as_ref().unwrap().as_str() == "old"));
         let gone = |uid: &Uid| evicted.contains(uid) || fixture.leaving.contains(uid);
         let stay = by_uid.values().filter(|pod| pod.is_healthy() && !gone(&pod.uid)).count();

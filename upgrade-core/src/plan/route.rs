@@ -13,7 +13,8 @@ use crate::view::View;
 pub enum Route {
     /// A rolling restart: each new pod is ready before an old one goes.
     Restart,
-    /// Evictions, one pod after another, each replaced and ready before the next.
+    /// Evictions: as many pods at a time as the budget lets go; without one, and from a StatefulSet, one pod after another,
+    /// each replaced and ready before the next.
     Evict,
     /// Wait for the Job to end by itself, then evict what is left.
     WaitThenEvict,

@@ -30,6 +30,8 @@ pub(crate) enum Verdict {
     Write(Vec<Write>),
     /// It waits for something that should come soon; the policy's time limit counts.
     Wait(String),
+    /// As `Wait`, for a budget, or for another endpoint of a Service in its namespace.
+    Blocked(String),
     /// It waits for something that takes its time (Azure, a Job, a free slot); the limit does not count.
     Patience(String),
     /// It cannot become so without a person.

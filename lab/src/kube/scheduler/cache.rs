@@ -2,6 +2,7 @@
 //! fresh as the last dispatch, and changed one pod at a time, so that a decision costs the size of its answer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as core;
@@ -96,6 +97,8 @@ const HARD_AFFINITY_WEIGHT: i64 = 1;
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     nodes: BTreeMap<String, Place>,
+    /// Those that are not cordoned.
+    open: BTreeSet<String>,
     pods: BTreeMap<Key, Arc<Needs>>,
     tallies: BTreeMap<String, BTreeMap<String, Tally>>,
     by_owner: BTreeMap<String, BTreeMap<String, Count>>,
@@ -111,6 +114,25 @@ pub(crate) struct Cache {
 impl Cache {
     pub(super) fn places(&self) -> impl ExactSizeIterator<Item = &Place> {
         self.nodes.values()
+    }
+
+    /// The nodes that are not cordoned, once around from a name on.
+    pub(super) fn open_from<'a>(&'a self, start: &'a str) -> impl Iterator<Item = &'a Place> {
+        let names = around(&self.open, start);
+        names.filter_map(|name| self.nodes.get(name))
+    }
+
+    /// All nodes, once around from a name on.
+    pub(super) fn places_from<'a>(&'a self, start: &'a str) -> impl Iterator<Item = &'a Place> {
+        let (first, last) =
+            ((Bound::Included(start), Bound::Unbounded), (Bound::Unbounded, Bound::Excluded(start)));
+        let places = self.nodes.range::<str, _>(first).chain(self.nodes.range::<str, _>(last));
+        places.map(|(_, place)| place)
+    }
+
+    /// How many nodes are cordoned.
+    pub(super) fn cordoned(&self) -> usize {
+        self.nodes.len() - self.open.len()
     }
 
     pub(super) fn place(&self, node: &str) -> Option<&Place> {
@@ -143,11 +165,17 @@ impl Cache {
         for pod in pods.values().chain(returning.iter().filter_map(|key| self.pods.get(key))) {
             place.add(pod);
         }
+        if place.node.unschedulable {
+            self.open.remove(&name);
+        } else {
+            self.open.insert(name.clone());
+        }
         self.nodes.insert(name, place);
     }
 
     pub(super) fn remove_node(&mut self, name: &str) {
         let Some(place) = self.nodes.remove(name) else { return };
+        self.open.remove(name);
         for image in place.images.keys() {
             self.forget_image(image, name);
         }
@@ -306,6 +334,13 @@ impl Cache {
         }
         cache
     }
+}
+
+/// The names of a set, once around.
+fn around<'a>(names: &'a BTreeSet<String>, start: &'a str) -> impl Iterator<Item = &'a String> {
+    let (first, last) =
+        ((Bound::Included(start), Bound::Unbounded), (Bound::Unbounded, Bound::Excluded(start)));
+    names.range::<str, _>(first).chain(names.range::<str, _>(last))
 }
 
 fn adjust(nodes: &mut BTreeMap<String, Count>, node: &str, pod: &Needs, change: i64) {

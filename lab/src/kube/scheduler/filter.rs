@@ -1,5 +1,7 @@
 //! The scheduler's filters, in the order and with the words of Kubernetes' default profile.
 
+use std::borrow::Cow;
+
 use upgrade_core::model::{Taint, TaintEffect};
 
 use super::cache::{Cache, Place};
@@ -12,22 +14,25 @@ use crate::store::Store;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Refusal {
     /// In the scheduler's words.
-    pub(super) why: String,
+    pub(super) why: Cow<'static, str>,
     /// Might it change if less important pods went? Kubernetes: `Unschedulable`, else `UnschedulableAndUnresolvable`.
     pub(super) resolvable: bool,
 }
 
 impl Refusal {
     /// It might change if pods went.
-    pub(super) fn for_now(why: impl Into<String>) -> Self {
+    pub(super) fn for_now(why: impl Into<Cow<'static, str>>) -> Self {
         Self { why: why.into(), resolvable: true }
     }
 
     /// No pod that went would change it.
-    pub(super) fn for_good(why: impl Into<String>) -> Self {
+    pub(super) fn for_good(why: impl Into<Cow<'static, str>>) -> Self {
         Self { why: why.into(), resolvable: false }
     }
 }
+
+/// What a cordoned node says.
+pub(super) const CORDONED: &str = "node(s) were unschedulable";
 
 /// A pod on its way through the filters, with what is counted once for all nodes.
 pub(super) struct Asking<'a> {
@@ -56,7 +61,7 @@ impl<'a> Asking<'a> {
 fn node_itself(pod: &Needs, place: &Place) -> Option<Refusal> {
     let node = &place.node;
     if node.unschedulable && !pod.rules.ignores(&cordon()) {
-        return Some(Refusal::for_good("node(s) were unschedulable"));
+        return Some(Refusal::for_good(CORDONED));
     }
     if !node.taints.iter().all(|taint| pod.rules.ignores(taint)) {
         return Some(Refusal::for_good("node(s) had untolerated taint(s)"));
@@ -86,7 +91,7 @@ fn room(pod: &Needs, place: &Place) -> Option<Refusal> {
         return Some(Refusal::for_now("Too many pods"));
     }
     let short = |name: &str, all: u64, used: u64, asked: u64| {
-        let refusal = |resolvable| Refusal { why: format!("Insufficient {name}"), resolvable };
+        let refusal = |resolvable| Refusal { why: format!("Insufficient {name}").into(), resolvable };
         // More than the whole node has: nobody who goes can help.
         (asked > 0 && used + asked > all).then(|| refusal(asked <= all))
     };

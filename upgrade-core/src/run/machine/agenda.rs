@@ -1,8 +1,8 @@
 //! Which lanes of the stage under way are looked at, and when.
 //!
 //! A stage may have thousands of lanes, and a cluster changes many times a second. A move is looked at when something that it
-//! depends on has changed: its workload or one of that one's pods, an answer to a write of its own, the end of a pause; once it
-//! has been looked at and waits, a budget or a Service of its namespace, too; and every few seconds, for its time limits. A
+//! depends on has changed: its workload or one of that one's pods, an answer to a write of its own, the end of a pause; if it
+//! waits for a budget or a Service, one of its namespace, too; and every few seconds, for its time limits. A
 //! move that only waits for a free slot costs nothing. Other steps are few and are looked at each time.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,8 +35,10 @@ pub(super) struct Agenda {
     queue: BTreeSet<LaneNumber>,
     /// Moves that hold a slot.
     begun: BTreeSet<LaneNumber>,
-    /// Moves that were looked at and are not finished, by namespace.
-    watched: BTreeMap<String, BTreeSet<LaneNumber>>,
+    /// Moves that were looked at and are not finished.
+    watched: BTreeSet<LaneNumber>,
+    /// Those of them that wait for a budget or a Service, by namespace.
+    blocked: BTreeMap<String, BTreeSet<LaneNumber>>,
     pauses: BTreeSet<(Timestamp, LaneNumber)>,
     next_tick: Option<Timestamp>,
     /// The pools that moves leave, with the number of moves that are not finished.
@@ -107,17 +109,12 @@ impl Agenda {
     /// A step is finished: its lane goes on.
     pub(super) fn finish(&mut self, stage: &Stage, step: &Step, now: Timestamp) {
         let Some(&lane) = self.lane_of.get(&step.id) else { return };
-        for lanes in [&mut self.others, &mut self.moves, &mut self.due, &mut self.queue, &mut self.begun] {
+        let sets = [&mut self.others, &mut self.moves, &mut self.due, &mut self.queue, &mut self.begun];
+        for lanes in sets.into_iter().chain([&mut self.watched]) {
             lanes.remove(&lane);
         }
         if let Action::Move { workload, off, .. } = &step.action {
-            let namespace = workload.name.namespace();
-            if let Some(lanes) = self.watched.get_mut(namespace) {
-                lanes.remove(&lane);
-                if lanes.is_empty() {
-                    self.watched.remove(namespace);
-                }
-            }
+            self.block(workload.name.namespace(), lane, false);
             if let Some(left) = self.leaving.get_mut(off) {
                 *left -= 1;
             }
@@ -141,7 +138,7 @@ impl Agenda {
                 self.due.insert(*lane);
             }
         }
-        for lanes in touched.namespaces.iter().filter_map(|namespace| self.watched.get(namespace)) {
+        for lanes in touched.namespaces.iter().filter_map(|namespace| self.blocked.get(namespace)) {
             self.due.extend(lanes);
         }
     }
@@ -177,7 +174,7 @@ impl Agenda {
         }
         if self.next_tick.is_none_or(|at| at <= now) {
             self.next_tick = Some(now + TICK);
-            self.due.extend(self.watched.values().flatten());
+            self.due.extend(&self.watched);
         }
     }
 
@@ -196,20 +193,26 @@ impl Agenda {
         self.queue.pop_first()
     }
 
-    /// The move was looked at and is not finished.
-    pub(super) fn watch(&mut self, step: &Step, begun: bool) {
+    /// The move was looked at and is not finished; `blocked` if it waits for a budget or a Service.
+    pub(super) fn watch(&mut self, step: &Step, begun: bool, blocked: bool) {
         let (Some(&lane), Action::Move { workload, .. }) = (self.lane_of.get(&step.id), &step.action) else {
             return;
         };
-        let namespace = workload.name.namespace();
-        if !self.watched.contains_key(namespace) {
-            self.watched.insert(namespace.to_owned(), BTreeSet::new());
-        }
-        if let Some(lanes) = self.watched.get_mut(namespace) {
-            lanes.insert(lane);
-        }
+        self.watched.insert(lane);
+        self.block(workload.name.namespace(), lane, blocked);
         if begun {
             self.begun.insert(lane);
+        }
+    }
+
+    fn block(&mut self, namespace: &str, lane: LaneNumber, blocked: bool) {
+        if blocked {
+            self.blocked.entry(namespace.to_owned()).or_default().insert(lane);
+        } else if let Some(lanes) = self.blocked.get_mut(namespace) {
+            lanes.remove(&lane);
+            if lanes.is_empty() {
+                self.blocked.remove(namespace);
+            }
         }
     }
 
@@ -247,9 +250,9 @@ impl Agenda {
         self.others.iter().copied()
     }
 
-    /// Lanes that somebody waits for, in the plan's order within a namespace.
+    /// Lanes that somebody waits for, in the plan's order.
     pub(super) fn waiting(&self) -> impl Iterator<Item = LaneNumber> {
-        self.others.iter().chain(self.watched.values().flatten()).copied()
+        self.others.iter().chain(&self.watched).copied()
     }
 
     /// Does a step of the stage still need Azure?
@@ -308,7 +311,7 @@ mod tests {
         agenda.tick(at(0));
         for lane in agenda.take_due() {
             if lane < begun {
-                agenda.watch(agenda.open(stage, lane).unwrap(), true);
+                agenda.watch(agenda.open(stage, lane).unwrap(), true, true);
             } else {
                 agenda.enqueue(lane);
             }
@@ -332,7 +335,7 @@ mod tests {
         // A pod of a move that waits for a slot: it may have ended by itself.
         agenda.touched(&touched(&["pay/d"], &[]));
         assert_eq!(agenda.take_due(), [3].into());
-        // A budget: only moves that were looked at can wait for it.
+        // A budget: only moves that were looked at and denied wait for it.
         agenda.touched(&touched(&[], &["shop", "pay"]));
         assert_eq!(agenda.take_due(), [0].into());
         agenda.touched(&touched(&["other/x"], &["other"]));

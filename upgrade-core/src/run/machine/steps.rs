@@ -40,6 +40,7 @@ impl Machine {
         self.agenda.tick(now);
         let verdicts = self.verdicts(now, stage);
         for (step, verdict) in verdicts {
+            let blocked = matches!(verdict, Verdict::Blocked(_));
             self.remember(now, step);
             self.act_on(now, step, verdict);
             if self.phase != before {
@@ -48,7 +49,7 @@ impl Machine {
             if self.state.outcome(&step.id).is_some() {
                 self.agenda.finish(stage, step, now);
             } else {
-                self.agenda.watch(step, self.has_begun(&step.id));
+                self.agenda.watch(step, self.has_begun(&step.id), blocked);
             }
         }
         self.progress(now, stage);
@@ -124,7 +125,7 @@ impl Machine {
                 self.steps.remove(&step.id);
             }
             Verdict::Write(writes) => self.write(now, step, writes),
-            Verdict::Wait(what) => self.wait(now, step, what),
+            Verdict::Wait(what) | Verdict::Blocked(what) => self.wait(now, step, what),
             Verdict::Patience(what) => {
                 let Some(memory) = self.steps.get_mut(&step.id) else { return };
                 memory.waiting_since = None;

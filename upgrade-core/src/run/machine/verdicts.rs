@@ -100,7 +100,8 @@ impl Machine {
             off,
             route: *route,
             begun: agenda.has_begun(lane) || self.has_begun(&step.id),
-            restart_seen: self.steps.get(&step.id).is_some_and(|memory| memory.restart_seen),
+            restart_seen: self.restarted.contains(&step.id)
+                || self.steps.get(&step.id).is_some_and(|memory| memory.restart_seen),
             since: agenda.since(&step.id).unwrap_or(now),
         };
         Some((step, open))
