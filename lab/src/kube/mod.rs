@@ -100,7 +100,7 @@ pub(crate) struct Kube {
     scheduler: scheduler::Scheduler,
     events: events::Events,
     /// Pods that left a Job unfinished since its controller looked last, by the Job's uid.
-    job_losses: BTreeMap<String, i32>,
+    job_losses: BTreeMap<String, job::Losses>,
     /// Work that has failed in a row, and how often.
     failures: BTreeMap<Work, u32>,
     /// What autoscalers have recommended lately.
