@@ -14,7 +14,7 @@ use upgrade_core::model::{ObjectName, WorkloadKind};
 use upgrade_core::view::{Change, Object};
 
 use super::kubelet::Step;
-use super::{Task, Work, disruption, garbage, key_of, kubelet, pods, quota, scheduler, uid_of, volumes};
+use super::{Task, Work, disruption, garbage, job, key_of, kubelet, pods, quota, scheduler, uid_of, volumes};
 use crate::ports::convert::Slim;
 use crate::store::{ChangeType, Key, Kind, KindVisitor, Logged, Store, Stored, controller, with_kind};
 use crate::timing::Timing;
@@ -283,7 +283,7 @@ fn on_pod(world: &mut World, logged: &Logged<Pod>) {
         scheduler::something_changed(world);
         on_pod_gone(world, pod);
         if !before.is_some_and(pods::is_terminating) {
-            note_loss(world, pod);
+            job::lost(world, pod);
         }
         return;
     }
@@ -291,7 +291,7 @@ fn on_pod(world: &mut World, logged: &Logged<Pod>) {
     disruption::on_pod(world, &key, pod, before);
     let terminating = pods::is_terminating;
     if terminating(pod) && !before.is_some_and(terminating) {
-        note_loss(world, pod);
+        job::lost(world, pod);
     }
     if pods::node_of(pod).is_none() {
         if !terminating(pod) && !pods::is_finished(pod) {
@@ -322,15 +322,6 @@ fn on_pod_gone(world: &mut World, pod: &Pod) {
     let above = set.and_then(|set| controller(&set.metadata)).and_then(|above| work_of(&namespace, above));
     if let Some(work) = above {
         world.enqueue(work);
-    }
-}
-
-/// A Job counts the pods that it loses, from the moment when they are told to go.
-fn note_loss(world: &mut World, pod: &Pod) {
-    let owner = controller(&pod.metadata)
-        .filter(|owner| WorkloadKind::of(&owner.api_version, &owner.kind) == WorkloadKind::Job);
-    if let Some(owner) = owner.filter(|_| !pods::is_finished(pod)) {
-        *world.kube.job_losses.entry(owner.uid.clone()).or_default() += 1;
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
+use k8s_openapi::api::batch::v1::{
+    Job, JobCondition, JobSpec, JobStatus, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
+};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use upgrade_core::model::WorkloadKind;
 
 use super::events::Reason;
 use super::{Work, controlled_by, pods, uid_of};
-use crate::store::Key;
+use crate::store::{Key, controller};
 use crate::timing::Timing;
 use crate::world::World;
 
@@ -25,7 +29,7 @@ pub(super) fn reconcile(world: &mut World, key: &Key) {
     };
     let before = job.status.clone().unwrap_or_default();
     let succeeded = count(&|pod| pods::phase(pod) == "Succeeded");
-    let failed = before.failed.unwrap_or_default() + lost;
+    let failed = before.failed.unwrap_or_default() + lost.counted;
     let mut active = count(&pods::is_active);
     let parallelism = spec.parallelism.unwrap_or(1);
     let completions = spec.completions.unwrap_or(1);
@@ -35,12 +39,13 @@ pub(super) fn reconcile(world: &mut World, key: &Key) {
     if succeeded >= completions {
         conditions.push(condition("Complete", "CompletionsReached", &now));
         completion_time = Some(now.clone());
-    } else if failed > spec.backoff_limit.unwrap_or(6) {
-        conditions.push(condition("Failed", "BackoffLimitExceeded", &now));
+    } else if lost.is_final || failed > spec.backoff_limit.unwrap_or(6) {
+        let reason = if lost.is_final { "PodFailurePolicy" } else { "BackoffLimitExceeded" };
+        conditions.push(condition("Failed", reason, &now));
         for pod in all.iter().filter(|pod| pods::is_active(pod)) {
             let _ = world.delete_pod(&key.namespace, pod.metadata.name.as_deref().unwrap_or_default(), None);
         }
-    } else if lost > 0 {
+    } else if lost.counted > 0 {
         let before = u32::try_from(failed - 1).unwrap_or_default();
         let backoff = world.timing.backoff(Timing::JobBackoff, Timing::JobBackoffMost, before);
         world.kube.job_backoffs.insert(uid.clone(), world.store.now + backoff);
@@ -49,10 +54,12 @@ pub(super) fn reconcile(world: &mut World, key: &Key) {
         && world.kube.job_backoffs.get(&uid).is_none_or(|until| *until <= world.now())
     {
         let wanted = parallelism.min(completions - succeeded);
-        for _ in active..wanted {
+        // Whether one that is on its way out is replaced at once or when it is gone.
+        let waited_for = if replaces_late(&spec) { count(&pods::is_terminating) } else { 0 };
+        for _ in active + waited_for..wanted {
             create(world, key, &job);
         }
-        active = active.max(wanted);
+        active = active.max(wanted - waited_for);
     }
     let status = JobStatus {
         active: Some(active),
@@ -66,6 +73,64 @@ pub(super) fn reconcile(world: &mut World, key: &Key) {
         ..before
     };
     let _ = world.store.update::<Job>(&key.namespace, &key.name, |job| job.status = Some(status));
+}
+
+/// With a policy for failures a pod is judged, and replaced, when it has ended.
+fn replaces_late(spec: &JobSpec) -> bool {
+    spec.pod_failure_policy.is_some() || spec.pod_replacement_policy.as_deref() == Some("Failed")
+}
+
+/// What a Job has lost since its controller looked last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Losses {
+    /// Pods whose loss counts.
+    counted: i32,
+    /// One of them ends the whole Job.
+    is_final: bool,
+}
+
+/// A pod is lost before its work is done: a Job counts it from the moment when it is told to go.
+pub(super) fn lost(world: &mut World, pod: &Pod) {
+    if !pods::is_finished(pod) {
+        broke(world, pod);
+    }
+}
+
+/// A pod has ended without its work: its Job judges that by its policy (job: `pod_failure_policy.go`).
+pub(super) fn broke(world: &mut World, pod: &Pod) {
+    let is_job =
+        |owner: &&OwnerReference| WorkloadKind::of(&owner.api_version, &owner.kind) == WorkloadKind::Job;
+    let Some(owner) = controller(&pod.metadata).filter(is_job) else { return };
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let job = world.store.get::<Job>(namespace, &owner.name);
+    let rules = job.and_then(|job| Some(&job.spec.as_ref()?.pod_failure_policy.as_ref()?.rules));
+    let known = |rule: &&PodFailurePolicyRule| matches!(&*rule.action, "Count" | "FailJob" | "Ignore");
+    let rule = rules.into_iter().flatten().filter(known).find(|rule| fits(rule, pod));
+    let action = rule.map_or("Count", |rule| rule.action.as_str());
+    if action == "Ignore" {
+        return;
+    }
+    let is_final = action == "FailJob";
+    let losses = world.kube.job_losses.entry(owner.uid.clone()).or_default();
+    losses.counted += 1;
+    losses.is_final |= is_final;
+}
+
+fn fits(rule: &PodFailurePolicyRule, pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let has = |wanted: &PodFailurePolicyOnPodConditionsPattern| {
+        let mut conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+        let value = wanted.status.as_deref().unwrap_or("True");
+        conditions.any(|condition| condition.type_ == wanted.type_ && condition.status == value)
+    };
+    if let Some(patterns) = &rule.on_pod_conditions {
+        return patterns.iter().any(has);
+    }
+    let Some(codes) = &rule.on_exit_codes else { return false };
+    let containers = status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten();
+    let meant = containers.filter(|c| codes.container_name.as_ref().is_none_or(|name| *name == c.name));
+    let mut ended = meant.filter_map(|c| Some(c.state.as_ref()?.terminated.as_ref()?.exit_code));
+    ended.any(|code| code != 0 && codes.values.contains(&code) == (codes.operator == "In"))
 }
 
 /// It has ended, well or badly.

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
 use upgrade_core::model::NodeName;
 
 use super::events::Reason;
-use super::{Task, key_of, pods, removal, uid_of, volumes};
+use super::{Task, job, key_of, pods, removal, uid_of, volumes};
 use crate::store::{Key, controller};
 use crate::timing::Timing;
 use crate::world::World;
@@ -283,7 +283,7 @@ fn crash(world: &mut World, key: &Key, pod: &Pod) {
     let pause = world.timing.backoff(Timing::CrashBackoff, Timing::CrashBackoffMost, restarts);
     let stays = spec(pod).restart_policy.as_deref() == Some("Never");
     let message = format!("back-off {}s restarting failed container", pause.as_secs());
-    let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
+    let crashed = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
         let status = pod.status.get_or_insert_default();
         for container in status.container_statuses.iter_mut().flatten() {
             container.ready = false;
@@ -303,6 +303,11 @@ fn crash(world: &mut World, key: &Key, pod: &Pod) {
         pods::set_condition(status, "ContainersReady", false, reason, None, &now);
         pods::set_condition(status, "Ready", false, reason, None, &now);
     });
+    if let Ok(pod) = crashed.as_ref().map(Arc::clone)
+        && stays
+    {
+        job::broke(world, &pod);
+    }
     if !stays {
         for container in &spec(pod).containers {
             world.tell::<Pod>(key, Reason::BackOff, || {

@@ -102,7 +102,7 @@ pub(crate) struct Kube {
     scheduler: scheduler::Scheduler,
     events: events::Events,
     /// Pods that left a Job unfinished since its controller looked last, by the Job's uid.
-    job_losses: BTreeMap<String, i32>,
+    job_losses: BTreeMap<String, job::Losses>,
     /// Work that has failed in a row, and how often.
     failures: BTreeMap<Work, u32>,
     /// What autoscalers have recommended lately.
@@ -310,7 +310,7 @@ pub(crate) fn on_task(world: &mut World, task: Task) {
         Task::Registers(node, boot) => machines::register(world, &node, boot),
         Task::BecomesReady(node, boot) => machines::become_ready(world, &node, boot),
         Task::Missed(node, boot) => machines::missed(world, &node, boot),
-        Task::Pulled(node, boot, image) => kubelet::pulled(world, &node, boot, image),
+        Task::Pulled(node, boot, image) => kubelet::pulled(world, &node, boot, &image),
         Task::Pod(step, key, uid) => kubelet::step(world, step, &key, &uid),
         Task::Retry(key) => scheduler::retry(world, &key),
         Task::Attached(name, uid) => volumes::attached(world, &name, &uid),

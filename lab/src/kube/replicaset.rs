@@ -167,7 +167,7 @@ fn before(a: &Pod, b: &Pod, rank_a: usize, rank_b: usize, now: Timestamp) -> Ord
 #[cfg(test)]
 mod tests {
     use super::*;
-    use k8s_openapi::api::core::v1::{PodSpec, PodStatus};
+    use k8s_openapi::api::core::v1::{ContainerStatus, PodSpec, PodStatus};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
     fn pod(
@@ -197,16 +197,31 @@ mod tests {
     fn the_least_useful_pod_goes_first() {
         let now: Timestamp = "2026-01-15T01:00:00Z".parse().unwrap();
         let order: Vec<(Pod, usize)> = [
-            ("z", None, "Pending", None, 0),
-            ("y", Some("n1"), "Pending", None, 1),
-            ("x", Some("n1"), "Running", None, 1),
-            ("w", Some("n2"), "Running", Some(900), 2),
-            ("v", Some("n1"), "Running", Some(10), 1),
-            ("a", Some("n1"), "Running", Some(700), 1),
-            ("u", Some("n1"), "Running", Some(900), 1),
+            // Not on a node; not running; not ready.
+            ("z", None, "Pending", None, 0, 0, 0),
+            ("y", Some("n1"), "Pending", None, 0, 0, 1),
+            ("x", Some("n1"), "Running", None, 0, 0, 1),
+            // Cheap to delete, whatever else.
+            ("t", Some("n1"), "Running", Some(900), -5, 0, 1),
+            // Among many of its kind on the node.
+            ("w", Some("n2"), "Running", Some(900), 0, 0, 2),
+            // Ready since a short while, then by more restarts.
+            ("v", Some("n1"), "Running", Some(10), 0, 0, 1),
+            ("s", Some("n1"), "Running", Some(700), 0, 3, 1),
+            ("r", Some("n1"), "Running", Some(700), 0, 1, 1),
+            // Within a power of two of seconds (512 to 1023) the uid decides.
+            ("u", Some("n1"), "Running", Some(900), 0, 0, 1),
+            // Dear to delete, though it is not even ready for long.
+            ("q", Some("n1"), "Running", Some(10), 9, 0, 1),
         ]
         .into_iter()
-        .map(|(uid, node, phase, ready, rank)| (pod(uid, node, phase, ready, now), rank))
+        .map(|(uid, node, phase, ready, cost, restarts, rank)| {
+            let mut pod = pod(uid, node, phase, ready, now);
+            pod.metadata.annotations = Some([(DELETION_COST.to_owned(), cost.to_string())].into());
+            let status = ContainerStatus { restart_count: restarts, ..ContainerStatus::default() };
+            pod.status.as_mut().unwrap().container_statuses = Some(vec![status]);
+            (pod, rank)
+        })
         .collect();
         for pair in order.windows(2) {
             let ((a, rank_a), (b, rank_b)) = (&pair[0], &pair[1]);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use upgrade_core::access::{Right, Verb};
 use upgrade_core::inventory::DeprecatedApi;
 
-use super::{Bench, config_map};
+use super::{Bench, MERGE, config_map};
 use crate::kube::Refusal;
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
@@ -102,6 +102,75 @@ async fn a_webhook_is_asked_for_writes_alone() {
     assert_eq!(bench.kube("POST", all, &free).await.status, 201);
     assert_eq!(bench.kube("DELETE", all, &Value::Null).await.status, 200);
     assert_eq!(bench.get(all).await["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_pod_that_a_client_makes_passes_the_whole_admission() {
+    let bench = Bench::new();
+    let class = json!({
+        "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": { "name": "high" }, "value": 7,
+    });
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "one" }, "spec": { "hard": { "pods": "1" } },
+    });
+    bench.kube("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", &class).await;
+    bench.kube("POST", "/api/v1/namespaces/default/resourcequotas", &quota).await;
+    let all = "/api/v1/namespaces/default/pods";
+    let pod = |name: &str, class: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name },
+            "spec": { "priorityClassName": class, "containers": [{ "name": "a", "image": "a:1" }] },
+        })
+    };
+    let unknown = bench.kube("POST", all, &pod("a", "low")).await;
+    assert_eq!(unknown.status, 403);
+    assert!(unknown.text.contains("no PriorityClass with name low was found"), "{}", unknown.text);
+    for (path, name, status) in [
+        (format!("{all}?dryRun=All"), "a", 201),
+        (all.to_owned(), "a", 201),
+        (format!("{all}?dryRun=All"), "b", 403),
+        (all.to_owned(), "b", 403),
+    ] {
+        let answer = bench.kube("POST", &path, &pod(name, "high")).await;
+        assert_eq!(answer.status, status, "{path} {name}: {}", answer.text);
+        if status == 403 {
+            let words = "exceeded quota: one, requested: pods=1, used: pods=1, limited: pods=1";
+            assert!(answer.text.contains(words), "{}", answer.text);
+            continue;
+        }
+        let spec = &answer.json()["spec"];
+        assert_eq!((&spec["priority"], &spec["terminationGracePeriodSeconds"]), (&json!(7), &json!(30)));
+        let keys: Vec<_> = spec["tolerations"].as_array().unwrap().iter().map(|t| t["key"].clone()).collect();
+        assert_eq!(keys, ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"]);
+    }
+}
+
+#[tokio::test]
+async fn a_trial_shows_what_would_be_and_keeps_nothing() {
+    let bench = Bench::new();
+    bench.run_web(2, 1).await;
+    let one = "/apis/apps/v1/namespaces/web/deployments/web";
+    let before = bench.get(one).await;
+    let three = json!({ "spec": { "replicas": 3 } });
+    let scale = bench.kube_typed("PATCH", &format!("{one}/scale?dryRun=All"), MERGE, &three).await;
+    assert_eq!((scale.status, &scale.json()["spec"]["replicas"]), (200, &json!(3)));
+    let tried = bench.kube_typed("PATCH", &format!("{one}?dryRun=All"), MERGE, &three).await.json();
+    let meta = &tried["metadata"];
+    assert_eq!((&tried["spec"]["replicas"], &meta["generation"]), (&json!(3), &json!(2)));
+    assert_eq!(meta["resourceVersion"], before["metadata"]["resourceVersion"]);
+    let bad = json!({ "spec": { "replicas": -3 } });
+    assert_eq!(bench.kube_typed("PATCH", &format!("{one}?dryRun=All"), MERGE, &bad).await.status, 422);
+    let held = json!({ "metadata": { "finalizers": ["example.com/hold"] } });
+    bench.kube_typed("PATCH", one, MERGE, &held).await;
+    bench.kube("DELETE", one, &Value::Null).await;
+    let free = json!({ "metadata": { "finalizers": null } });
+    let freed = bench.kube_typed("PATCH", &format!("{one}?dryRun=All"), MERGE, &free).await.json();
+    assert_eq!(freed["metadata"]["finalizers"], Value::Null);
+    let after = bench.get(one).await;
+    assert_eq!(
+        (&after["spec"]["replicas"], &after["metadata"]["finalizers"]),
+        (&json!(2), &json!(["example.com/hold"]))
+    );
 }
 
 #[tokio::test]

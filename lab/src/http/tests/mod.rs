@@ -3,6 +3,7 @@
 mod access;
 mod arm;
 mod forms;
+mod kinds;
 mod objects;
 mod rancher;
 mod registry;
@@ -27,6 +28,10 @@ use crate::scenario::Scenario;
 const RANCHER: &str = "token-lab01:s3cret";
 const AZURE: &str = "arm-s3cret";
 const K8S: &str = "/k8s/clusters/c-m-demo0001";
+/// The kinds of patch.
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const MERGE: &str = "application/merge-patch+json";
+const JSON_PATCH: &str = "application/json-patch+json";
 const API: &str = "api-version=2026-08-01";
 
 struct Bench {
@@ -60,12 +65,17 @@ impl Bench {
     }
 
     fn of(scenario: &Scenario) -> Self {
+        Self::paced(scenario, 1.0)
+    }
+
+    /// So many virtual seconds in a real one.
+    fn paced(scenario: &Scenario, scale: f64) -> Self {
         let lab = Lab::new(scenario, 1);
         lab.with(|world| world.rancher.issue("token-lab01", "s3cret", None));
         let (closing, closed) = signal::channel(false);
         let app = App::new(Shared {
             lab: lab.clone(),
-            pace: Pace::new(lab.now(), 1.0),
+            pace: Pace::new(lab.now(), scale),
             address: "127.0.0.1:8900".parse().unwrap(),
             azure_token: AZURE.to_owned(),
             closing: closed,

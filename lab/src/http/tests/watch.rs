@@ -5,13 +5,13 @@ use futures::StreamExt;
 use super::*;
 
 /// Reads the lines of a watch as they come.
-struct Lines {
+pub(super) struct Lines {
     stream: axum::body::BodyDataStream,
     rest: String,
 }
 
 impl Lines {
-    async fn of(bench: &Bench, path: &str) -> Self {
+    pub(super) async fn of(bench: &Bench, path: &str) -> Self {
         let bearer = format!("Bearer {RANCHER}");
         let response = bench.open("GET", &format!("{K8S}{path}"), &[("authorization", &bearer)], "").await;
         assert_eq!(response.status().as_u16(), 200);
@@ -30,7 +30,7 @@ impl Lines {
         }
     }
 
-    async fn kinds(&mut self, count: usize) -> Vec<(String, String)> {
+    pub(super) async fn kinds(&mut self, count: usize) -> Vec<(String, String)> {
         let mut kinds = Vec::new();
         for _ in 0..count {
             let event = self.next().await.unwrap();

@@ -110,15 +110,15 @@ fn pull(world: &mut World, node: &NodeName, image: &str) -> Timestamp {
 }
 
 /// An image is on the machine's disk.
-pub(crate) fn pulled(world: &mut World, name: &NodeName, boot: u32, image: String) {
-    let bytes = size(world, &image);
+pub(crate) fn pulled(world: &mut World, name: &NodeName, boot: u32, image: &str) {
+    let bytes = size(world, image);
     let Some(machine) = world.kube.machines.get_mut(name).filter(|machine| machine.boot == boot) else {
         return;
     };
-    machine.pulling.remove(&image);
-    machine.images.insert(image.clone(), bytes);
+    machine.pulling.remove(image);
+    machine.images.insert(image.to_owned(), bytes);
     node::report_images(world, name);
-    tell_pulled(world, name, &image, bytes);
+    tell_pulled(world, name, image, bytes);
 }
 
 /// The pods that have waited for an image can go on.

@@ -26,17 +26,22 @@ pub(crate) fn told_to_stop(world: &mut World, pod: &Pod) {
         // No machine, no process.
         Duration::ZERO
     } else {
-        for container in &spec(pod).containers {
-            world.tell::<Pod>(&key_of(pod), Reason::Killing, || {
-                format!("Stopping container {}", container.name)
-            });
-        }
+        tell_killing(world, pod);
         let own = said_seconds(pod, STOP_SECONDS).unwrap_or_else(|| world.draw(Timing::Stop));
         let runs = pods::phase(pod) == "Running";
         let hook = spec(pod).containers.iter().filter(|_| runs).map(hook_time).max().unwrap_or_default();
         takes(grace, hook, own)
     };
     next(world, notice + stop, Step::Ends, pod);
+}
+
+fn tell_killing(world: &mut World, pod: &Pod) {
+    if world.tells_events() {
+        let key = key_of(pod);
+        for container in &spec(pod).containers {
+            world.tell::<Pod>(&key, Reason::Killing, || format!("Stopping container {}", container.name));
+        }
+    }
 }
 
 /// From the notice to the end of the last process.

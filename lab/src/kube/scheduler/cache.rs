@@ -10,7 +10,7 @@ use upgrade_core::model::{LabelSelector, Node, Resources};
 use upgrade_core::view::Object;
 
 use super::super::pods;
-use super::needs::{Needs, Term, extended_amounts};
+use super::needs::{Needs, Term, extended_amounts, tagged};
 use super::volumes::Handle;
 use crate::ports::convert::Slim;
 use crate::store::{Key, Store};
@@ -33,7 +33,7 @@ pub(super) struct Place {
 
 impl Place {
     fn of(node: Node, extended: BTreeMap<String, u64>) -> Self {
-        let images = node.images.iter().map(|(image, bytes)| (image.clone(), bytes.0)).collect();
+        let images = node.images.iter().map(|(image, bytes)| (tagged(image), bytes.0)).collect();
         let (attached, pods, used, assumed) = Default::default();
         Self { node, extended, images, attached, pods, used, assumed, used_extended: BTreeMap::new() }
     }

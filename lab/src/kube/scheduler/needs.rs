@@ -205,7 +205,7 @@ impl Needs {
                 .iter()
                 .flatten()
                 .chain(&spec.containers)
-                .filter_map(|container| container.image.clone())
+                .filter_map(|container| container.image.as_deref().map(tagged))
                 .collect(),
             priority: spec.priority.unwrap_or_default(),
             preempts: spec.preemption_policy.as_deref() != Some("Never"),
@@ -328,6 +328,12 @@ fn extended(spec: &core::PodSpec) -> BTreeMap<String, u64> {
         *most = amount.max(*most);
     }
     total
+}
+
+/// An image with the tag that is meant where none is given.
+pub(super) fn tagged(image: &str) -> String {
+    let name = image.rsplit('/').next().unwrap_or_default();
+    if name.contains(':') { image.to_owned() } else { format!("{image}:latest") }
 }
 
 /// The amounts of everything that is not CPU, memory or a number of pods.

@@ -7,6 +7,7 @@
 mod admission;
 mod budgets;
 mod eviction;
+mod jobs;
 mod kubelet;
 mod rollouts;
 mod stories;

@@ -88,6 +88,25 @@ fn an_image_counts_by_its_size_and_by_how_many_nodes_have_it() {
     }
 }
 
+#[test]
+fn the_images_of_all_containers_count_together_and_a_tag_that_is_missing_is_latest() {
+    let image = |name: &str, mebibytes: u64| json!({ "names": [name], "sizeBytes": mebibytes * MIB });
+    let has = json!({ "images": [image("web:latest", 523), image("log:1", 500)] });
+    let container = |name: &str| json!({ "name": name.replace(':', "-"), "image": name });
+    for (containers, wanted) in [
+        // Two containers: 100 (523 + 500 - 23) / (2 1000 - 23) = 50.6.
+        (vec![container("web"), container("log:1")], 50),
+        // One that the node does not have adds nothing but its place: 100 (523 - 23) / (2 1000 - 23) = 25.3.
+        (vec![container("web"), container("other:1")], 25),
+        (vec![container("web:2")], 0),
+    ] {
+        let pod = manifest("asking", &json!({}), &json!({}), &json!({ "containers": containers }));
+        let (world, pod) = seen(&[("a", has.clone())], &[], &pod);
+        let cache = &world.kube.scheduler.cache;
+        assert_eq!(score::image_locality(&pod, cache.place("a").unwrap(), cache), wanted, "{containers:?}");
+    }
+}
+
 /// The total of each node, in the order of their names.
 fn totals(nodes: &[(&str, Value)], pods: &[Value], pod: &Value) -> Vec<i64> {
     let (mut world, pod) = seen(nodes, pods, pod);
@@ -107,6 +126,14 @@ fn the_weights_of_the_plugins_add_up() {
     // A taint that says "rather not": 3 x 0.
     let soft = json!({ "taints": [{ "key": "soft", "effect": "PreferNoSchedule" }] });
     assert_eq!(totals(&two(soft.clone()), &[], &pod(json!({}))), [175, 475]);
+    // Two of them are the most: 3 (100 - 100 2/2), 3 (100 - 100 1/2), 3 100.
+    let taint = |key: &str| json!({ "key": key, "effect": "PreferNoSchedule" });
+    let graded = [
+        ("a", json!({ "taints": [taint("soft"), taint("softer")] })),
+        ("b", json!({ "taints": [taint("soft")] })),
+        ("c", json!({})),
+    ];
+    assert_eq!(totals(&graded, &[], &pod(json!({}))), [175, 325, 475]);
     let tolerant = pod(json!({ "tolerations": [{ "key": "soft", "operator": "Exists" }] }));
     assert_eq!(totals(&two(soft), &[], &tolerant), [475, 475]);
     // Preferred node affinity, normalised: weights 30 and 10 make 100 and 33; twice.
