@@ -38,7 +38,7 @@ mod timing;
 mod world;
 
 pub use actors::Actor;
-pub use azure::{AzureLimits, PoolSpec};
+pub use azure::{AzureLimits, Bucket, PodNetwork, PoolSpec, RequestLimits};
 pub use error::{ApiError, Cause};
 pub use faults::{Effect, Fault, Issuer, Join, Misfit, Service, Throttling, What, When, WriteKind};
 pub use forecast::{FailureForecast, Forecast, ServiceForecast, Spread, StageForecast, UsageForecast};
