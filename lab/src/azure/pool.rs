@@ -7,6 +7,7 @@ use upgrade_core::model::{
 };
 
 use super::error::ArmError;
+use super::region::{family_of, vcpus_of};
 use super::wanted::Wanted;
 
 /// Everything the World needs to know to make a machine of a pool.
@@ -40,6 +41,16 @@ impl PoolSpec {
     /// Do its machines run Windows?
     pub fn is_windows(&self) -> bool {
         self.os == OsType::Windows
+    }
+
+    /// The vCPUs of a machine.
+    pub(crate) fn vcpus(&self) -> u64 {
+        vcpus_of(self.allocatable)
+    }
+
+    /// The quota family of its size.
+    pub(crate) fn family(&self) -> String {
+        family_of(&self.vm_size)
     }
 }
 

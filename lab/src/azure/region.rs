@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use upgrade_core::model::Resources;
 
 use super::Azure;
 use super::error::ArmError;
@@ -237,13 +238,18 @@ fn machines(pool: &AgentPool) -> u64 {
     pool.all_machines().count() as u64
 }
 
-/// vCPUs of a machine: what pods may use, and the part of a CPU that AKS keeps for the system (AKS: node reservations).
+/// vCPUs of a machine of a size.
 fn vcpus(ground: &dyn Ground, vm_size: &str) -> u64 {
-    ground.allocatable(vm_size).cpu.0.div_ceil(1000)
+    vcpus_of(ground.allocatable(vm_size))
+}
+
+/// vCPUs of a machine: what pods may use, and the part of a CPU that AKS keeps for the system (AKS: node reservations).
+pub(super) fn vcpus_of(allocatable: Resources) -> u64 {
+    allocatable.cpu.0.div_ceil(1000)
 }
 
 /// The quota family, by Azure's name of the size: `Standard_D4s_v5` is of `standardDSv5Family`.
-fn family_of(vm_size: &str) -> String {
+pub(super) fn family_of(vm_size: &str) -> String {
     let name = vm_size.strip_prefix("Standard_").unwrap_or(vm_size);
     let (series, version) = name.split_once('_').unwrap_or((name, ""));
     let letters: String = series.chars().filter(char::is_ascii_alphabetic).collect();
