@@ -1,5 +1,7 @@
 //! What a rehearsal foretells.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use upgrade_core::event::{Report, RunOutcome};
 use upgrade_core::model::{FormatVersion, ObjectName};
@@ -54,18 +56,37 @@ pub struct StageForecast {
 }
 
 /// What a plan takes of the cluster and of Azure, beyond time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageForecast {
     /// The most nodes at one time, booting ones among them.
     pub most_nodes: Spread,
     /// The most pods at one time, finished ones that nobody has deleted among them.
     pub most_pods: Spread,
+    /// The most vCPUs at one time, of all sizes together: what the region's quota has to cover.
+    #[serde(default)]
+    pub most_vcpus: Spread,
+    /// The most vCPUs of each family of sizes, by its name: what its own quota has to cover.
+    #[serde(default)]
+    pub families: Vec<FamilyForecast>,
+    /// The most addresses at one time of a subnet from which pods take theirs, too (Azure CNI without overlay): one for each
+    /// machine and one for each pod that it may run. With overlay there is one for each node.
+    #[serde(default)]
+    pub most_addresses: Spread,
     /// Image pulls, one per image and machine.
     pub pulls: Spread,
     /// What they pulled, in bytes.
     pub pulled_bytes: Spread,
     /// The cost of the temporary pools: how long each of their machines exists, added up, in minutes.
     pub buffer_node_minutes: Spread,
+}
+
+/// What a plan takes of the quota of one family of machine sizes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FamilyForecast {
+    /// Azure's name of it, such as `standardDSv5Family`.
+    pub family: String,
+    /// The most vCPUs at one time.
+    pub most_vcpus: Spread,
 }
 
 /// What a Service goes through.
@@ -145,10 +166,23 @@ fn usage(runs: &[&Rehearsed]) -> UsageForecast {
     UsageForecast {
         most_nodes: spread(|usage| usage.most_nodes),
         most_pods: spread(|usage| usage.most_pods),
+        most_vcpus: spread(|usage| usage.most_vcpus),
+        families: families(runs),
+        most_addresses: spread(|usage| usage.most_addresses),
         pulls: spread(|usage| usage.pulls),
         pulled_bytes: spread(|usage| usage.pulled_bytes),
         buffer_node_minutes: spread(|usage| usage.extra_machine_ms.div_ceil(60_000)),
     }
+}
+
+fn families(runs: &[&Rehearsed]) -> Vec<FamilyForecast> {
+    let names: BTreeSet<&String> = runs.iter().flat_map(|run| run.usage.most_family_vcpus.keys()).collect();
+    let forecast = |family: &String| {
+        let most =
+            runs.iter().map(|run| run.usage.most_family_vcpus.get(family).copied().unwrap_or_default());
+        FamilyForecast { family: family.clone(), most_vcpus: Spread::of(most.collect()) }
+    };
+    names.into_iter().map(forecast).collect()
 }
 
 fn services(runs: &[Rehearsed]) -> Vec<ServiceForecast> {

@@ -38,10 +38,12 @@ mod timing;
 mod world;
 
 pub use actors::Actor;
-pub use azure::{AzureLimits, PoolSpec};
+pub use azure::{AzureLimits, Bucket, PodNetwork, PoolSpec, RequestLimits};
 pub use error::{ApiError, Cause};
 pub use faults::{Effect, Fault, Issuer, Join, Misfit, Service, Throttling, What, When, WriteKind};
-pub use forecast::{FailureForecast, Forecast, ServiceForecast, Spread, StageForecast, UsageForecast};
+pub use forecast::{
+    FailureForecast, FamilyForecast, Forecast, ServiceForecast, Spread, StageForecast, UsageForecast,
+};
 #[cfg(feature = "http")]
 pub use http::{Server, ServerOptions};
 pub use kube::{Access, Refusal};

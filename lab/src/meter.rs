@@ -1,20 +1,27 @@
 //! What a world uses while something is done in it: machines, pods, pulled images.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use upgrade_core::model::PoolName;
 
+use crate::azure::PoolSpec;
 use crate::world::World;
 
 /// What was used since a [`Meter`] was set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
     /// The most machines there were at one time.
     pub(crate) most_nodes: u64,
     /// The most pods there were at one time, finished ones that nobody has deleted among them.
     pub(crate) most_pods: u64,
+    /// The most vCPUs there were at one time.
+    pub(crate) most_vcpus: u64,
+    /// The most vCPUs of each family of sizes.
+    pub(crate) most_family_vcpus: BTreeMap<String, u64>,
+    /// The most addresses that the machines would have in a subnet that pods take theirs from.
+    pub(crate) most_addresses: u64,
     /// Images that began to be pulled, once per machine.
     pub(crate) pulls: u64,
     /// Their sizes, in bytes.
@@ -31,6 +38,10 @@ pub(crate) struct Meter {
     pools: BTreeSet<PoolName>,
     /// The machines of other pools, since `changed`.
     extra: u64,
+    /// vCPUs by family, now.
+    vcpus: BTreeMap<String, u64>,
+    /// Addresses, now.
+    addresses: u64,
     changed: Timestamp,
     used: Usage,
 }
@@ -43,16 +54,33 @@ impl Meter {
     }
 
     /// A machine is ordered; there are `machines` now.
-    pub(crate) fn machine_ordered(&mut self, pool: &PoolName, machines: usize, now: Timestamp) {
+    pub(crate) fn machine_ordered(&mut self, spec: &PoolSpec, machines: usize, now: Timestamp) {
         self.advance(now);
-        self.extra += u64::from(!self.pools.contains(pool));
+        self.extra += u64::from(!self.pools.contains(&spec.name));
         self.used.most_nodes = self.used.most_nodes.max(machines as u64);
+        self.counts(spec);
+    }
+
+    /// Counts the machine's vCPUs and addresses.
+    fn counts(&mut self, spec: &PoolSpec) {
+        let family = spec.family();
+        let vcpus = self.vcpus.entry(family.clone()).or_default();
+        *vcpus += spec.vcpus();
+        let most = self.used.most_family_vcpus.entry(family).or_default();
+        *most = (*most).max(*vcpus);
+        self.addresses += addresses(spec);
+        self.used.most_vcpus = self.used.most_vcpus.max(self.vcpus.values().sum());
+        self.used.most_addresses = self.used.most_addresses.max(self.addresses);
     }
 
     /// A machine is gone.
-    pub(crate) fn machine_gone(&mut self, pool: &PoolName, now: Timestamp) {
+    pub(crate) fn machine_gone(&mut self, spec: &PoolSpec, now: Timestamp) {
         self.advance(now);
-        self.extra -= u64::from(!self.pools.contains(pool));
+        self.extra = self.extra.saturating_sub(u64::from(!self.pools.contains(&spec.name)));
+        if let Some(vcpus) = self.vcpus.get_mut(&spec.family()) {
+            *vcpus = vcpus.saturating_sub(spec.vcpus());
+        }
+        self.addresses = self.addresses.saturating_sub(addresses(spec));
     }
 
     /// A machine begins to pull an image.
@@ -67,19 +95,27 @@ impl Meter {
     }
 }
 
+/// What a machine takes of a subnet that pods take their addresses from, too: its own, and one for each pod it may run.
+fn addresses(spec: &PoolSpec) -> u64 {
+    1 + u64::from(spec.max_pods)
+}
+
 impl World {
     /// Begins to count anew, from what is there now.
     pub(crate) fn set_meter(&mut self) {
         self.meter = Meter {
             pools: self.azure.pool_models().into_iter().map(|pool| pool.name).collect(),
-            extra: 0,
             changed: self.now(),
             used: Usage {
                 most_nodes: self.kube.machine_count() as u64,
                 most_pods: self.store.count::<Pod>() as u64,
                 ..Usage::default()
             },
+            ..Meter::default()
         };
+        for spec in self.kube.machine_specs() {
+            self.meter.counts(spec);
+        }
     }
 
     /// What has been used since then.
@@ -119,6 +155,11 @@ mod tests {
         let usage = lab.with(|world| world.usage());
         assert_eq!(usage.extra_machine_ms, (10 + 10 + 5) * 60_000);
         assert_eq!(usage.most_nodes, before.most_nodes + 2);
+        // Three machines of four vCPUs, six of eight, and two more of eight at most.
+        assert_eq!((before.most_vcpus, usage.most_vcpus), (60, 76));
+        assert_eq!(usage.most_family_vcpus, [("standardDSv5Family".to_owned(), 76)].into());
+        let each = 1 + u64::from(own.max_pods);
+        assert_eq!(usage.most_addresses - before.most_addresses, 2 * each);
         assert!(usage.most_pods > before.most_pods, "the new nodes have pods of DaemonSets");
         assert!(usage.pulls > 0 && usage.pulled_bytes > usage.pulls, "{usage:?}");
     }

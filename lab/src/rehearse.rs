@@ -235,8 +235,11 @@ mod tests {
         assert_eq!(forecast.stages.len(), plan.stages.len());
         let gaps: Vec<_> = forecast.services.iter().filter(|service| service.runs_with_gap > 0).collect();
         assert!(gaps.is_empty(), "{gaps:?}");
-        let usage = forecast.usage;
+        let usage = &forecast.usage;
         assert!(usage.most_nodes.min > inventory.nodes.len() as u64, "{usage:?}");
+        assert_eq!(usage.families.len(), 1, "{usage:?}");
+        assert_eq!(usage.families[0].most_vcpus, usage.most_vcpus);
+        assert!(usage.most_vcpus.min > 60 && usage.most_addresses.min > usage.most_nodes.min, "{usage:?}");
         assert!(usage.pulls.min > 0 && usage.buffer_node_minutes.min > 0, "{usage:?}");
         assert_eq!(rehearse(&inventory, &plan, &options), forecast);
         let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();

@@ -61,6 +61,7 @@ def test_every_field_of_an_event_is_read(kind: type[events.Event]) -> None:
         ("plan/mod.rs", "Lane", model.Lane),
         ("plan/mod.rs", "Stage", model.Stage),
         ("ports.rs", "Question", model.Question),
+        ("lab/src/forecast.rs", "FamilyForecast", model.FamilyForecast),
         ("lab/src/forecast.rs", "Forecast", model.Forecast),
         ("lab/src/forecast.rs", "Spread", model.Spread),
         ("lab/src/forecast.rs", "StageForecast", model.StageForecast),

@@ -25,7 +25,7 @@ pub use status::{RunStatus, StageState, StageStatus};
 
 use std::time::Duration;
 
-use cluster_lab::UsageForecast;
+use cluster_lab::{FamilyForecast, UsageForecast};
 use upgrade_core::event::{Report, RunOutcome};
 use upgrade_core::finding::{Finding, Severity};
 use upgrade_core::span;
@@ -35,17 +35,37 @@ pub(crate) fn took(milliseconds: u64) -> String {
     span::show(Duration::from_millis(milliseconds))
 }
 
-/// What a plan takes at most, over its rehearsals: nodes, the cost of its buffers, pulls.
+/// What a plan takes at most, over its rehearsals: nodes, quota, addresses, the cost of its buffers, pulls.
 pub(crate) fn usage_words(usage: &UsageForecast) -> String {
-    let UsageForecast { most_nodes, most_pods, pulls, pulled_bytes, buffer_node_minutes } = usage;
+    let UsageForecast {
+        most_nodes,
+        most_pods,
+        most_vcpus,
+        families,
+        most_addresses,
+        pulls,
+        pulled_bytes,
+        buffer_node_minutes,
+    } = usage;
+    // A lone family has them all.
+    let families: Vec<_> = families.iter().filter(|_| families.len() > 1).map(of_family).collect();
+    let families = if families.is_empty() { String::new() } else { format!(" ({})", families.join(", ")) };
     format!(
-        "at most {} nodes and {} pods; {} node-hours of buffer; {} image pulls ({} GB)",
+        "at most {} nodes, {} pods and {} vCPUs{families}; {} addresses in a subnet that pods share, {} with overlay; \
+         {} node-hours of buffer; {} image pulls ({} GB)",
         most_nodes.max,
         most_pods.max,
+        most_vcpus.max,
+        most_addresses.max,
+        most_nodes.max,
         tenths(buffer_node_minutes.max, 60),
         pulls.max,
         tenths(pulled_bytes.max, 1_000_000_000),
     )
+}
+
+fn of_family(family: &FamilyForecast) -> String {
+    format!("{} {}", family.family, family.most_vcpus.max)
 }
 
 /// A quotient with one digit behind the point, rounded up.

@@ -1,6 +1,8 @@
 //! Fixed data for the renderers' transcripts: one small cluster with every kind of move, and a run on it.
 
-use cluster_lab::{FailureForecast, Forecast, ServiceForecast, Spread, StageForecast, UsageForecast};
+use cluster_lab::{
+    FailureForecast, FamilyForecast, Forecast, ServiceForecast, Spread, StageForecast, UsageForecast,
+};
 use upgrade_core::access::{AccessAnswer, Reviewed, Right};
 use upgrade_core::event::{Event, EventKind, Report, RunOutcome, StageRecord, StepOutcome};
 use upgrade_core::finding::{Finding, Severity};
@@ -362,6 +364,14 @@ pub(crate) fn forecast() -> Forecast {
         usage: UsageForecast {
             most_nodes: spread(9, 9, 9),
             most_pods: spread(120, 122, 127),
+            most_vcpus: spread(52, 52, 52),
+            families: [("standardDSv5Family", 36), ("standardESv5Family", 16)]
+                .map(|(name, vcpus)| FamilyForecast {
+                    family: name.into(),
+                    most_vcpus: spread(vcpus, vcpus, vcpus),
+                })
+                .to_vec(),
+            most_addresses: spread(279, 279, 279),
             pulls: spread(80, 83, 90),
             pulled_bytes: spread(31_000_000_000, 32_000_000_000, 40_250_000_000),
             buffer_node_minutes: spread(150, 160, 171),

@@ -6,6 +6,7 @@ use upgrade_core::model::{ArmId, KubeVersion, ManagedCluster, ProvisioningState,
 
 use super::error::ArmError;
 use super::pool::AgentPool;
+use super::region::PodNetwork;
 use super::wanted::invalid;
 
 /// Read-only members: accepted in a PUT, and ignored (Azure REST API, managedClusters 2026-08-01).
@@ -53,7 +54,7 @@ pub(super) struct Change {
 }
 
 impl Cluster {
-    pub(super) fn new(model: &ManagedCluster, etag: String) -> Self {
+    pub(super) fn new(model: &ManagedCluster, network: PodNetwork, etag: String) -> Self {
         let name = model.id.name().to_owned();
         let fqdn = model.fqdn.clone().unwrap_or_else(|| format!("{name}.hcp.{}.azmk8s.io", model.location));
         let channel = model.auto_upgrade_channel.clone().unwrap_or_else(|| "none".to_owned());
@@ -75,6 +76,9 @@ impl Cluster {
                 "serviceCidr": "10.0.0.0/16", "dnsServiceIP": "10.0.0.10", "loadBalancerSku": "standard",
             },
         });
+        if network == PodNetwork::NodeSubnet {
+            properties["networkProfile"]["networkPluginMode"] = Value::Null;
+        }
         if model.force_upgrade {
             properties["upgradeSettings"] =
                 json!({ "overrideSettings": { "forceUpgrade": true, "until": "2100-01-01T00:00:00Z" } });
@@ -110,15 +114,15 @@ impl Cluster {
         is("networkPlugin", "azure") && !is("networkPluginMode", "overlay")
     }
 
-    /// The same cluster with pods in the nodes' subnet.
-    #[cfg(test)]
-    pub(super) fn without_overlay(&mut self) {
-        self.properties["networkProfile"]["networkPluginMode"] = Value::Null;
-    }
-
     /// The automatic upgrade channel, where one is set.
     pub(super) fn channel(&self) -> Option<&str> {
         let channel = self.properties.get("autoUpgradeProfile")?.get("upgradeChannel")?.as_str()?;
+        (!channel.eq_ignore_ascii_case("none")).then_some(channel)
+    }
+
+    /// The automatic channel of node images, where one is set. AKS's own default is `NodeImage`.
+    pub(super) fn node_os_channel(&self) -> Option<&str> {
+        let channel = self.properties.get("autoUpgradeProfile")?.get("nodeOSUpgradeChannel")?.as_str()?;
         (!channel.eq_ignore_ascii_case("none")).then_some(channel)
     }
 

@@ -49,14 +49,11 @@ impl ArmError {
     }
 
     /// 409: another operation holds the cluster or a pool.
-    pub(crate) fn busy(what: &str, word: &str) -> Self {
-        Self::aks(
-            409,
-            "OperationNotAllowed",
-            format!(
-                "Operation is not allowed: Another operation ({what} - {word}) is in progress, please wait for it to finish before starting a new operation."
-            ),
-        )
+    pub(crate) fn busy(why: &str) -> Self {
+        let message = format!(
+            "Operation is not allowed: {why}, please wait for it to finish before starting a new operation."
+        );
+        Self::aks(409, "OperationNotAllowed", message)
     }
 
     /// The same, with the wait that Azure asks for.

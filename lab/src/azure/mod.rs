@@ -4,6 +4,7 @@
 //! rules (which request is refused, in what order, with which code) are those of ARM and AKS, in one place for both faces.
 //! Progress is made in [`Azure::on_wake`], which the World calls at the times that Azure asked for.
 
+mod allocation;
 mod cluster;
 mod error;
 mod ground;
@@ -13,6 +14,7 @@ mod pools;
 mod read;
 mod region;
 mod rules;
+mod throttle;
 mod trouble;
 mod upgrade;
 mod versions;
@@ -32,13 +34,16 @@ pub(crate) use ground::Ground;
 pub(crate) use operation::{OperationId, OperationStatus};
 pub use pool::PoolSpec;
 pub(crate) use pool::node_image;
-pub use region::AzureLimits;
+pub use region::{AzureLimits, PodNetwork};
+pub use throttle::{Bucket, RequestLimits};
+pub(crate) use throttle::{Handler, Verb};
 pub(crate) use upgrade::batches_of as upgrade_batches;
 pub(crate) use world::on_wake;
 
 use cluster::Cluster;
 use operation::{Operation, Progress, Target, Work};
 use pool::AgentPool;
+use throttle::Buckets;
 use trouble::Trouble;
 use upgrade::busy;
 use versions::Catalogue;
@@ -61,6 +66,7 @@ pub(crate) struct Azure {
     /// What the subscription, the region and the network leave room for.
     limits: AzureLimits,
     trouble: Trouble,
+    buckets: Buckets,
     /// Counts writes, for eTags.
     writes: u64,
 }
@@ -94,25 +100,22 @@ impl Azure {
         let in_use = pools.iter().map(|pool| pool.version).chain([cluster.version]);
         let in_use = in_use.map(|version| AvailableUpgrade { version, preview: false });
         let mut azure = Self {
-            cluster: Cluster::new(cluster, String::new()),
+            cluster: Cluster::new(cluster, scenario.limits.pod_network, String::new()),
             pools: BTreeMap::new(),
             operations: BTreeMap::new(),
             catalogue: Catalogue::new(cluster.upgrades.iter().copied().chain(in_use)),
             authority: AUTHORITY.to_owned(),
             limits: scenario.limits.clone(),
             trouble: Trouble::default(),
+            buckets: Buckets::default(),
             writes: 0,
         };
         for pool in pools {
             let kept = AgentPool {
-                wanted: Wanted::of(pool),
-                properties: properties_of(pool),
-                etag: String::new(),
                 state: pool.state.clone(),
                 error: pool.error.as_ref().map(|e| ArmError::aks(500, &e.code, e.message.as_str())),
-                version: pool.version,
                 machines: scenario.machine_names(&pool.name),
-                surge: Vec::new(),
+                ..AgentPool::new(Wanted::of(pool), properties_of(pool), pool.version)
             };
             azure.pools.insert(pool.name.clone(), kept);
         }
@@ -192,12 +195,24 @@ impl Azure {
     /// on each pool; pools go side by side, and each keeps the cluster busy and the other way round.
     fn refuse_busy(&self, target: &Target) -> Result<(), ArmError> {
         if self.cluster.is_busy() {
-            return Err(ArmError::busy(self.cluster.id.name(), &self.cluster.state.to_string()));
+            return Err(ArmError::busy(&format!(
+                "Another operation ({}) is in progress",
+                self.cluster.state
+            )));
         }
         let concerned = |name: &PoolName| *target == Target::Cluster || *target == Target::Pool(name.clone());
         match self.pools.iter().find(|(name, pool)| pool.is_busy() && concerned(name)) {
-            Some((name, pool)) => Err(ArmError::busy(name.as_str(), &pool.state.to_string())),
             None => Ok(()),
+            Some((name, pool)) if *target == Target::Cluster => Err(ArmError::busy(&format!(
+                "Managed Cluster operation is not allowed: Another operation ({}) is in progress on agent pool ({name})",
+                pool.state
+            ))),
+            Some((name, pool)) if pool.state == busy("Deleting") => Err(ArmError::busy(&format!(
+                "Unable to perform the operation on '{name}' since deletion was issued"
+            ))),
+            Some((name, pool)) => {
+                Err(ArmError::busy(&format!("Another operation ({name} - {}) is in progress", pool.state)))
+            }
         }
     }
 
@@ -229,12 +244,19 @@ impl Azure {
             }
         };
         self.cluster.take(change);
-        let operation = self.begin(ground, Target::Cluster, word, work);
+        let operation = self.begin(ground, Target::Cluster, word, work, None);
         Ok(Accepted { status: 200, body: Some(self.cluster()), operation: Some(operation) })
     }
 
-    /// Enters an operation in the books and lets it begin.
-    fn begin(&mut self, ground: &mut dyn Ground, target: Target, word: &str, work: Work) -> OperationId {
+    /// Enters an operation in the books and lets it begin. `refusal`: why it cannot end well.
+    fn begin(
+        &mut self,
+        ground: &mut dyn Ground,
+        target: Target,
+        word: &str,
+        work: Work,
+        refusal: Option<ArmError>,
+    ) -> OperationId {
         match &target {
             Target::Cluster => {
                 self.cluster.state = busy(word);
@@ -256,7 +278,7 @@ impl Azure {
             started: ground.now(),
             ended: None,
             status: OperationStatus::InProgress,
-            fails: self.trouble.take_failure(),
+            fails: refusal.or_else(|| self.trouble.take_failure()),
         };
         self.operations.insert(id, operation);
         ground.wake_azure(Duration::ZERO, id);

@@ -1,11 +1,13 @@
 //! What a machine of a pool is made of, and the pool itself as Azure keeps it.
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use upgrade_core::model::{
     KubeVersion, Labels, NodeName, OsType, PoolMode, PoolName, ProvisioningState, Resources, Taint,
 };
 
 use super::error::ArmError;
+use super::region::{family_of, vcpus_of};
 use super::wanted::Wanted;
 
 /// Everything the World needs to know to make a machine of a pool.
@@ -40,6 +42,16 @@ impl PoolSpec {
     pub fn is_windows(&self) -> bool {
         self.os == OsType::Windows
     }
+
+    /// The vCPUs of a machine.
+    pub(crate) fn vcpus(&self) -> u64 {
+        vcpus_of(self.allocatable)
+    }
+
+    /// The quota family of its size.
+    pub(crate) fn family(&self) -> String {
+        family_of(&self.vm_size)
+    }
 }
 
 /// An agent pool as Azure keeps it.
@@ -55,13 +67,69 @@ pub(crate) struct AgentPool {
     /// `currentOrchestratorVersion`. Set when an upgrade is accepted, as AKS does it: after a failed upgrade it is ahead
     /// of the nodes (AKS issue 3558).
     pub(super) version: KubeVersion,
+    /// The version before, and when it left it.
+    pub(super) left: Option<Left>,
     /// The pool's machines, in the order in which they were made.
     pub(super) machines: Vec<NodeName>,
     /// Machines added for an upgrade, to be removed at its end; a failed upgrade leaves them (AKS issue 4674).
     pub(super) surge: Vec<NodeName>,
 }
 
+/// A version that a pool has left.
+#[derive(Clone, Debug)]
+pub(super) struct Left {
+    version: KubeVersion,
+    image: String,
+    at: Timestamp,
+}
+
+/// How long AKS lets a pool go back to the version before.
+const ROLLBACK: SignedDuration = SignedDuration::from_hours(7 * 24);
+
 impl AgentPool {
+    /// A pool without machines.
+    pub(super) fn new(wanted: Wanted, properties: Map<String, Value>, version: KubeVersion) -> Self {
+        Self {
+            properties,
+            wanted,
+            etag: String::new(),
+            state: ProvisioningState::Succeeded,
+            error: None,
+            version,
+            left: None,
+            machines: Vec::new(),
+            surge: Vec::new(),
+        }
+    }
+
+    /// Remembers the version that it is about to leave.
+    pub(super) fn leaves_version(&mut self, now: Timestamp) {
+        let image = node_image(&self.wanted.os, self.version);
+        self.left = Some(Left { version: self.version, image, at: now });
+    }
+
+    /// The version to which a PUT asks the pool to go back: the one before, named with its image, within a week.
+    pub(super) fn rollback(&self, asked: &Map<String, Value>, now: Timestamp) -> Option<KubeVersion> {
+        let text = |name: &str| asked.get(name).and_then(Value::as_str);
+        let left = self.recently_left(now)?;
+        let image = text("nodeImageVersion") == Some(left.image.as_str());
+        let version = text("orchestratorVersion") == Some(left.version.to_string().as_str());
+        (image && version && left.version < self.version).then_some(left.version)
+    }
+
+    fn recently_left(&self, now: Timestamp) -> Option<&Left> {
+        self.left.as_ref().filter(|left| now.duration_since(left.at) <= ROLLBACK)
+    }
+
+    /// `recentlyUsedVersions` of its upgrade profile.
+    pub(super) fn recently_used(&self, now: Timestamp) -> Value {
+        let shown = self.recently_left(now).map(|left| {
+            json!({ "orchestratorVersion": left.version.to_string(), "nodeImageVersion": left.image,
+                "timestamp": left.at.to_string() })
+        });
+        shown.into_iter().collect()
+    }
+
     /// The properties as a GET shows them.
     pub(super) fn shown(&self) -> Map<String, Value> {
         let mut shown = self.properties.clone();

@@ -1,14 +1,15 @@
 //! Writes on agent pools.
 
 use serde_json::{Map, Value};
-use upgrade_core::model::{PoolMode, PoolName, ProvisioningState, VersionRequest};
+use upgrade_core::model::{KubeVersion, PoolMode, PoolName, ProvisioningState, VersionRequest};
 
 use super::error::ArmError;
 use super::ground::Ground;
 use super::operation::{Target, Work};
 use super::pool::{AgentPool, node_image};
-use super::upgrade::{Upgrade, batches, boot_times};
-use super::wanted::{SCALE_SET, Wanted, invalid};
+use super::rules::MOST_NODES;
+use super::upgrade::{Upgrade, batches, batches_now, boot_times, missing_surge};
+use super::wanted::{SCALE_SET, Wanted, invalid, unsupported};
 use super::{Accepted, Azure, Conditions, check_conditions};
 use crate::timing::Timing;
 
@@ -32,6 +33,9 @@ const IMMUTABLE: [&str; 13] = [
     "scaleSetPriority",
     "type",
 ];
+
+/// What AKS calls its own failure where a pool that is there cannot get its machines.
+const RECONCILER: &str = "ReconcileVMSSAgentPoolFailed";
 
 /// Members that AKS can change on a living pool, and the lab cannot.
 const UNMODELLED: [&str; 4] = ["mode", "nodeLabels", "nodeTaints", "powerState"];
@@ -85,25 +89,18 @@ impl Azure {
         };
         self.catalogue.check_pool(name.as_str(), None, version, control_plane)?;
         self.check_quota(ground, &wanted, wanted.count as usize)?;
+        self.check_subnet(name, &wanted, &properties, 0)?;
         // A GET always shows the effective version.
         properties.entry("orchestratorVersion").or_insert_with(|| version.to_string().into());
-        let mut pool = AgentPool {
-            wanted,
-            properties,
-            etag: String::new(),
-            state: ProvisioningState::Succeeded,
-            error: None,
-            version,
-            machines: Vec::new(),
-            surge: Vec::new(),
-        };
+        let allocated =
+            self.allocate(&wanted, &properties, wanted.count as usize, "CreateVMSSAgentPoolFailed");
+        let mut pool = AgentPool::new(wanted, properties, version);
         let spec = Self::spec_at(name, &pool, version, ground);
-        let count = if self.trouble.starves_next() { 0 } else { pool.wanted.count };
-        pool.machines = (0..count).map(|_| ground.add_machine(&spec)).collect();
+        pool.machines = (0..allocated.machines).map(|_| ground.add_machine(&spec)).collect();
         let (not_before, deadline) = boot_times(ground);
         let work = Work::Boot { machines: pool.machines.clone(), version, not_before, deadline };
         self.pools.insert(name.clone(), pool);
-        let operation = self.begin(ground, Target::Pool(name.clone()), "Creating", work);
+        let operation = self.begin(ground, Target::Pool(name.clone()), "Creating", work, allocated.refusal);
         Ok(Accepted { status: 201, body: self.pool_shown(name), operation: Some(operation) })
     }
 
@@ -115,9 +112,53 @@ impl Azure {
     ) -> Result<Accepted, ArmError> {
         self.refuse_busy(&Target::Pool(name.clone()))?;
         let pool = &self.pools[name];
-        let merged = merge(pool, asked)?;
+        let back = pool.rollback(asked, ground.now());
+        let merged = merge(pool, asked, back.is_some())?;
         let wanted = Wanted::read(&merged)?;
         self.check_rules(name, &wanted)?;
+        let to = match back {
+            Some(back) => self.check_rollback(back)?,
+            None => self.version_asked(name, pool, &wanted)?,
+        };
+        let broken = matches!(pool.state, ProvisioningState::Failed | ProvisioningState::Canceled);
+        let short = broken && to == pool.version && pool.machines.len() < wanted.count as usize;
+        let scaled = wanted.count != pool.wanted.count || short;
+        if scaled && to != pool.version {
+            let message = "Updating Kubernetes version and agent node scaling are mutually exclusive operations. Please perform them separately.";
+            return Err(ArmError::aks(400, "OperationNotAllowed", message));
+        }
+        if to == pool.version && merged == pool.properties && !broken {
+            return Ok(Accepted { status: 200, body: self.pool_shown(name), operation: None });
+        }
+        let upgrades = to != pool.version;
+        let mut pool = pool.clone();
+        (pool.wanted, pool.properties) = (wanted, merged);
+        if upgrades {
+            self.check_before_upgrade(ground, &pool.wanted)?;
+            pool.leaves_version(ground.now());
+            pool.version = to;
+        }
+        let (word, work, refusal) = if scaled {
+            let (work, refusal) = self.scale(ground, name, &mut pool)?;
+            ("Scaling", work, refusal)
+        } else if upgrades || broken {
+            let (work, refusal) = self.upgrade(ground, name, &mut pool)?;
+            ("Upgrading", work, refusal)
+        } else {
+            ("Updating", Work::Update { at: ground.now() + ground.takes(Timing::PoolUpdate) }, None)
+        };
+        self.pools.insert(name.clone(), pool);
+        let operation = self.begin(ground, Target::Pool(name.clone()), word, work, refusal);
+        Ok(Accepted { status: 200, body: self.pool_shown(name), operation: Some(operation) })
+    }
+
+    /// The version that a change asks for, by the rules.
+    fn version_asked(
+        &self,
+        name: &PoolName,
+        pool: &AgentPool,
+        wanted: &Wanted,
+    ) -> Result<KubeVersion, ArmError> {
         let control_plane = self.cluster.version;
         let to = match wanted.version {
             // The alias of the release it has upgrades nothing.
@@ -126,36 +167,82 @@ impl Azure {
             None => pool.version,
         };
         self.catalogue.check_pool(name.as_str(), Some(pool.version), to, control_plane)?;
-        let scaled = wanted.count != pool.wanted.count;
-        if scaled && to != pool.version {
-            let message = "Updating Kubernetes version and agent node scaling are mutually exclusive operations. Please perform them separately.";
+        Ok(to)
+    }
+
+    /// Begins to add or to remove machines.
+    fn scale(
+        &self,
+        ground: &mut dyn Ground,
+        name: &PoolName,
+        pool: &mut AgentPool,
+    ) -> Result<(Work, Option<ArmError>), ArmError> {
+        let (have, want) = (pool.machines.len(), pool.wanted.count as usize);
+        if want <= have {
+            // The newest machines go first.
+            let machines = pool.machines[want..].to_vec();
+            let ignore_budgets = self.cluster.forces_upgrades(ground.now());
+            return Ok((shrink(ground, machines, pool, ignore_budgets, false), None));
+        }
+        self.check_quota(ground, &pool.wanted, want - have)?;
+        self.check_subnet(name, &pool.wanted, &pool.properties, 0)?;
+        let allocated = self.allocate(&pool.wanted, &pool.properties, want - have, RECONCILER);
+        let spec = Self::spec_at(name, pool, pool.version, ground);
+        let machines: Vec<_> = (0..allocated.machines).map(|_| ground.add_machine(&spec)).collect();
+        pool.machines.extend(machines.iter().cloned());
+        let (not_before, deadline) = boot_times(ground);
+        let work = Work::Boot { machines, version: pool.version, not_before, deadline };
+        Ok((work, allocated.refusal))
+    }
+
+    /// Begins to bring every machine to the pool's version. An upgrade whose surge machines do not all come fails before it has
+    /// touched a node; from 1.35 on AKS goes on with one of them (AKS: upgrade options).
+    fn upgrade(
+        &self,
+        ground: &mut dyn Ground,
+        name: &PoolName,
+        pool: &mut AgentPool,
+    ) -> Result<(Work, Option<ArmError>), ArmError> {
+        let version = pool.version;
+        let spec = Self::spec_at(name, pool, version, ground);
+        let (surge, at_once) = batches_now(pool)?;
+        let missing = missing_surge(pool, version, surge, ground);
+        if missing > 0 {
+            if pool.machines.len() + surge as usize > MOST_NODES as usize {
+                return Err(invalid(format!("count and maxSurge together must not exceed {MOST_NODES}")));
+            }
+            self.check_quota(ground, &pool.wanted, missing)?;
+            self.check_subnet(name, &pool.wanted, &pool.properties, surge)?;
+        }
+        let allocated = self.allocate(&pool.wanted, &pool.properties, missing, RECONCILER);
+        let falls_back =
+            allocated.refusal.is_some() && allocated.machines > 0 && version.release() >= (1, 35);
+        let more = if falls_back { 1 } else { allocated.machines };
+        for _ in 0..more {
+            pool.surge.push(ground.add_machine(&spec));
+        }
+        if more < missing && !falls_back {
+            let (not_before, deadline) = boot_times(ground);
+            let machines = pool.surge.clone();
+            return Ok((Work::Boot { machines, version, not_before, deadline }, allocated.refusal));
+        }
+        let at_once = if falls_back { 1 } else { at_once as usize };
+        let ignore_budgets = self.cluster.forces_upgrades(ground.now());
+        let upgrade = Upgrade::begin(pool, version, at_once, ignore_budgets, ground);
+        Ok((Work::Upgrade(Box::new(upgrade)), None))
+    }
+
+    /// A pool goes back to the version that it had only while nothing upgrades the cluster by itself, and to one that is still
+    /// supported (AKS: roll back node pool versions; which code says so is not documented).
+    fn check_rollback(&self, back: KubeVersion) -> Result<KubeVersion, ArmError> {
+        if self.cluster.channel().is_some() || self.cluster.node_os_channel().is_some() {
+            let message = "A node pool cannot be rolled back while an automatic upgrade channel is set.";
             return Err(ArmError::aks(400, "OperationNotAllowed", message));
         }
-        self.check_quota(ground, &wanted, (wanted.count as usize).saturating_sub(pool.machines.len()))?;
-        let broken = matches!(pool.state, ProvisioningState::Failed | ProvisioningState::Canceled);
-        if to == pool.version && merged == pool.properties && !broken {
-            return Ok(Accepted { status: 200, body: self.pool_shown(name), operation: None });
+        if !self.catalogue.has(back) {
+            return Err(unsupported(&back.to_string()));
         }
-        if to != pool.version {
-            self.check_before_upgrade(ground, &wanted)?;
-        }
-        let ignore_budgets = self.cluster.forces_upgrades(ground.now());
-        let mut pool = self.pools[name].clone();
-        pool.wanted = wanted;
-        pool.properties = merged;
-        let (word, work) = if scaled {
-            scale_work(ground, name, &mut pool, ignore_budgets)
-        } else if to != pool.version || broken {
-            pool.version = to;
-            let spec = Self::spec_at(name, &pool, to, ground);
-            let upgrade = Upgrade::begin(&mut pool, &spec, ignore_budgets, ground)?;
-            ("Upgrading", Work::Upgrade(Box::new(upgrade)))
-        } else {
-            ("Updating", Work::Update { at: ground.now() + ground.takes(Timing::PoolUpdate) })
-        };
-        self.pools.insert(name.clone(), pool);
-        let operation = self.begin(ground, Target::Pool(name.clone()), word, work);
-        Ok(Accepted { status: 200, body: self.pool_shown(name), operation: Some(operation) })
+        Ok(back)
     }
 
     /// What AKS validates for the whole cluster before it accepts an upgrade.
@@ -200,28 +287,9 @@ impl Azure {
         }
         let machines = pool.all_machines().cloned().collect();
         let work = shrink(ground, machines, pool, ignore_budgets, true);
-        let operation = self.begin(ground, Target::Pool(name), "Deleting", work);
+        let operation = self.begin(ground, Target::Pool(name), "Deleting", work, None);
         Ok(Accepted { status: 202, body: None, operation: Some(operation) })
     }
-}
-
-fn scale_work(
-    ground: &mut dyn Ground,
-    name: &PoolName,
-    pool: &mut AgentPool,
-    ignore_budgets: bool,
-) -> (&'static str, Work) {
-    let (have, want) = (pool.machines.len(), pool.wanted.count as usize);
-    if want > have {
-        let spec = Azure::spec_at(name, pool, pool.version, ground);
-        let machines: Vec<_> = (have..want).map(|_| ground.add_machine(&spec)).collect();
-        pool.machines.extend(machines.iter().cloned());
-        let (not_before, deadline) = boot_times(ground);
-        return ("Scaling", Work::Boot { machines, version: pool.version, not_before, deadline });
-    }
-    // The newest machines go first.
-    let machines = pool.machines[want..].to_vec();
-    ("Scaling", shrink(ground, machines, pool, ignore_budgets, false))
 }
 
 fn shrink(
@@ -244,11 +312,16 @@ pub(super) fn no_system_pool() -> ArmError {
 }
 
 /// What a PUT leaves unsaid stays as it is. What must not change is refused; so is what the lab cannot change.
-fn merge(pool: &AgentPool, asked: &Map<String, Value>) -> Result<Map<String, Value>, ArmError> {
+fn merge(
+    pool: &AgentPool,
+    asked: &Map<String, Value>,
+    goes_back: bool,
+) -> Result<Map<String, Value>, ArmError> {
     let shown_image = node_image(&pool.wanted.os, pool.version);
     if let Some(image) = asked.get("nodeImageVersion").and_then(Value::as_str)
         && image != shown_image
         && image != "latest"
+        && !goes_back
     {
         return Err(invalid(format!(
             "NodeImageVersion '{image}' is not accepted. NodeImageVersion can only be current version '{shown_image}' or 'latest'"

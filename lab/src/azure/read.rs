@@ -81,12 +81,13 @@ impl Azure {
     }
 
     /// `upgradeProfiles/default` of one pool.
-    pub(crate) fn pool_upgrade_profile(&self, name: &str) -> Result<Value, ArmError> {
+    pub(crate) fn pool_upgrade_profile(&self, name: &str, now: jiff::Timestamp) -> Result<Value, ArmError> {
         let shown = self.pool(name)?;
         let pool = PoolName::new(name).ok().and_then(|name| self.pools.get(&name));
         let pool = pool.ok_or_else(|| ArmError::aks(404, "NotFound", "Could not find the agent pool."))?;
         let mut properties = self.pool_profile(pool);
         properties["latestNodeImageVersion"] = node_image(&pool.wanted.os, pool.version).into();
+        properties["recentlyUsedVersions"] = pool.recently_used(now);
         Ok(json!({
             "id": format!("{}/upgradeProfiles/default", shown["id"].as_str().unwrap_or_default()),
             "name": "default",

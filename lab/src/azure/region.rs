@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use upgrade_core::model::Resources;
 
 use super::Azure;
 use super::error::ArmError;
 use super::ground::Ground;
 use super::pool::AgentPool;
+use super::throttle::RequestLimits;
 use super::wanted::Wanted;
 
 /// The zones of the lab's region.
-const ZONES: [&str; 3] = ["1", "2", "3"];
+pub(super) const ZONES: [&str; 3] = ["1", "2", "3"];
 
 /// What the subscription may use in its region, the network, and when AKS may act by itself.
 #[derive(Clone, Debug, Deserialize)]
@@ -26,10 +28,28 @@ pub struct AzureLimits {
     pub spot_vcpus: u64,
     /// Sizes that the subscription may not use in these zones; no zones: nowhere in the region.
     pub restricted_sizes: BTreeMap<String, Vec<String>>,
+    /// How many machines of a size the region gives the cluster, those that it has among them; of other sizes any number.
+    pub capacity: BTreeMap<String, u64>,
     /// The IPv4 prefix of the subnet that AKS makes for the nodes.
     pub subnet_prefix: String,
+    /// Addresses of the subnet that others have taken.
+    pub subnet_taken: u64,
+    /// Where pods get their addresses from.
+    pub pod_network: PodNetwork,
+    /// How many requests Azure takes.
+    pub requests: RequestLimits,
     /// Maintenance configurations: the properties by name.
     pub maintenance: BTreeMap<String, Value>,
+}
+
+/// Where pods get their addresses from (AKS: Azure CNI).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PodNetwork {
+    /// A network of their own.
+    Overlay,
+    /// The nodes' subnet: each node takes as many as it may run pods, at once.
+    NodeSubnet,
 }
 
 impl Default for AzureLimits {
@@ -40,7 +60,11 @@ impl Default for AzureLimits {
             family_vcpus: BTreeMap::new(),
             spot_vcpus: 320_000,
             restricted_sizes: BTreeMap::new(),
+            capacity: BTreeMap::new(),
             subnet_prefix: "10.224.0.0/16".to_owned(),
+            subnet_taken: 0,
+            pod_network: PodNetwork::Overlay,
+            requests: RequestLimits::default(),
             maintenance: BTreeMap::new(),
         }
     }
@@ -171,19 +195,25 @@ impl Azure {
 
     /// How much of the network's subnet is taken, by the cluster's network mode.
     pub(crate) fn subnet_usages(&self) -> Value {
-        let taken: u64 = self.pools.values().map(|pool| machines(pool) * self.addresses_of(pool)).sum();
+        let taken = self.addresses_taken();
         json!({ "value": [{ "id": self.subnet_id(), "currentValue": taken, "limit": size_of(&self.limits.subnet_prefix),
             "unit": "Count", "name": { "value": "SubnetSpace", "localizedValue": "Subnet size and usage" } }] })
     }
 
     /// The addresses of AKS's subnet that a machine of the pool takes, pods' included.
-    fn addresses_of(&self, pool: &AgentPool) -> u64 {
-        let named = |member: &str| pool.properties.get(member).and_then(Value::as_str).is_some();
+    pub(super) fn addresses_of(&self, wanted: &Wanted, properties: &Map<String, Value>) -> u64 {
+        let named = |member: &str| properties.get(member).and_then(Value::as_str).is_some();
         if named("vnetSubnetID") {
             return 0;
         }
-        let pods = u64::from(pool.wanted.max_pods);
+        let pods = u64::from(wanted.max_pods);
         if self.cluster.pods_in_network() && !named("podSubnetID") { 1 + pods } else { 1 }
+    }
+
+    /// The addresses of AKS's subnet that somebody has.
+    pub(super) fn addresses_taken(&self) -> u64 {
+        let of_pool = |pool: &AgentPool| machines(pool) * self.addresses_of(&pool.wanted, &pool.properties);
+        self.pools.values().map(of_pool).sum::<u64>() + self.limits.subnet_taken
     }
 
     /// The maintenance configurations of the cluster.
@@ -208,13 +238,18 @@ fn machines(pool: &AgentPool) -> u64 {
     pool.all_machines().count() as u64
 }
 
-/// vCPUs of a machine: what pods may use, and the part of a CPU that AKS keeps for the system (AKS: node reservations).
+/// vCPUs of a machine of a size.
 fn vcpus(ground: &dyn Ground, vm_size: &str) -> u64 {
-    ground.allocatable(vm_size).cpu.0.div_ceil(1000)
+    vcpus_of(ground.allocatable(vm_size))
+}
+
+/// vCPUs of a machine: what pods may use, and the part of a CPU that AKS keeps for the system (AKS: node reservations).
+pub(super) fn vcpus_of(allocatable: Resources) -> u64 {
+    allocatable.cpu.0.div_ceil(1000)
 }
 
 /// The quota family, by Azure's name of the size: `Standard_D4s_v5` is of `standardDSv5Family`.
-fn family_of(vm_size: &str) -> String {
+pub(super) fn family_of(vm_size: &str) -> String {
     let name = vm_size.strip_prefix("Standard_").unwrap_or(vm_size);
     let (series, version) = name.split_once('_').unwrap_or((name, ""));
     let letters: String = series.chars().filter(char::is_ascii_alphabetic).collect();
@@ -222,7 +257,7 @@ fn family_of(vm_size: &str) -> String {
 }
 
 /// The addresses of an IPv4 prefix that machines may have; Azure keeps five. 0 for what is no prefix.
-fn size_of(prefix: &str) -> u64 {
+pub(super) fn size_of(prefix: &str) -> u64 {
     let length = prefix.split_once('/').and_then(|(_, length)| length.parse::<u32>().ok());
     let size = length.filter(|length| *length <= 32).map_or(0, |length| 1_u64 << (32 - length));
     size.saturating_sub(5)

@@ -5,9 +5,11 @@ use upgrade_core::model::{IntOrPercent, OsType, PoolMode, PoolName, TaintEffect}
 use super::Azure;
 use super::error::ArmError;
 use super::pools::no_system_pool;
+use super::region::ZONES;
 use super::wanted::{Wanted, invalid};
 
-const MOST_NODES: u32 = 1000;
+/// Machines of a pool, those of an upgrade included.
+pub(super) const MOST_NODES: u32 = 1000;
 const MOST_TAGS: usize = 50;
 
 /// Label prefixes that AKS keeps to itself; on spot pools it accepts its own label back.
@@ -47,6 +49,9 @@ impl Azure {
             RESERVED_LABELS.iter().any(|prefix| label.starts_with(prefix))
                 && !(wanted.spot && *label == SPOT_LABEL)
         };
+        if let Some(zone) = wanted.zones.iter().find(|zone| !ZONES.contains(&zone.as_str())) {
+            return Err(invalid(format!("availability zone `{zone}` is not one of {}", ZONES.join(", "))));
+        }
         match wanted.labels.keys().find(reserved) {
             Some(label) => Err(invalid(format!("node label `{label}` has a reserved prefix"))),
             None => Ok(()),

@@ -552,7 +552,7 @@ fn offers_follow_the_control_plane() {
     let versions = azure.available_pool_versions();
     let versions = versions["properties"]["agentPoolVersions"].as_array().unwrap().len();
     assert_eq!(versions, 4, "everything up to the control plane's own");
-    let pool = azure.pool_upgrade_profile("user").unwrap();
+    let pool = azure.pool_upgrade_profile("user", Scenario::demo().start).unwrap();
     assert_eq!(pool["properties"]["upgrades"].as_array().unwrap().len(), 2);
     assert_eq!(azure.region_versions()["values"].as_array().unwrap().len(), 4);
 }

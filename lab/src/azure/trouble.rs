@@ -64,13 +64,17 @@ impl Azure {
 
 impl ArmError {
     /// 429 of ARM's own, which says how long to wait.
-    fn throttled(after: Duration) -> Self {
-        // Whole seconds, none of them too early.
-        let after = Duration::from_secs(after.as_secs() + u64::from(after.subsec_nanos() > 0));
+    pub(super) fn throttled(after: Duration) -> Self {
+        let after = Self::whole_seconds(after);
         let message = format!(
             "Number of requests for the subscription exceeded the limit. Please try again after '{}' seconds.",
             after.as_secs()
         );
         Self::arm(429, "SubscriptionRequestsThrottled", message).after(after)
+    }
+
+    /// Whole seconds, as `Retry-After` says them, and none too early.
+    pub(super) fn whole_seconds(wait: Duration) -> Duration {
+        Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
     }
 }

@@ -12,7 +12,7 @@ use upgrade_core::model::{KubeVersion, NodeName, OsType, Pool, ProvisioningState
 use super::error::ArmError;
 use super::ground::Ground;
 use super::operation::Progress;
-use super::pool::{AgentPool, PoolSpec};
+use super::pool::AgentPool;
 use super::wanted::{Settings, Wanted, invalid};
 use crate::timing::Timing;
 
@@ -70,32 +70,30 @@ pub(crate) fn batches_of(pool: &Pool) -> Option<(u32, u32)> {
     batches(&Wanted::of(pool).settings, pool.count).ok()
 }
 
+/// The same of a pool's machines as they are.
+pub(super) fn batches_now(pool: &AgentPool) -> Result<(u32, u32), ArmError> {
+    let count = u32::try_from(pool.machines.len()).unwrap_or(u32::MAX);
+    batches(&pool.wanted.settings, count)
+}
+
+/// How many machines an upgrade to a version still has to add. Those that a failed upgrade left are used again.
+pub(super) fn missing_surge(pool: &AgentPool, to: KubeVersion, surge: u32, ground: &dyn Ground) -> usize {
+    let outdated = pool.machines.iter().any(|machine| !ground.is_ready_at(machine, to));
+    if outdated { (surge as usize).saturating_sub(pool.surge.len()) } else { 0 }
+}
+
 impl Upgrade {
-    /// Begins; missing surge machines start to boot.
+    /// Begins, with so many machines at once; the surge machines boot already.
     pub(super) fn begin(
-        pool: &mut AgentPool,
-        spec: &PoolSpec,
+        pool: &AgentPool,
+        to: KubeVersion,
+        batch: usize,
         ignore_budgets: bool,
         ground: &mut dyn Ground,
-    ) -> Result<Self, ArmError> {
-        let settings = pool.wanted.settings;
-        let count = u32::try_from(pool.machines.len()).unwrap_or(u32::MAX);
-        let (surge, batch) = batches(&settings, count)?;
-        let outdated = pool.machines.iter().any(|machine| !ground.is_ready_at(machine, spec.version));
-        // Surge machines that a failed upgrade left are used again.
-        let missing = if outdated { (surge as usize).saturating_sub(pool.surge.len()) } else { 0 };
-        for _ in 0..missing {
-            pool.surge.push(ground.add_machine(spec));
-        }
+    ) -> Self {
         let phase = Phase::Surging { deadline: ground.now() + ground.takes(Timing::NodeLimit) };
-        Ok(Self {
-            to: spec.version,
-            os: spec.os.clone(),
-            settings,
-            batch: batch as usize,
-            ignore_budgets,
-            phase,
-        })
+        let (settings, os) = (pool.wanted.settings, pool.wanted.os.clone());
+        Self { to, os, settings, batch, ignore_budgets, phase }
     }
 
     /// One look, and what follows from it.

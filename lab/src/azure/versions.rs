@@ -25,7 +25,7 @@ impl Catalogue {
         &self.0
     }
 
-    fn has(&self, version: KubeVersion) -> bool {
+    pub(super) fn has(&self, version: KubeVersion) -> bool {
         self.0.iter().any(|offer| offer.version == version)
     }
 

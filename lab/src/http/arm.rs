@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use upgrade_core::model::PoolName;
 
 use super::app::App;
+use super::arm_limits;
 use super::arm_reads;
 use super::call::{self, Call, set_header, set_retry_after};
 use crate::azure::{Accepted, ArmError, Azure, Conditions, OperationId, OperationStatus};
@@ -18,17 +19,23 @@ const OPERATIONS_API: &str = "2025-01-01";
 /// Answers everything below `/subscriptions`. The order is ARM's: token, API version, then from the outside in whether there
 /// is such a resource.
 pub(super) fn answer(app: &App, call: &Call, body: Option<&Bytes>) -> Response<Body> {
+    let mut left = None;
     let result = check(app, call).and_then(|()| match body {
         None => Err(ArmError::arm(413, "RequestEntityTooLarge", "the request's body is too large")),
         Some(body) => app.lab.with(|world| {
-            world.azure.check_throttled(world.now())?;
+            left = Some(arm_limits::manager(world, call)?);
+            arm_limits::provider(world, call)?;
             route(app, world, call, body)
         }),
     });
-    match result {
+    let mut response = match result {
         Ok(response) => stamped(app, call, response),
         Err(error) => refused(app, call, &error),
+    };
+    if let Some(left) = left {
+        left.tell(&mut response);
     }
+    response
 }
 
 /// A refusal as ARM writes it.
@@ -277,7 +284,7 @@ fn on_pool(
     let accepted = match (call.method.as_str(), rest) {
         ("GET", []) => return world.azure.pool(name).map(PoolAnswer::Shown),
         ("GET", [what, "default"]) if is(what, "upgradeProfiles") => {
-            return world.azure.pool_upgrade_profile(name).map(PoolAnswer::Shown);
+            return world.azure.pool_upgrade_profile(name, world.now()).map(PoolAnswer::Shown);
         }
         ("GET", [what]) if is(what, "machines") => return world.machines_shown(name).map(PoolAnswer::Shown),
         ("GET", [what, machine]) if is(what, "machines") => {

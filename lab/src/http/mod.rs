@@ -5,6 +5,7 @@
 
 mod app;
 mod arm;
+mod arm_limits;
 mod arm_reads;
 mod call;
 mod kube;

@@ -38,6 +38,11 @@ impl Kube {
     pub(crate) fn machine_count(&self) -> usize {
         self.machines.len()
     }
+
+    /// What they are made of.
+    pub(crate) fn machine_specs(&self) -> impl Iterator<Item = &PoolSpec> {
+        self.machines.values().map(|machine| &machine.spec)
+    }
 }
 
 impl World {
@@ -90,7 +95,7 @@ impl World {
             0 => "0".to_owned(),
             zones => format!("{}-{}", self.site.location, spec.zones[instance as usize % zones]),
         };
-        let pool = spec.name.clone();
+        let ordered = spec.clone();
         self.kube.machines.insert(
             name,
             Machine {
@@ -103,14 +108,14 @@ impl World {
                 pulling: BTreeMap::new(),
             },
         );
-        self.meter.machine_ordered(&pool, self.kube.machines.len(), self.now());
+        self.meter.machine_ordered(&ordered, self.kube.machines.len(), self.now());
         self.touch();
     }
 
     /// The machine goes, with its node and every pod on it.
     pub fn remove_machine(&mut self, name: &NodeName) {
         if let Some(machine) = self.kube.machines.remove(name) {
-            self.meter.machine_gone(&machine.spec.name, self.now());
+            self.meter.machine_gone(&machine.spec, self.now());
         }
         self.kill_pods_on(name);
         // A machine that is removed before it has registered has no node.

@@ -1,8 +1,9 @@
 //! The table as a file.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::sync::LazyLock;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -33,7 +34,7 @@ pub enum TimingProblem {
     #[error("unknown key")]
     UnknownKey {
         /// What may stand there.
-        known: Vec<&'static str>,
+        known: &'static [&'static str],
     },
     /// The value is not one of this key.
     #[error("{0}")]
@@ -72,14 +73,14 @@ impl TimingChanges {
         let mut changes = Self::default();
         for (section, table) in document.get_ref() {
             let (name, at): (&str, _) = (section.get_ref(), section.span().start);
-            let known = keys_of(name).map_err(|problem| error(at, name, problem))?;
+            keys_of(name).map_err(|problem| error(at, name, problem))?;
             let table = table
                 .get_ref()
                 .as_table()
                 .ok_or_else(|| error(at, name, TimingProblem::Value("a table is needed here".to_owned())))?;
             for (key, value) in table {
                 let place = format!("{name}.{}", key.get_ref());
-                let entry = find(&known, key.get_ref()).and_then(|timing| {
+                let entry = find(name, key.get_ref()).and_then(|timing| {
                     Ok((timing, read_value(timing, &written(value).ok_or_else(|| wrong_form(timing))?)?))
                 });
                 let (timing, distribution) =
@@ -91,20 +92,31 @@ impl TimingChanges {
     }
 }
 
-/// The lines of a section.
-fn keys_of(section: &str) -> Result<Vec<Timing>, TimingProblem> {
-    let keys: Vec<_> = Timing::ALL.iter().copied().filter(|timing| timing.section() == section).collect();
-    if keys.is_empty() {
-        let mut known: Vec<_> = Timing::ALL.iter().map(|timing| timing.section()).collect();
-        known.dedup();
-        return Err(TimingProblem::UnknownKey { known });
+/// The sections with their keys, in the order of the table.
+static SECTIONS: LazyLock<Vec<(&str, Vec<&str>)>> = LazyLock::new(|| {
+    let mut sections: Vec<(&str, Vec<&str>)> = Vec::new();
+    for timing in Timing::ALL {
+        match sections.last_mut().filter(|(section, _)| *section == timing.section()) {
+            Some((_, keys)) => keys.push(timing.key()),
+            None => sections.push((timing.section(), vec![timing.key()])),
+        }
     }
-    Ok(keys)
+    sections
+});
+
+static SECTION_NAMES: LazyLock<Vec<&str>> =
+    LazyLock::new(|| SECTIONS.iter().map(|(section, _)| *section).collect());
+
+/// The keys of a section.
+fn keys_of(section: &str) -> Result<&'static [&'static str], TimingProblem> {
+    let found = SECTIONS.iter().find(|(name, _)| *name == section);
+    found.map(|(_, keys)| keys.as_slice()).ok_or(TimingProblem::UnknownKey { known: &SECTION_NAMES })
 }
 
-fn find(known: &[Timing], key: &str) -> Result<Timing, TimingProblem> {
-    let unknown = || TimingProblem::UnknownKey { known: known.iter().map(|timing| timing.key()).collect() };
-    known.iter().copied().find(|timing| timing.key() == key).ok_or_else(unknown)
+fn find(section: &str, key: &str) -> Result<Timing, TimingProblem> {
+    let known = keys_of(section)?;
+    let own = |timing: &&Timing| timing.section() == section && timing.key() == key;
+    Timing::ALL.iter().find(own).copied().ok_or(TimingProblem::UnknownKey { known })
 }
 
 fn written(value: &Spanned<DeValue<'_>>) -> Option<Written> {
@@ -229,16 +241,17 @@ impl Serialize for TimingChanges {
 
 impl<'de> Deserialize<'de> for TimingChanges {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let wrong =
-            |place: fmt::Arguments<'_>, problem| serde::de::Error::custom(format!("{place}: {problem}"));
+        let wrong = |place: &str, key: &str, problem| match problem {
+            TimingProblem::UnknownKey { known } => D::Error::unknown_field(key, known),
+            other => D::Error::custom(format!("{place}.{key}: {other}")),
+        };
         let tables: BTreeMap<String, BTreeMap<String, Written>> = BTreeMap::deserialize(deserializer)?;
         let mut changes = Self::default();
         for (section, table) in &tables {
-            let known = keys_of(section).map_err(|problem| wrong(format_args!("{section}"), problem))?;
+            keys_of(section).map_err(|problem| wrong("timing", section, problem))?;
             for (key, written) in table {
-                let entry = find(&known, key).and_then(|timing| Ok((timing, read_value(timing, written)?)));
-                let (timing, value) =
-                    entry.map_err(|problem| wrong(format_args!("{section}.{key}"), problem))?;
+                let entry = find(section, key).and_then(|timing| Ok((timing, read_value(timing, written)?)));
+                let (timing, value) = entry.map_err(|problem| wrong(section, key, problem))?;
                 changes.0.insert(timing, value);
             }
         }

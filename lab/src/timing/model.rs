@@ -118,11 +118,10 @@ mod tests {
         assert_eq!(table.iter().map(|(timing, _)| timing).collect::<Vec<_>>(), Timing::ALL);
         let mut comment = "";
         for line in DEFAULT.lines().skip_while(|line| !line.starts_with('[')) {
-            match line.split_once(" = ") {
-                Some((key, _)) => {
-                    assert!(comment.ends_with(']') && comment.contains('['), "{key}: {comment}")
-                }
-                None => comment = line,
+            if let Some((key, _)) = line.split_once(" = ") {
+                assert!(comment.ends_with(']') && comment.contains('['), "{key}: {comment}");
+            } else {
+                comment = line;
             }
         }
     }

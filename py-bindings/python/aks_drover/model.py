@@ -251,6 +251,16 @@ class StageForecast:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FamilyForecast:
+    """What a plan takes of the quota of one family of machine sizes."""
+
+    family: str
+    """Azure's name of it, such as `standardDSv5Family`."""
+    most_vcpus: Spread
+    """The most vCPUs at one time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class UsageForecast:
     """What a plan takes of the cluster and of Azure, beyond time."""
 
@@ -258,6 +268,12 @@ class UsageForecast:
     """The most nodes at one time."""
     most_pods: Spread
     """The most pods at one time, finished ones among them."""
+    most_vcpus: Spread
+    """The most vCPUs at one time, of all sizes together."""
+    families: tuple[FamilyForecast, ...]
+    """The most vCPUs of each family of sizes, by its name."""
+    most_addresses: Spread
+    """The most addresses at one time of a subnet from which pods take theirs, too; with overlay there is one for each node."""
     pulls: Spread
     """Image pulls, one per image and machine."""
     pulled_bytes: Spread

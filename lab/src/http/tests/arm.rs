@@ -189,3 +189,35 @@ fn a_wait_in_virtual_time_is_a_shorter_one_for_the_client_and_never_none() {
     let at = |scale| Pace::new(Scenario::demo().start, scale).retry_after(Duration::from_secs(15));
     assert_eq!((at(1.0), at(4.0), at(600.0)), (15, 4, 1));
 }
+
+#[tokio::test]
+async fn a_burst_is_throttled_with_the_wait_and_what_is_left_is_told() {
+    let bench = Bench::new();
+    let first = bench.arm("GET", "", &[], &Value::Null).await;
+    let left =
+        |answer: &Answer| answer.header("x-ms-ratelimit-remaining-subscription-reads").map(str::to_owned);
+    assert_eq!((first.status, left(&first).as_deref()), (200, Some("249")));
+    let body = json!({ "properties": { "tags": { "a": "b" } } });
+    let mut last = first;
+    for _ in 0..21 {
+        last = bench.arm("PUT", "/agentPools/user", &[], &body).await;
+    }
+    assert_eq!(last.status, 429, "{}", last.text);
+    assert_eq!(last.json()["code"], "Throttled");
+    assert_eq!(last.header("x-ms-error-code"), Some("Throttled"));
+    let wait: u64 = last.header("retry-after").unwrap().parse().unwrap();
+    assert!((58..=60).contains(&wait), "{wait}");
+    assert!(
+        last.text.contains("The PutAgentPoolHandler.PUT request limit has been exceeded"),
+        "{}",
+        last.text
+    );
+    assert_eq!(bench.arm("PUT", "/agentPools/system", &[], &body).await.status, 200, "each pool has its own");
+    bench.pass(60);
+    assert_ne!(bench.arm("PUT", "/agentPools/user", &[], &body).await.status, 429);
+    let until = bench.lab.now() + Duration::from_secs(30);
+    bench.lab.with(|world| world.throttle_azure(until));
+    let any = bench.arm("GET", "", &[], &Value::Null).await;
+    assert_eq!((any.status, any.header("retry-after")), (429, Some("30")));
+    assert_eq!(any.json()["error"]["code"], "SubscriptionRequestsThrottled");
+}

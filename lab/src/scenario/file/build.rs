@@ -42,6 +42,7 @@ pub(super) fn story(name: &str, file: File) -> Result<Story, StoryError> {
         cluster,
         pools,
         limits: file.azure,
+        timing: base.timing.with(&file.timing),
         images,
         objects,
         deprecated_apis,

@@ -19,6 +19,7 @@ use crate::actors::Actor;
 use crate::azure::AzureLimits;
 use crate::faults::{Fault, span};
 use crate::rancher::RancherDeed;
+use crate::timing::TimingChanges;
 
 /// The whole file.
 #[derive(Deserialize)]
@@ -45,6 +46,9 @@ pub(super) struct File {
     /// What the subscription and the region leave room for.
     #[serde(default)]
     pub(super) azure: AzureLimits,
+    /// How long things take, where it is not what the lab's own table says: the same keys.
+    #[serde(default)]
+    pub(super) timing: TimingChanges,
     /// The sizes of images where they matter, as Kubernetes writes quantities: `6Gi`.
     #[serde(default)]
     pub(super) images: BTreeMap<String, String>,

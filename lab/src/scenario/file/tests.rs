@@ -38,6 +38,7 @@ fn what_is_not_known_is_named_with_its_place_and_the_nearest_that_is() {
             "policy: { move_timout: 1m }",
             "mine.yaml:7:11: unknown key `move_timout`; did you mean `move_timeout`?",
         ),
+        ("timing: { azure: { boots: 2m } }", "mine.yaml:7:1: unknown key `boots`; did you mean `boot`?"),
         (
             "manifests:\n  - { apiVersion: v1, kind: Pot, metadata: { name: x } }",
             "mine.yaml: manifests[0]: the lab has no kind `Pot` of `v1`",
