@@ -40,7 +40,7 @@ mod world;
 pub use actors::Actor;
 pub use azure::{AzureLimits, PoolSpec};
 pub use error::{ApiError, Cause};
-pub use faults::{Effect, Fault, Issuer, Join, Misfit, Service, Throttling, What, When, WriteKind};
+pub use faults::{Effect, Fault, Issuer, Misfit, Service, Throttling, What, When, WriteKind};
 pub use forecast::{FailureForecast, Forecast, ServiceForecast, Spread, StageForecast, UsageForecast};
 #[cfg(feature = "http")]
 pub use http::{Server, ServerOptions};

@@ -135,18 +135,17 @@ impl Lab {
     }
 
     fn seen(&self) -> Inventory {
-        let (kubernetes, azure, rancher) = (self.kubernetes(), self.azure(), self.rancher());
-        let read = async {
-            let snapshot = kubernetes.snapshot().await?;
-            Ok::<_, PortError>((
-                snapshot,
-                azure.observe().await?,
-                rancher.identity().await?,
-                rancher.facts().await?,
-            ))
-        };
-        let seen = self.block_on(read).expect("the lab's own ports answer at once");
-        let (snapshot, azure, identity, facts) = seen.expect("nothing in the lab forbids a read");
+        let kubernetes = self.kubernetes();
+        let snapshot = self.block_on(kubernetes.snapshot()).expect("the lab's own ports answer at once");
+        let snapshot = snapshot.expect("nothing in the lab forbids a read");
+        let (azure, identity, facts) = self.with(|world| {
+            (
+                crate::ports::azure::view(world),
+                crate::ports::rancher::identity(world),
+                crate::rancher::facts(world),
+            )
+        });
+        let identity = identity.expect("nothing in the lab forbids a read");
         let mut inventory = Inventory::of(self.now(), identity, facts, azure, snapshot);
         let access = self.block_on(access::review(&*kubernetes, &inventory));
         inventory.access = access.expect("the lab answers at once");

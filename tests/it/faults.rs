@@ -38,16 +38,15 @@ fn seen(error: &PortError, done: bool) -> Seen {
 
 /// The faults of single calls and of services, with what the first write of its service meets.
 fn faults() -> Vec<What> {
-    let retry_after = Duration::from_secs(30);
     vec![
         What::Error(Effect::NotDone),
         What::Error(Effect::Done),
         What::Cut(Effect::NotDone),
         What::Cut(Effect::Done),
-        What::Throttled { by: Throttling::Kubernetes, lasts: LONG, retry_after },
+        What::Throttled { by: Throttling::Kubernetes, lasts: LONG },
         What::AgentLost(LONG),
         What::TokenExpired { of: Issuer::Rancher, lasts: LONG },
-        What::Throttled { by: Throttling::Azure, lasts: LONG, retry_after },
+        What::Throttled { by: Throttling::Azure, lasts: LONG },
         What::TokenExpired { of: Issuer::Azure, lasts: LONG },
     ]
 }

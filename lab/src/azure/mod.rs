@@ -267,11 +267,7 @@ impl Azure {
     pub(crate) fn on_wake(&mut self, ground: &mut dyn Ground, id: OperationId) {
         let Some(mut operation) = self.operations.remove(&id) else { return };
         if operation.ended.is_none() {
-            let progress = match ground.befalls(operation.started) {
-                Some(error) => Progress::Failed(error),
-                None => self.carry_on(ground, &mut operation),
-            };
-            match progress {
+            match self.carry_on(ground, &mut operation) {
                 // At least a moment, so that a step that waits for nothing cannot stop time.
                 Progress::After(pause) => ground.wake_azure(pause, id),
                 Progress::Done => self.end(ground, &mut operation, OperationStatus::Succeeded),
