@@ -13,6 +13,7 @@ mod pools;
 mod read;
 mod region;
 mod rules;
+mod scale;
 mod trouble;
 mod upgrade;
 mod versions;
@@ -33,6 +34,7 @@ pub(crate) use operation::{OperationId, OperationStatus};
 pub use pool::PoolSpec;
 pub(crate) use pool::node_image;
 pub use region::AzureLimits;
+pub(crate) use scale::Autoscaled;
 pub(crate) use upgrade::batches_of as upgrade_batches;
 pub(crate) use world::on_wake;
 

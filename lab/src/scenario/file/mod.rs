@@ -46,6 +46,7 @@ embedded! {
     "deleted-image"
     "deprecated-api"
     "eviction-webhook"
+    "frozen-budget"
     "gitops-reverts"
     "half-an-upgrade"
     "killed-and-resumed"
@@ -54,8 +55,10 @@ embedded! {
     "other-person"
     "rancher-deletes-the-buffer"
     "single-replica"
+    "slow-machines"
     "stale-rancher"
     "token-expires"
+    "unready-webhook"
     "windows-images"
     "zonal-disks"
 }
