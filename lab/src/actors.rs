@@ -16,7 +16,6 @@ use upgrade_core::model::{NodeName, ObjectName, WorkloadKind, WorkloadRef};
 
 use crate::error::ApiError;
 use crate::faults::span;
-use crate::rancher::RancherDeed;
 use crate::store::Key;
 use crate::world::{Wake, World};
 
@@ -59,14 +58,6 @@ pub enum Actor {
     },
     /// The cluster autoscaler: it looks after the pools that have it on.
     ClusterAutoscaler,
-    /// Somebody does something in Rancher.
-    InRancher {
-        /// When, from the beginning.
-        #[serde(with = "span")]
-        after: Duration,
-        /// What.
-        deed: RancherDeed,
-    },
     /// A script that takes away every cordon that it finds: another tool that thinks it owns the nodes.
     Uncordoner {
         /// How often it looks.
@@ -128,7 +119,7 @@ impl World {
             Actor::ReplicaKeeper { every, .. } => Some(*every),
             Actor::ClusterAutoscaler => Some(autoscaler::SCAN),
             Actor::Uncordoner { every } => Some(*every),
-            Actor::Cordoner { after, .. } | Actor::InRancher { after, .. } => Some(*after),
+            Actor::Cordoner { after, .. } => Some(*after),
             // It acts when it is asked.
             Actor::EvictionRefuser { .. } => None,
         };
@@ -210,10 +201,6 @@ fn turn(world: &mut World, number: usize) {
         Actor::Uncordoner { every } => {
             uncordon(world);
             Some(every)
-        }
-        Actor::InRancher { deed, .. } => {
-            world.in_rancher(deed);
-            None
         }
         Actor::EvictionRefuser { .. } => None,
     };

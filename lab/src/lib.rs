@@ -47,7 +47,7 @@ pub use http::{Server, ServerOptions};
 pub use kube::{Access, Refusal};
 pub use lab::{Lab, Stuck};
 pub use rancher::RancherDeed;
-pub use rehearse::{RehearseOptions, rehearse};
+pub use rehearse::{RehearseOptions, rehearse, rehearse_scenario};
 pub use scenario::{Manifest, Scenario, Story, StoryError};
 pub use site::Site;
 pub use store::{

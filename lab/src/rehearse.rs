@@ -15,6 +15,7 @@ use upgrade_core::run::{Start, drive, stop_signal};
 
 use crate::forecast::{Forecast, Rehearsed};
 use crate::lab::Lab;
+use crate::scenario::Scenario;
 use crate::timing::TimingModel;
 use crate::world::World;
 
@@ -39,16 +40,24 @@ impl Default for RehearseOptions {
 /// on a cluster; as many at a time as rayon's pool has threads. Pure: the same arguments give the same forecast, on any number. Questions are answered with "go on", so that a forecast
 /// covers the whole plan; gaps show in its Services.
 pub fn rehearse(inventory: &Inventory, plan: &Plan, options: &RehearseOptions) -> Forecast {
-    let runs: Vec<Rehearsed> = (0..options.runs)
-        .into_par_iter()
-        .map(|run| rehearse_once(inventory, plan, &options.timing, options.seed.wrapping_add(u64::from(run))))
-        .collect();
+    in_worlds(plan, options, |seed| Lab::from_inventory(inventory, &options.timing, seed))
+}
+
+/// The same in worlds of a scenario, with those who fight back there and what goes wrong. Nobody is killed: a rehearsal is not
+/// taken up again.
+pub fn rehearse_scenario(scenario: &Scenario, plan: &Plan, options: &RehearseOptions) -> Forecast {
+    let scenario = Scenario { timing: options.timing.clone(), ..scenario.clone() };
+    in_worlds(plan, options, |seed| Lab::new(&scenario, seed))
+}
+
+fn in_worlds(plan: &Plan, options: &RehearseOptions, world: impl Fn(u64) -> Lab + Sync) -> Forecast {
+    let seeds = (0..options.runs).into_par_iter().map(|run| options.seed.wrapping_add(u64::from(run)));
+    let runs: Vec<Rehearsed> = seeds.map(|seed| rehearse_once(&world(seed), plan, seed)).collect();
     let stages = plan.stages.iter().map(|stage| (stage.number, stage.title.clone())).collect();
     Forecast::of(options.seed, &runs, stages)
 }
 
-fn rehearse_once(inventory: &Inventory, plan: &Plan, timing: &TimingModel, seed: u64) -> Rehearsed {
-    let lab = Lab::from_inventory(inventory, timing, seed);
+fn rehearse_once(lab: &Lab, plan: &Plan, seed: u64) -> Rehearsed {
     let last = Arc::new(LastStep::default());
     lab.with(World::set_meter);
     let run = RunId::new(format!("rehearsal-{seed}")).expect("digits are plain");

@@ -8,6 +8,7 @@ use upgrade_core::model::PoolName;
 use upgrade_core::span::show;
 
 use super::span;
+use crate::rancher::RancherDeed;
 
 /// Something that goes wrong, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,6 +141,8 @@ pub enum What {
         /// Azure's words.
         message: String,
     },
+    /// Somebody does something in Rancher that the run does not expect.
+    InRancher(RancherDeed),
     /// The name leads to another cluster: what answers there from now on has another `kube-system`.
     AnotherCluster,
     /// The process of the run is killed. Whoever runs the plan in the lab does that: see [`Fault::crash`].
@@ -301,6 +304,7 @@ impl fmt::Display for What {
             }
             Self::ImageDeleted(image) => write!(f, "image {image} is deleted from the registry"),
             Self::OperationFails { code, .. } => write!(f, "the next operation in Azure fails with {code}"),
+            Self::InRancher(deed) => write!(f, "somebody {deed} in Rancher"),
             Self::AnotherCluster => f.write_str("the name leads to another cluster"),
             Self::Crash => f.write_str("the process of the run is killed"),
         }

@@ -211,6 +211,7 @@ impl World {
             What::SlowBoot { pool, factor } => self.slow_boot(&pool, factor),
             What::ImageDeleted(image) => self.delete_image(&image),
             What::OperationFails { code, message } => self.fail_next_operation(&code, &message),
+            What::InRancher(deed) => self.in_rancher(deed),
             What::AnotherCluster => crate::scenario::other_kube_system(self),
             // Never armed.
             What::Crash => {}
