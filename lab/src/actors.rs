@@ -3,6 +3,8 @@
 //! A scenario names its [`Actor`]s; they begin when the world is handed over, and act at their own times. What they do depends on
 //! the world and the seed and nothing else.
 
+mod autoscaler;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -54,6 +56,14 @@ pub enum Actor {
         #[serde(with = "span")]
         moves_after: Duration,
     },
+    /// The cluster autoscaler: it looks after the pools that have it on.
+    ClusterAutoscaler,
+    /// A script that takes away every cordon that it finds: another tool that thinks it owns the nodes.
+    Uncordoner {
+        /// How often it looks.
+        #[serde(with = "span")]
+        every: Duration,
+    },
     /// Another person cordons a node, or takes a cordon away that is not hers.
     Cordoner {
         /// The node.
@@ -86,6 +96,7 @@ pub(crate) struct Actors {
     repositories: BTreeMap<usize, BTreeMap<(bool, Key), Annotations>>,
     /// Pods whose move is under way, by uid.
     moving: std::collections::BTreeSet<String>,
+    scaler: autoscaler::Memory,
 }
 
 impl World {
@@ -106,6 +117,8 @@ impl World {
                 Some(*every)
             }
             Actor::ReplicaKeeper { every, .. } => Some(*every),
+            Actor::ClusterAutoscaler => Some(autoscaler::SCAN),
+            Actor::Uncordoner { every } => Some(*every),
             Actor::Cordoner { after, .. } => Some(*after),
             // It acts when it is asked.
             Actor::EvictionRefuser { .. } => None,
@@ -181,6 +194,14 @@ fn turn(world: &mut World, number: usize) {
             let _ = world.set_unschedulable(node.as_str(), None, unschedulable);
             None
         }
+        Actor::ClusterAutoscaler => {
+            autoscaler::turn(world);
+            Some(autoscaler::SCAN)
+        }
+        Actor::Uncordoner { every } => {
+            uncordon(world);
+            Some(every)
+        }
         Actor::EvictionRefuser { .. } => None,
     };
     if let Some(after) = again {
@@ -215,6 +236,15 @@ fn revert(world: &mut World, number: usize) {
             let change = |found: &mut StatefulSet| put_back(&mut found.spec.template);
             world.store.update::<StatefulSet>(&key.namespace, &key.name, change).map(drop)
         };
+    }
+}
+
+fn uncordon(world: &mut World) {
+    let cordoned: Vec<NodeName> =
+        world.kube.view.nodes().filter(|node| node.unschedulable).map(|node| node.name.clone()).collect();
+    for node in cordoned {
+        // It was there a moment ago.
+        let _ = world.set_unschedulable(node.as_str(), None, false);
     }
 }
 

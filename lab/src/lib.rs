@@ -40,7 +40,7 @@ mod world;
 pub use actors::Actor;
 pub use azure::{AzureLimits, Bucket, PodNetwork, PoolSpec, RequestLimits};
 pub use error::{ApiError, Cause};
-pub use faults::{Effect, Fault, Issuer, Join, Misfit, Service, Throttling, What, When, WriteKind};
+pub use faults::{Effect, Fault, Issuer, Misfit, Service, Throttling, What, When, WriteKind};
 pub use forecast::{
     FailureForecast, FamilyForecast, Forecast, ServiceForecast, Spread, StageForecast, UsageForecast,
 };
@@ -49,7 +49,7 @@ pub use http::{Server, ServerOptions};
 pub use kube::{Access, Refusal};
 pub use lab::{Lab, Stuck};
 pub use rancher::RancherDeed;
-pub use rehearse::{RehearseOptions, rehearse};
+pub use rehearse::{RehearseOptions, rehearse, rehearse_scenario};
 pub use scenario::{Manifest, Scenario, Story, StoryError};
 pub use site::Site;
 pub use store::{

@@ -15,6 +15,7 @@ use upgrade_core::run::{Start, drive, stop_signal};
 
 use crate::forecast::{Forecast, Rehearsed};
 use crate::lab::Lab;
+use crate::scenario::Scenario;
 use crate::timing::TimingModel;
 use crate::world::World;
 
@@ -39,16 +40,24 @@ impl Default for RehearseOptions {
 /// on a cluster; as many at a time as rayon's pool has threads. Pure: the same arguments give the same forecast, on any number. Questions are answered with "go on", so that a forecast
 /// covers the whole plan; gaps show in its Services.
 pub fn rehearse(inventory: &Inventory, plan: &Plan, options: &RehearseOptions) -> Forecast {
-    let runs: Vec<Rehearsed> = (0..options.runs)
-        .into_par_iter()
-        .map(|run| rehearse_once(inventory, plan, &options.timing, options.seed.wrapping_add(u64::from(run))))
-        .collect();
+    in_worlds(plan, options, |seed| Lab::from_inventory(inventory, &options.timing, seed))
+}
+
+/// The same in worlds of a scenario, with those who fight back there and what goes wrong. Nobody is killed: a rehearsal is not
+/// taken up again.
+pub fn rehearse_scenario(scenario: &Scenario, plan: &Plan, options: &RehearseOptions) -> Forecast {
+    let scenario = Scenario { timing: options.timing.clone(), ..scenario.clone() };
+    in_worlds(plan, options, |seed| Lab::new(&scenario, seed))
+}
+
+fn in_worlds(plan: &Plan, options: &RehearseOptions, world: impl Fn(u64) -> Lab + Sync) -> Forecast {
+    let seeds = (0..options.runs).into_par_iter().map(|run| options.seed.wrapping_add(u64::from(run)));
+    let runs: Vec<Rehearsed> = seeds.map(|seed| rehearse_once(&world(seed), plan, seed)).collect();
     let stages = plan.stages.iter().map(|stage| (stage.number, stage.title.clone())).collect();
     Forecast::of(options.seed, &runs, stages)
 }
 
-fn rehearse_once(inventory: &Inventory, plan: &Plan, timing: &TimingModel, seed: u64) -> Rehearsed {
-    let lab = Lab::from_inventory(inventory, timing, seed);
+fn rehearse_once(lab: &Lab, plan: &Plan, seed: u64) -> Rehearsed {
     let last = Arc::new(LastStep::default());
     lab.with(World::set_meter);
     let run = RunId::new(format!("rehearsal-{seed}")).expect("digits are plain");
@@ -135,18 +144,17 @@ impl Lab {
     }
 
     fn seen(&self) -> Inventory {
-        let (kubernetes, azure, rancher) = (self.kubernetes(), self.azure(), self.rancher());
-        let read = async {
-            let snapshot = kubernetes.snapshot().await?;
-            Ok::<_, PortError>((
-                snapshot,
-                azure.observe().await?,
-                rancher.identity().await?,
-                rancher.facts().await?,
-            ))
-        };
-        let seen = self.block_on(read).expect("the lab's own ports answer at once");
-        let (snapshot, azure, identity, facts) = seen.expect("nothing in the lab forbids a read");
+        let kubernetes = self.kubernetes();
+        let snapshot = self.block_on(kubernetes.snapshot()).expect("the lab's own ports answer at once");
+        let snapshot = snapshot.expect("nothing in the lab forbids a read");
+        let (azure, identity, facts) = self.with(|world| {
+            (
+                crate::ports::azure::view(world),
+                crate::ports::rancher::identity(world),
+                crate::rancher::facts(world),
+            )
+        });
+        let identity = identity.expect("nothing in the lab forbids a read");
         let mut inventory = Inventory::of(self.now(), identity, facts, azure, snapshot);
         let access = self.block_on(access::review(&*kubernetes, &inventory));
         inventory.access = access.expect("the lab answers at once");

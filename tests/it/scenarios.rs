@@ -35,6 +35,7 @@ every_file! {
     deleted_image: "deleted-image"
     deprecated_api: "deprecated-api"
     eviction_webhook: "eviction-webhook"
+    frozen_budget: "frozen-budget"
     gitops_reverts: "gitops-reverts"
     half_an_upgrade: "half-an-upgrade"
     killed_and_resumed: "killed-and-resumed"
@@ -43,8 +44,10 @@ every_file! {
     other_person: "other-person"
     rancher_deletes_the_buffer: "rancher-deletes-the-buffer"
     single_replica: "single-replica"
+    slow_machines: "slow-machines"
     stale_rancher: "stale-rancher"
     token_expires: "token-expires"
+    unready_webhook: "unready-webhook"
     windows_images: "windows-images"
     zonal_disks: "zonal-disks"
 }
@@ -93,48 +96,84 @@ fn tell_findings(text: &mut String, findings: &[Finding]) {
 /// Runs the plan, through the crashes that the file asks for, and tells what happened in order.
 fn tell_run(text: &mut String, story: &Story, night: Night, plan: &Plan) {
     writeln!(text, "\nplan: {} stages, {} steps\n\nrun", plan.stages.len(), plan.steps().count()).unwrap();
-    let begun = night.lab.now();
     let run = RunId::new(story.name.as_str()).unwrap();
     let mut start = Start::Fresh { plan: plan.clone(), run, tool: "test".into() };
-    let mut told = Told { begun, lines: Vec::new() };
+    let mut told = Told { begun: night.lab.now(), lines: Vec::new(), events: 0 };
     for record in story.scenario.faults.iter().filter_map(Fault::crash) {
-        if !night.run_until_record(start, record) {
-            panic!("the run was over before record {record}");
-        }
+        assert!(night.run_until_record(start, record), "the run was over before record {record}");
+        told.take(&night);
         told.add(night.lab.now(), format!("! the process is killed after record {record}"));
         start = Start::Resumed(RunState::replay(night.records()).unwrap());
     }
-    let report = night.run(start).unwrap();
+    let mut report = night.run(start).unwrap();
+    told.take(&night);
+    // Nobody sits there at night, but somebody comes: whatever did not end well is gone on with once.
+    if !report.outcome.is_done() {
+        told.add(night.lab.now(), format!("-> {}", outcome(&report)));
+        let later = night.lab.now() + LATER;
+        night.lab.block_on(night.lab.clock().sleep_until(later)).unwrap();
+        let state = RunState::replay(night.records()).unwrap();
+        report = night.run(Start::Resumed(state)).unwrap();
+        told.take(&night);
+    }
     for (at, what) in night.lab.with(|world| world.befallen().to_vec()) {
-        told.add(at, format!("! {what}"));
+        told.put_in(at, format!("! {what}"));
     }
-    for event in night.events() {
-        if let Some(line) = line(&event.kind) {
-            told.add(event.at, line);
-        }
-    }
-    *text += &told.in_order();
+    *text += &told.text();
     tell_end(text, &report, &night.inventory());
 }
 
 /// What happened, with the time since the run began.
 struct Told {
     begun: Timestamp,
-    lines: Vec<(Timestamp, String)>,
+    lines: Vec<Line>,
+    /// How many of the night's events are told.
+    events: usize,
+}
+
+/// A line, with how often it came again and when it did last.
+struct Line {
+    at: Timestamp,
+    text: String,
+    again: Option<(usize, Timestamp)>,
 }
 
 impl Told {
-    fn add(&mut self, at: Timestamp, line: String) {
-        self.lines.push((at, line));
+    fn add(&mut self, at: Timestamp, text: String) {
+        self.lines.push(Line { at, text, again: None });
     }
 
-    fn in_order(mut self) -> String {
-        self.lines.sort_by_key(|(at, _)| *at);
-        let line = |(at, line): &(Timestamp, String)| {
-            let passed = Duration::try_from(at.duration_since(self.begun)).unwrap_or_default();
-            format!("  {:>8}  {line}\n", span::show(passed))
+    /// Something that the run did not see comes before what it led to.
+    fn put_in(&mut self, at: Timestamp, text: String) {
+        let place = self.lines.partition_point(|line| line.at < at);
+        self.lines.insert(place, Line { at, text, again: None });
+    }
+
+    /// Tells what is new. What comes again and again within a stage is told once.
+    fn take(&mut self, night: &Night) {
+        for event in night.events().split_off(self.events) {
+            self.events += 1;
+            let Some(text) = line(&event.kind) else { continue };
+            let stage = self.lines.iter().rposition(|line| !line.text.starts_with(' ')).unwrap_or(0);
+            match self.lines.iter_mut().skip(stage).find(|line| line.text == text) {
+                Some(line) if text.starts_with(' ') => {
+                    line.again = Some((line.again.map_or(0, |(times, _)| times) + 1, event.at));
+                }
+                _ => self.add(event.at, text),
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        let since =
+            |at: Timestamp| span::show(Duration::try_from(at.duration_since(self.begun)).unwrap_or_default());
+        let shown = |line: &Line| {
+            let again = line.again.map_or(String::new(), |(times, at)| {
+                format!(" (and {times} times more, at last at {})", since(at))
+            });
+            format!("  {:>8}  {}{again}\n", since(line.at), line.text)
         };
-        self.lines.iter().map(line).collect()
+        self.lines.iter().map(shown).collect()
     }
 }
 
@@ -155,14 +194,21 @@ fn line(event: &EventKind) -> Option<String> {
     })
 }
 
-fn tell_end(text: &mut String, report: &Report, after: &Inventory) {
-    let outcome = match &report.outcome {
+/// How long it takes until somebody looks.
+const LATER: Duration = Duration::from_secs(20 * 60);
+
+fn outcome(report: &Report) -> String {
+    match &report.outcome {
         RunOutcome::Done => "done".to_owned(),
         RunOutcome::Held { step, title, cause } => format!("held at {step}, {title}: {cause}"),
         RunOutcome::Paused { question } => format!("paused: {}", question.text),
         RunOutcome::Aborted => "aborted".to_owned(),
         RunOutcome::IdentityLost { why } => format!("the cluster is another one: {why}"),
-    };
+    }
+}
+
+fn tell_end(text: &mut String, report: &Report, after: &Inventory) {
+    let outcome = outcome(report);
     let lasted = span::show(Duration::from_millis(report.duration_ms));
     writeln!(text, "\nend: {outcome}\n  after {lasted}").unwrap();
     for loan in &report.holding {

@@ -6,6 +6,8 @@ use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use upgrade_core::model::VersionRequest;
 
+use super::scenario::ScenarioName;
+
 const EXAMPLES: &str = "\
 Examples:
   aks-drover demo                                      see an upgrade from end to end, on this machine alone
@@ -158,11 +160,12 @@ Examples:
   aks-drover rehearse plan.json
   aks-drover rehearse snapshot.json --to 1.36 --runs 50
   aks-drover rehearse plan.json --learn-from shop-acc-20261124-200000-0a1f
+  aks-drover rehearse deleted-image                    one of the lab's scenarios, with what happens in it
 
 Exits with 1 if a rehearsal does not end well, and with 3 if findings leave no plan to rehearse.")]
 pub(super) struct Rehearse {
-    /// A plan file, or a snapshot file with --to
-    #[arg(value_name = "PLAN|SNAPSHOT")]
+    /// A plan file; a snapshot file with --to; or a scenario of the lab, by name or as a YAML file
+    #[arg(value_name = "PLAN|SNAPSHOT|SCENARIO")]
     pub(super) file: PathBuf,
     /// The version to plan for; only with a snapshot. The policy is the configuration's if --config is given, else the default
     #[arg(long, value_name = "VERSION")]
@@ -258,10 +261,13 @@ pub(super) struct Snapshot {
 /// Serves a simulated Rancher, Kubernetes and Azure until Ctrl-C, for trying everything out. The configuration and the tokens it
 /// names are written to a directory of their own, so that `--config` can point there.
 #[derive(Debug, Args)]
+#[command(after_help = super::scenario::names())]
 pub(super) struct Lab {
-    /// What the cluster looks like
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = Scenario::Demo)]
-    pub(super) scenario: Scenario,
+    /// What the cluster looks like, and what happens to it: `demo` (3 system and 6 user nodes in 3 zones, 1.34, with budgets,
+    /// StatefulSets, DaemonSets and a long Job); `unmanaged`, `managed`, `managed-stale` (the same in Rancher's hands: never
+    /// edited there; wanted as it is; wanted in versions of long ago); a story; or a YAML file of your own
+    #[arg(long, value_name = "NAME|FILE", default_value = "demo")]
+    pub(super) scenario: ScenarioName,
     /// The port on 127.0.0.1; 0 takes a free one
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) port: u16,
@@ -274,19 +280,6 @@ pub(super) struct Lab {
     /// Where to write drover.toml and the tokens [default: a new directory among the temporary files]
     #[arg(long, value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
-}
-
-/// What the lab's cluster looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Scenario {
-    /// 3 system and 6 user nodes in 3 zones, 1.34, with budgets, StatefulSets, DaemonSets and a long Job
-    Demo,
-    /// The same, known to Rancher as an AKS cluster that was never edited there
-    Unmanaged,
-    /// The same, managed by Rancher, which wants what Azure has
-    Managed,
-    /// The same, managed by a Rancher that wants versions of long ago and adopts nothing
-    ManagedStale,
 }
 
 /// What an interrupted run left behind.
@@ -347,7 +340,7 @@ mod tests {
             ("aks-drover check shop", "required arguments were not provided"),
             ("aks-drover plan shop --to 1.35 --runs many", "invalid value 'many' for '--runs <N>'"),
             ("aks-drover rehearse plan.json --runs 0", "0 is not in 1..=1000"),
-            ("aks-drover lab --scenario mars", "invalid value 'mars' for '--scenario <NAME>'"),
+            ("aks-drover lab --scenario mars", "invalid value 'mars' for '--scenario <NAME|FILE>'"),
             ("aks-drover lab --port 70000", "70000 is not in 0..=65535"),
             (
                 "aks-drover apply plan.json --journal https://x/y",

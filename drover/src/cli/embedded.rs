@@ -1,18 +1,15 @@
 //! A lab served on loopback, and the configuration that points at it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use cluster_lab::{Lab, Scenario, Server, ServerOptions};
+use cluster_lab::{Lab, Server, ServerOptions, Story};
 use tempfile::TempDir;
+use upgrade_core::Policy;
 
-use super::args;
 use super::failure::Failure;
 use crate::files::write_atomically;
-
-/// How often the lab's Rancher reads Azure, where it does: the default of its setting `aks-refresh`.
-const RANCHER_REFRESH: Duration = Duration::from_secs(300);
 
 /// A lab that is being served, with its drover.toml and the tokens that it names.
 pub(super) struct Embedded {
@@ -20,6 +17,8 @@ pub(super) struct Embedded {
     pub(super) server: Server,
     pub(super) dir: PathBuf,
     pub(super) config: PathBuf,
+    /// What stands in it.
+    pub(super) text: String,
     /// The cluster's name in the configuration.
     pub(super) cluster: String,
     /// Removed with this value, if nobody named a directory.
@@ -28,7 +27,7 @@ pub(super) struct Embedded {
 
 /// What to serve.
 pub(super) struct Wish<'a> {
-    pub(super) scenario: args::Scenario,
+    pub(super) story: &'a Story,
     pub(super) seed: u64,
     pub(super) port: u16,
     pub(super) time_scale: u32,
@@ -37,14 +36,8 @@ pub(super) struct Wish<'a> {
 
 impl Embedded {
     pub(super) fn serve(wish: &Wish<'_>) -> Result<Self, Failure> {
-        let scenario = match wish.scenario {
-            args::Scenario::Demo => Scenario::demo(),
-            args::Scenario::Unmanaged => Scenario::demo().unmanaged(),
-            args::Scenario::Managed => Scenario::demo().managed(RANCHER_REFRESH),
-            args::Scenario::ManagedStale => Scenario::demo().managed_stale(),
-        };
         let (dir, temporary) = directory(wish.dir)?;
-        let lab = Lab::new(&scenario, wish.seed);
+        let lab = Lab::new(&wish.story.scenario, wish.seed);
         let options =
             ServerOptions { port: wish.port, time_scale: f64::from(wish.time_scale), token_dir: dir.clone() };
         let server = Server::start(lab.clone(), &options).map_err(|source| Failure::Ground {
@@ -55,9 +48,21 @@ impl Embedded {
             source,
         })?;
         let config = dir.join("drover.toml");
-        write_atomically(&config, server.drover_toml().as_bytes())?;
-        Ok(Self { lab, server, dir, config, cluster: scenario.identity.name, _temporary: temporary })
+        let text = server.drover_toml() + &policy(wish.story);
+        write_atomically(&config, text.as_bytes())?;
+        let cluster = wish.story.scenario.identity.name.clone();
+        Ok(Self { lab, server, dir, config, text, cluster, _temporary: temporary })
     }
+}
+
+/// The table `[policy]`, where the story wants another than the default one.
+fn policy(story: &Story) -> String {
+    if story.policy == Policy::default() {
+        return String::new();
+    }
+    let table = BTreeMap::from([("policy", &story.policy)]);
+    let text = toml::to_string(&table).expect("a policy has the keys of its table");
+    format!("\n{text}")
 }
 
 /// The directory that was named, made if it is missing, or a new one. Its path is absolute: the configuration may be copied.

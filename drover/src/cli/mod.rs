@@ -7,6 +7,7 @@ mod embedded;
 mod failure;
 mod follow;
 mod gate;
+mod scenario;
 mod signals;
 mod view;
 

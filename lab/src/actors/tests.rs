@@ -106,3 +106,70 @@ fn another_person_cordons_and_uncordons() {
         .collect();
     assert_eq!(seen, [false, false, false, false, true, true, true, true, false, false]);
 }
+
+fn user_machines(lab: &Lab) -> Vec<NodeName> {
+    lab.with(|world| world.azure.autoscaled().into_iter().flat_map(|pool| pool.machines).collect())
+}
+
+fn resize_cart(lab: &Lab, replicas: i32, safe: bool) {
+    lab.with(|world| {
+        let change = |found: &mut Deployment| {
+            found.spec.replicas = Some(replicas);
+            let meta = found.spec.template.metadata.get_or_insert_default();
+            let safe_to_evict = "cluster-autoscaler.kubernetes.io/safe-to-evict".to_owned();
+            meta.annotations.get_or_insert_default().insert(safe_to_evict, safe.to_string());
+        };
+        world.store.update::<Deployment>("shop", "cart", change).unwrap();
+    });
+}
+
+fn autoscaled() -> Lab {
+    let mut scenario = Scenario::demo();
+    scenario.pools[1].autoscaling = Some((3, 8));
+    scenario.actors.push(Actor::ClusterAutoscaler);
+    Lab::new(&scenario, 1)
+}
+
+#[test]
+fn the_autoscaler_adds_nodes_for_pods_without_room_and_takes_away_what_is_little_used() {
+    let lab = autoscaled();
+    let web = |lab: &Lab| lab.with(|world| world.kube.view.ready_endpoints(&"shop/web".parse().unwrap()));
+    assert_eq!(user_machines(&lab).len(), 6);
+    resize_cart(&lab, 250, true);
+    pass(&lab, 600);
+    assert_eq!(user_machines(&lab).len(), 8, "no more than it may");
+    resize_cart(&lab, 2, true);
+    for _ in 0..60 {
+        pass(&lab, 60);
+        assert!(web(&lab) >= 3, "its budget lets one go at a time");
+    }
+    let left = user_machines(&lab).len();
+    assert!((3..6).contains(&left), "{left}");
+    let nodes = lab.with(|world| world.kube.view.nodes().count());
+    assert_eq!(nodes, left + 3, "their nodes are gone, too");
+}
+
+#[test]
+fn the_autoscaler_leaves_a_node_whose_pod_is_not_safe_to_evict_and_takes_one_that_is_cordoned_and_empty() {
+    let lab = autoscaled();
+    resize_cart(&lab, 2, false);
+    pass(&lab, 300);
+    let kept: Vec<NodeName> = lab.with(|world| {
+        let carts = world.store.list_in::<Pod>("shop").filter(|pod| {
+            pod.metadata
+                .labels
+                .as_ref()
+                .is_some_and(|labels| labels.get("app").is_some_and(|app| app == "cart"))
+        });
+        carts.filter_map(|pod| NodeName::new(pod.spec.as_ref()?.node_name.clone()?).ok()).collect()
+    });
+    let victim = user_machines(&lab).into_iter().find(|node| !kept.contains(node)).unwrap();
+    lab.with(|world| {
+        world.set_unschedulable(victim.as_str(), None, true).unwrap();
+        crate::azure::Ground::drain(world, &victim, true);
+    });
+    pass(&lab, 60 * 60);
+    let left = user_machines(&lab);
+    assert!(!left.contains(&victim), "what a run has emptied looks as if nobody needed it");
+    assert!(kept.iter().all(|node| left.contains(node)), "{kept:?} {left:?}");
+}

@@ -8,7 +8,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use upgrade_core::model::{KubeVersion, NodeName, OsType, Resources};
 
-use super::error::ArmError;
 use super::operation::OperationId;
 use super::pool::PoolSpec;
 use crate::timing::Timing;
@@ -55,10 +54,6 @@ pub(crate) trait Ground {
     fn drain(&mut self, node: &NodeName, ignore_budgets: bool) -> Drained;
     /// A budget that no pod can ever leave (`maxUnavailable` 0), by `namespace/name`.
     fn unsatisfiable_budget(&self) -> Option<String>;
-    /// Does the operation that began at `started` fail now, by no fault of its own?
-    fn befalls(&mut self, _started: Timestamp) -> Option<ArmError> {
-        None
-    }
     /// The control plane runs this version from now on.
     fn control_plane_runs(&mut self, version: KubeVersion);
 

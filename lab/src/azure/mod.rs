@@ -14,6 +14,7 @@ mod pools;
 mod read;
 mod region;
 mod rules;
+mod scale;
 mod throttle;
 mod trouble;
 mod upgrade;
@@ -35,6 +36,7 @@ pub(crate) use operation::{OperationId, OperationStatus};
 pub use pool::PoolSpec;
 pub(crate) use pool::node_image;
 pub use region::{AzureLimits, PodNetwork};
+pub(crate) use scale::Autoscaled;
 pub use throttle::{Bucket, RequestLimits};
 pub(crate) use throttle::{Handler, Verb};
 pub(crate) use upgrade::batches_of as upgrade_batches;
@@ -289,11 +291,7 @@ impl Azure {
     pub(crate) fn on_wake(&mut self, ground: &mut dyn Ground, id: OperationId) {
         let Some(mut operation) = self.operations.remove(&id) else { return };
         if operation.ended.is_none() {
-            let progress = match ground.befalls(operation.started) {
-                Some(error) => Progress::Failed(error),
-                None => self.carry_on(ground, &mut operation),
-            };
-            match progress {
+            match self.carry_on(ground, &mut operation) {
                 // At least a moment, so that a step that waits for nothing cannot stop time.
                 Progress::After(pause) => ground.wake_azure(pause, id),
                 Progress::Done => self.end(ground, &mut operation, OperationStatus::Succeeded),

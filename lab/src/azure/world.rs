@@ -102,12 +102,6 @@ impl Ground for World {
         self.schedule(after, Wake::Azure(AzureWake(operation)));
     }
 
-    fn befalls(&mut self, started: Timestamp) -> Option<ArmError> {
-        let now = self.now();
-        let (code, message) = self.weather.failing_operation(started, now)?;
-        Some(ArmError::aks(500, &code, message))
-    }
-
     fn allocatable(&self, vm_size: &str) -> Resources {
         self.site.allocatable(vm_size)
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use upgrade_core::model::{OsType, PoolName};
 
-use super::fault::{Effect, Fault, Issuer, Join, Throttling, What, When, WriteKind};
+use super::fault::{Effect, Fault, Issuer, Throttling, What, When, WriteKind};
 use crate::scenario::Scenario;
 
 /// No night has more.
@@ -59,7 +59,6 @@ fn draw_what(rng: &mut fastrand::Rng, scenario: &Scenario) -> What {
         2 => What::Throttled {
             by: if rng.bool() { Throttling::Kubernetes } else { Throttling::Azure },
             lasts: seconds(rng, 10..300),
-            retry_after: seconds(rng, 1..30),
         },
         3 => What::WatchesCut,
         4 => What::WatchesExpired,
@@ -68,11 +67,8 @@ fn draw_what(rng: &mut fastrand::Rng, scenario: &Scenario) -> What {
             of: if rng.bool() { Issuer::Rancher } else { Issuer::Azure },
             lasts: seconds(rng, 10..300),
         },
-        7 => What::Machines {
-            pool: draw_pool(rng, scenario),
-            count: rng.u32(1..=3),
-            join: if rng.u8(0..4) == 0 { Join::Never } else { Join::Late(seconds(rng, 60..900)) },
-        },
+        7 if rng.bool() => What::NeverJoin { pool: draw_pool(rng, scenario), machines: rng.u32(1..=2) },
+        7 => What::SlowBoot { pool: draw_pool(rng, scenario), factor: rng.u32(2..=6) },
         8 if !scenario.images.is_empty() => {
             let images: Vec<&String> = scenario.images.keys().collect();
             What::ImageDeleted(images[rng.usize(..images.len())].clone())
@@ -80,7 +76,6 @@ fn draw_what(rng: &mut fastrand::Rng, scenario: &Scenario) -> What {
         8 | 9 => What::OperationFails {
             code: "AllocationFailed".to_owned(),
             message: "Allocation failed. We do not have sufficient capacity in this region.".to_owned(),
-            after: seconds(rng, 0..300),
         },
         _ => What::Crash,
     }
@@ -114,7 +109,7 @@ mod tests {
                 word => word.as_str().unwrap().to_owned(),
             })
             .collect();
-        assert_eq!(kinds.len(), 11, "{kinds:?}");
+        assert_eq!(kinds.len(), 12, "{kinds:?}");
         assert!(all.iter().all(|fault| (fault.crash().is_some()) == (*fault.what() == What::Crash)));
     }
 }

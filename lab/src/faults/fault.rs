@@ -8,6 +8,7 @@ use upgrade_core::model::PoolName;
 use upgrade_core::span::show;
 
 use super::span;
+use crate::rancher::RancherDeed;
 
 /// Something that goes wrong, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,16 +87,6 @@ pub enum Effect {
     Done,
 }
 
-/// How a machine joins the cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Join {
-    /// So much later than others.
-    Late(#[serde(with = "span")] Duration),
-    /// Its node never registers.
-    Never,
-}
-
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -104,16 +95,14 @@ pub enum What {
     Error(Effect),
     /// The connection breaks in a write.
     Cut(Effect),
-    /// Calls are refused with 429 for a while: by the API server's fairness, or by ARM. Rancher itself has no such limit.
+    /// Calls are refused with 429 for a while: by the API server's fairness, or by ARM, which says how long. Rancher itself has
+    /// no such limit.
     Throttled {
         /// By whom.
         by: Throttling,
         /// For how long.
         #[serde(rename = "for", with = "span")]
         lasts: Duration,
-        /// What `Retry-After` says.
-        #[serde(with = "span")]
-        retry_after: Duration,
     },
     /// Every open watch breaks.
     WatchesCut,
@@ -129,27 +118,31 @@ pub enum What {
         #[serde(rename = "for", with = "span")]
         lasts: Duration,
     },
-    /// The next machines of a pool that boot do not join as others do.
-    Machines {
+    /// The next machines of a pool that boot, new ones and reimaged ones, never register a node.
+    NeverJoin {
         /// The pool.
         pool: PoolName,
         /// How many.
-        count: u32,
-        /// How they join.
-        join: Join,
+        machines: u32,
+    },
+    /// From now on the machines of a pool take so many times as long to boot.
+    SlowBoot {
+        /// The pool.
+        pool: PoolName,
+        /// How many times.
+        factor: u32,
     },
     /// Somebody deletes an image from the registry.
     ImageDeleted(String),
-    /// The next operation of Azure that lasts so long fails then; what it has done by then stays done.
+    /// The next operation that begins in Azure does everything but its last act and fails.
     OperationFails {
         /// Azure's code.
         code: String,
         /// Azure's words.
         message: String,
-        /// How long after its beginning.
-        #[serde(default, with = "span")]
-        after: Duration,
     },
+    /// Somebody does something in Rancher that the run does not expect.
+    InRancher(RancherDeed),
     /// The name leads to another cluster: what answers there from now on has another `kube-system`.
     AnotherCluster,
     /// The process of the run is killed. Whoever runs the plan in the lab does that: see [`Fault::crash`].
@@ -303,16 +296,15 @@ impl fmt::Display for What {
             Self::TokenExpired { of, lasts } => {
                 write!(f, "the token of {} is not accepted for {}", Service::from(*of), show(*lasts))
             }
-            Self::Machines { pool, count, join: Join::Late(by) } => {
-                write!(f, "the next {count} machines of pool {pool} join {} late", show(*by))
+            Self::NeverJoin { pool, machines } => {
+                write!(f, "machines of pool {pool} that boot never join, the next {machines}")
             }
-            Self::Machines { pool, count, join: Join::Never } => {
-                write!(f, "the next {count} machines of pool {pool} never join")
+            Self::SlowBoot { pool, factor } => {
+                write!(f, "machines of pool {pool} take {factor} times as long to boot")
             }
             Self::ImageDeleted(image) => write!(f, "image {image} is deleted from the registry"),
-            Self::OperationFails { code, after, .. } => {
-                write!(f, "the next operation in Azure that lasts {} fails with {code}", show(*after))
-            }
+            Self::OperationFails { code, .. } => write!(f, "the next operation in Azure fails with {code}"),
+            Self::InRancher(deed) => write!(f, "somebody {deed} in Rancher"),
             Self::AnotherCluster => f.write_str("the name leads to another cluster"),
             Self::Crash => f.write_str("the process of the run is killed"),
         }
@@ -328,8 +320,8 @@ mod tests {
         let written = [
             r#"{"when":{"call":{"write":"evict","nth":3}},"what":{"cut":"done"}}"#,
             r#"{"when":{"after":"20m"},"what":{"agent-lost":"1m 30s"}}"#,
-            r#"{"when":{"after":"1h"},"what":{"throttled":{"by":"azure","for":"2m","retry_after":"30s"}}}"#,
-            r#"{"when":{"after":"0s"},"what":{"machines":{"pool":"userbf","count":1,"join":"never"}}}"#,
+            r#"{"when":{"after":"1h"},"what":{"throttled":{"by":"azure","for":"2m"}}}"#,
+            r#"{"when":{"after":"0s"},"what":{"never-join":{"pool":"userbf","machines":1}}}"#,
             r#"{"when":{"record":40},"what":"crash"}"#,
         ];
         for text in written {

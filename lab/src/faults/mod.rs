@@ -10,7 +10,7 @@ mod fault;
 pub(crate) mod span;
 mod weather;
 
-pub use fault::{Effect, Fault, Issuer, Join, Misfit, Service, Throttling, What, When, WriteKind};
+pub use fault::{Effect, Fault, Issuer, Misfit, Service, Throttling, What, When, WriteKind};
 pub(crate) use weather::{Call, FaultWake, Sky, Symptom, WatchMarks, Weather, on_wake};
 
 #[cfg(test)]

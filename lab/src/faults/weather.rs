@@ -1,12 +1,10 @@
 //! The weather of a world: what calls meet, and what befalls.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use jiff::Timestamp;
-use upgrade_core::model::PoolName;
 
-use super::fault::{Effect, Fault, Issuer, Join, Service, What, When, WriteKind};
+use super::fault::{Effect, Fault, Issuer, Service, Throttling, What, When, WriteKind};
 use crate::world::{Wake, World};
 
 /// A call through a face of the lab.
@@ -47,10 +45,7 @@ pub(crate) enum Symptom {
     /// The answer breaks off.
     Cut,
     /// 429.
-    Throttled {
-        /// The pause that is asked for.
-        retry_after: Duration,
-    },
+    Throttled,
     /// Rancher has no way to the cluster.
     AgentLost,
     /// 401.
@@ -69,14 +64,8 @@ impl Symptom {
                 "Encountered internal server error.".to_owned()
             }
             (Self::Cut, _) => "the connection broke before the answer was complete".to_owned(),
-            (Self::Throttled { retry_after }, Service::Azure) => format!(
-                "Number of requests for the subscription has been exceeded. Please try again after {} seconds.",
-                retry_after.as_secs()
-            ),
             // Kubernetes: priority and fairness.
-            (Self::Throttled { .. }, Service::Kubernetes | Service::Rancher) => {
-                "Too many requests, please try again later.".to_owned()
-            }
+            (Self::Throttled, _) => "Too many requests, please try again later.".to_owned(),
             // Rancher: pkg/dialer/factory.go, through its proxy's error responder.
             (Self::AgentLost, _) => "error trying to reach service: cluster agent disconnected".to_owned(),
             (Self::TokenExpired, Service::Azure) => "The access token has expired.".to_owned(),
@@ -105,8 +94,8 @@ pub(crate) struct Weather {
     writes: BTreeMap<WriteKind, u32>,
     /// What the next writes that come through meet, each one of them.
     next: VecDeque<(Symptom, Effect)>,
-    /// Until when a service refuses callers, and the pause that it asks for.
-    throttled: BTreeMap<Service, (Timestamp, Duration)>,
+    /// Until when the API server refuses callers; Azure keeps its own books.
+    throttled: Option<Timestamp>,
     /// Until when a token is refused.
     expired: BTreeMap<Service, Timestamp>,
     /// Until when the agent is lost.
@@ -115,19 +104,7 @@ pub(crate) struct Weather {
     cuts: u64,
     /// Counts the times that every watch became too old.
     expiries: u64,
-    machines: BTreeMap<PoolName, VecDeque<Join>>,
-    operation: Option<FailingOperation>,
     befallen: Vec<(Timestamp, What)>,
-}
-
-/// The operation that will fail, whichever it is.
-#[derive(Clone, Debug)]
-struct FailingOperation {
-    /// One that begins at this moment or later.
-    since: Timestamp,
-    after: Duration,
-    code: String,
-    message: String,
 }
 
 /// How far the two kinds of ends of watches have come; a watch compares.
@@ -146,8 +123,8 @@ impl Weather {
         if service == Service::Kubernetes && self.agent_is_lost(now) {
             return Some(Symptom::AgentLost);
         }
-        let throttled = self.throttled.get(&service).filter(|(until, _)| now < *until);
-        throttled.map(|(_, retry_after)| Symptom::Throttled { retry_after: *retry_after })
+        let throttled = service == Service::Kubernetes && self.throttled.is_some_and(|until| now < until);
+        throttled.then_some(Symptom::Throttled)
     }
 
     /// Is the tunnel to the cluster down?
@@ -157,21 +134,6 @@ impl Weather {
 
     pub(crate) fn watch_marks(&self) -> WatchMarks {
         WatchMarks { cuts: self.cuts, expiries: self.expiries }
-    }
-
-    /// How the next machine of the pool joins, if not as others do.
-    pub(crate) fn next_join(&mut self, pool: &PoolName) -> Option<Join> {
-        self.machines.get_mut(pool)?.pop_front()
-    }
-
-    /// Does the operation that began at `started` fail now? Asked whenever Azure carries it on.
-    pub(crate) fn failing_operation(
-        &mut self,
-        started: Timestamp,
-        now: Timestamp,
-    ) -> Option<(String, String)> {
-        let due = |failing: &mut FailingOperation| started >= failing.since && now >= started + failing.after;
-        self.operation.take_if(due).map(|failing| (failing.code, failing.message))
     }
 }
 
@@ -233,9 +195,8 @@ impl World {
         match what {
             What::Error(effect) => weather.next.push_back((Symptom::Error, effect)),
             What::Cut(effect) => weather.next.push_back((Symptom::Cut, effect)),
-            What::Throttled { by, lasts, retry_after } => {
-                weather.throttled.insert(by.into(), (now + lasts, retry_after));
-            }
+            What::Throttled { by: Throttling::Kubernetes, lasts } => weather.throttled = Some(now + lasts),
+            What::Throttled { by: Throttling::Azure, lasts } => self.throttle_azure(now + lasts),
             What::WatchesCut => weather.cuts += 1,
             What::WatchesExpired => weather.expiries += 1,
             What::AgentLost(lasts) => {
@@ -246,14 +207,11 @@ impl World {
             What::TokenExpired { of: of @ (Issuer::Rancher | Issuer::Azure), lasts } => {
                 weather.expired.insert(of.into(), now + lasts);
             }
-            What::Machines { pool, count, join } => {
-                let next = weather.machines.entry(pool).or_default();
-                next.extend((0..count).map(|_| join));
-            }
+            What::NeverJoin { pool, machines } => self.never_join(&pool, machines),
+            What::SlowBoot { pool, factor } => self.slow_boot(&pool, factor),
             What::ImageDeleted(image) => self.delete_image(&image),
-            What::OperationFails { code, message, after } => {
-                weather.operation = Some(FailingOperation { since: now, after, code, message });
-            }
+            What::OperationFails { code, message } => self.fail_next_operation(&code, &message),
+            What::InRancher(deed) => self.in_rancher(deed),
             What::AnotherCluster => crate::scenario::other_kube_system(self),
             // Never armed.
             What::Crash => {}

@@ -57,14 +57,14 @@ pub(super) fn answer(app: &App, call: &Call, service: Service, symptom: Symptom)
             kube::refused(&ApiError::new(500, "InternalError", words.as_str()))
         }
         (Symptom::Error, Service::Azure) => arm(500, "InternalServerError"),
-        (Symptom::Throttled { .. }, Service::Azure) => arm(429, "SubscriptionRequestsThrottled"),
         (Symptom::TokenExpired, Service::Azure) => arm(401, "ExpiredAuthenticationToken"),
         (Symptom::TokenExpired, Service::Kubernetes | Service::Rancher) => rancher::unauthorized(),
-        (Symptom::Throttled { .. }, Service::Kubernetes | Service::Rancher) => call::text(429, words),
+        (Symptom::Throttled, _) => call::text(429, words),
         (Symptom::Error, Service::Rancher) | (Symptom::AgentLost, _) => call::text(500, words),
     };
-    if let Symptom::Throttled { retry_after } = symptom {
-        set_retry_after(&mut response, app.pace.retry_after(retry_after));
+    if symptom == Symptom::Throttled {
+        // Kubernetes' priority and fairness always says this.
+        set_retry_after(&mut response, 1);
     }
     if service != Service::Azure {
         rancher::set_auth(&mut response, symptom != Symptom::TokenExpired);

@@ -25,14 +25,14 @@ impl Lab {
     }
 }
 
-impl DirectAzure {
-    /// Lets a request in, unless Azure throttles.
-    fn admitted<T>(
+impl Lab {
+    /// Lets a request to Azure in, unless it throttles.
+    pub(super) fn admitted<T>(
         &self,
         call: Call,
         ask: impl FnOnce(&mut World) -> Result<T, PortError>,
     ) -> Result<T, PortError> {
-        self.0.through(call, |world| {
+        self.through(call, |world| {
             world.azure.check_throttled(world.now()).map_err(|error| port_error(&error))?;
             ask(world)
         })
@@ -42,18 +42,12 @@ impl DirectAzure {
 #[async_trait]
 impl Azure for DirectAzure {
     async fn observe(&self) -> Result<AzureView, PortError> {
-        self.admitted(Call::Other(Service::Azure), |world| {
-            Ok(AzureView {
-                cluster: world.azure.cluster_model(world.now()),
-                pools: world.azure.pool_models(),
-                look_again: world.azure.look_again(),
-            })
-        })
+        self.0.admitted(Call::Other(Service::Azure), |world| Ok(view(world)))
     }
 
     async fn operation(&self, operation: &OperationRef) -> Result<OperationState, PortError> {
         let id: Option<OperationId> = operation.0.parse().ok();
-        self.admitted(Call::Other(Service::Azure), |world| {
+        self.0.admitted(Call::Other(Service::Azure), |world| {
             Ok(match id.and_then(|id| world.azure.operation_status(id)) {
                 Some(OperationStatus::InProgress) => OperationState::Running,
                 Some(OperationStatus::Failed(error)) => OperationState::Failed { message: error.to_string() },
@@ -66,7 +60,7 @@ impl Azure for DirectAzure {
     }
 
     async fn upgrade_control_plane(&self, to: KubeVersion) -> Result<OperationRef, PortError> {
-        self.admitted(Call::Write(WriteKind::UpgradeControlPlane), |world| {
+        self.0.admitted(Call::Write(WriteKind::UpgradeControlPlane), |world| {
             let mut body = world.azure.cluster();
             let conditions = unchanged(&body["eTag"]);
             let properties = &mut body["properties"];
@@ -80,7 +74,7 @@ impl Azure for DirectAzure {
     }
 
     async fn create_pool(&self, buffer: &BufferSpec, run: &RunId) -> Result<OperationRef, PortError> {
-        self.admitted(Call::Write(WriteKind::CreatePool), |world| {
+        self.0.admitted(Call::Write(WriteKind::CreatePool), |world| {
             let mut properties = properties_of(world, &buffer.like)?;
             drop_members(&mut properties, &["minCount", "maxCount", "powerState", "creationData"]);
             properties["enableAutoScaling"] = false.into();
@@ -98,7 +92,7 @@ impl Azure for DirectAzure {
     }
 
     async fn upgrade_pool(&self, pool: &PoolName, to: KubeVersion) -> Result<OperationRef, PortError> {
-        self.admitted(Call::Write(WriteKind::UpgradePool), |world| {
+        self.0.admitted(Call::Write(WriteKind::UpgradePool), |world| {
             let mut properties = properties_of(world, pool)?;
             let conditions = unchanged(&properties["eTag"]);
             properties["orchestratorVersion"] = to.to_string().into();
@@ -110,7 +104,7 @@ impl Azure for DirectAzure {
     }
 
     async fn delete_pool(&self, pool: &PoolName, run: &RunId) -> Result<OperationRef, PortError> {
-        self.admitted(Call::Write(WriteKind::DeletePool), |world| {
+        self.0.admitted(Call::Write(WriteKind::DeletePool), |world| {
             let properties = properties_of(world, pool)?;
             if properties["tags"][RUN_TAG].as_str() != Some(run.as_str()) {
                 let message = format!("pool {pool} does not carry the tag of run {run}; it is not deleted");
@@ -121,6 +115,15 @@ impl Azure for DirectAzure {
                 world.with_azure(|azure, ground| azure.delete_pool(ground, pool.as_str(), &conditions, true)),
             )
         })
+    }
+}
+
+/// The cluster and its pools as they are.
+pub(crate) fn view(world: &World) -> AzureView {
+    AzureView {
+        cluster: world.azure.cluster_model(world.now()),
+        pools: world.azure.pool_models(),
+        look_again: world.azure.look_again(),
     }
 }
 

@@ -8,6 +8,9 @@ use crate::faults::{Call, Service, Sky, Symptom};
 use crate::lab::Lab;
 use crate::world::World;
 
+/// The pause that Kubernetes' priority and fairness asks for.
+const FAIRNESS: Duration = Duration::from_secs(1);
+
 impl Lab {
     /// One call of a port: carried out, or not, and answered, or not, as the weather has it.
     pub(super) fn through<T>(
@@ -45,10 +48,7 @@ pub(super) fn port_error(symptom: Symptom, call: Call) -> PortError {
         Symptom::Cut if service == Service::Azure => (remote, PortErrorKind::Unreachable, may_have_acted),
         Symptom::Cut => (RemoteService::Rancher, PortErrorKind::Unreachable, may_have_acted),
         // Priority and fairness answers in a plain text that does not say whose it is.
-        Symptom::Throttled { .. } if service == Service::Kubernetes => {
-            (RemoteService::Rancher, PortErrorKind::Throttled, CallOutcome::NothingDone)
-        }
-        Symptom::Throttled { .. } => (remote, PortErrorKind::Throttled, CallOutcome::NothingDone),
+        Symptom::Throttled => (RemoteService::Rancher, PortErrorKind::Throttled, CallOutcome::NothingDone),
         Symptom::AgentLost => (RemoteService::Rancher, PortErrorKind::Unreachable, may_have_acted),
         Symptom::TokenExpired if service == Service::Azure => {
             (remote, PortErrorKind::Unauthorized, CallOutcome::NothingDone)
@@ -57,9 +57,6 @@ pub(super) fn port_error(symptom: Symptom, call: Call) -> PortError {
             (RemoteService::Rancher, PortErrorKind::Unauthorized, CallOutcome::NothingDone)
         }
     };
-    let retry_after = match symptom {
-        Symptom::Throttled { retry_after } => Some(Duration::from_secs(retry_after.as_secs().max(1))),
-        Symptom::Error | Symptom::Cut | Symptom::AgentLost | Symptom::TokenExpired => None,
-    };
+    let retry_after = (symptom == Symptom::Throttled).then_some(FAIRNESS);
     PortError { retry_after, ..PortError::new(who, kind, outcome, symptom.words(service)) }
 }

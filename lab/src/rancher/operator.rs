@@ -5,6 +5,7 @@
 //! and every ten hours (aks-operator: `updateUpstreamClusterState`). Between a change made in Azure and the next refresh the
 //! operator, should it wake, takes the change back.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,16 @@ pub enum RancherDeed {
     OpenForm,
     /// Saves the form, with what it showed when it was opened.
     SaveForm,
+}
+
+impl fmt::Display for RancherDeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RestartOperator => "restarts the operator",
+            Self::OpenForm => "opens the form of the cluster",
+            Self::SaveForm => "saves the form of the cluster",
+        })
+    }
 }
 
 /// Makes the record of the cluster, and sets the loops going where there is one.

@@ -162,7 +162,8 @@ fn the_last_ready_endpoint_stays_unless_its_gap_is_accepted() {
 
 fn evicted(verdict: Verdict) -> Vec<String> {
     let Verdict::Write(writes) = verdict else { panic!("{verdict:?}") };
-    let pod = |write| if let Write::Evict { pod, .. } = write { pod.to_string() } else { panic!("{write:?}") };
+    let pod =
+        |write| if let Write::Evict { pod, .. } = write { pod.to_string() } else { panic!("{write:?}") };
     writes.into_iter().map(pod).collect()
 }
 

@@ -5,32 +5,24 @@ use std::time::Duration;
 use cluster_lab::RehearseOptions;
 use tokio::time::Instant;
 use upgrade_core::event::Report;
-use upgrade_core::model::VersionRequest;
 use upgrade_core::span;
 
 use super::{Session, apply, plan, rehearse};
-use crate::cli::args::{self, Demo, Output};
+use crate::cli::args::{Demo, Output};
 use crate::cli::embedded::{Embedded, Wish};
 use crate::cli::failure::Failure;
+use crate::cli::scenario::{DEMO_TARGET, ScenarioName};
 use crate::error::exit_code;
 use crate::fleet::Fleet;
 use crate::report::Page;
-
-/// Where the demo's cluster goes: one minor release up from where its scenario begins.
-const TARGET: VersionRequest = VersionRequest::Minor { major: 1, minor: 35 };
 
 /// How many times the demo rehearses its plan: enough for a forecast with a spread, little enough not to wait for.
 const REHEARSALS: u32 = 2;
 
 pub(super) async fn demo(session: &mut Session, args: &Demo) -> Result<u8, Failure> {
     let begun = Instant::now();
-    let wish = Wish {
-        scenario: args::Scenario::Demo,
-        seed: args.seed,
-        port: 0,
-        time_scale: args.time_scale,
-        dir: None,
-    };
+    let story = ScenarioName::Known("demo".to_owned()).story()?;
+    let wish = Wish { story: &story, seed: args.seed, port: 0, time_scale: args.time_scale, dir: None };
     let lab = Embedded::serve(&wish)?;
     session.console.note(format!(
         "a simulated Rancher, Kubernetes and Azure at http://{}, {} times real time",
@@ -39,10 +31,10 @@ pub(super) async fn demo(session: &mut Session, args: &Demo) -> Result<u8, Failu
     ));
     let fleet = Fleet::from_file(&lab.config)?.with_clock(lab.lab.clock());
     let cluster = session.read(format!("connecting to {}", lab.cluster), fleet.connect(&lab.cluster)).await?;
-    let target = TARGET;
+    let target = DEMO_TARGET;
     let file = session.read(format!("reading {}", lab.cluster), cluster.plan(target)).await?;
     let options = RehearseOptions { runs: REHEARSALS, seed: args.seed, ..RehearseOptions::default() };
-    let forecast = rehearse::forecast(session, &file, options).await?;
+    let forecast = rehearse::forecast(session, &file, None, options).await?;
     if session.console.output() == Output::Text {
         plan::show(&session.console, &file, forecast.as_ref());
         session.console.data("\n");

@@ -6,8 +6,9 @@ use crate::cli::embedded::{Embedded, Wish};
 use crate::cli::failure::{Failure, exit};
 
 pub(super) async fn lab(session: &mut Session, args: &Lab) -> Result<u8, Failure> {
+    let story = args.scenario.story()?;
     let wish = Wish {
-        scenario: args.scenario,
+        story: &story,
         seed: args.seed,
         port: args.port,
         time_scale: args.time_scale,
@@ -15,7 +16,10 @@ pub(super) async fn lab(session: &mut Session, args: &Lab) -> Result<u8, Failure
     };
     let lab = Embedded::serve(&wish)?;
     let console = &session.console;
-    console.data(&lab.server.drover_toml());
+    console.data(&lab.text);
+    if !story.text.is_empty() {
+        console.note(&story.text);
+    }
     console.note(format!(
         "serving {} at http://{}, {} times real time",
         lab.cluster,
@@ -24,8 +28,9 @@ pub(super) async fn lab(session: &mut Session, args: &Lab) -> Result<u8, Failure
     ));
     console.note(format!("drover.toml and its tokens are in {}", quoted(&lab.dir)));
     console.note(format!(
-        "try: aks-drover plan {} --to 1.35 -o plan.json --config {}",
+        "try: aks-drover plan {} --to {} -o plan.json --config {}",
         lab.cluster,
+        story.to,
         quoted(&lab.config)
     ));
     console.note(format!("or: kubectl --kubeconfig {} get pods -A", quoted(lab.server.kubeconfig())));

@@ -30,7 +30,7 @@ pub(super) async fn plan(session: &mut Session, args: &Plan) -> Result<u8, Failu
         }
     };
     let options = RehearseOptions { runs: args.runs, seed: 1, ..RehearseOptions::default() };
-    let forecast = rehearse::forecast(session, &file, options).await?;
+    let forecast = rehearse::forecast(session, &file, None, options).await?;
     if let Some(finding) = forecast.as_ref().and_then(|forecast| outlived(&file, forecast, cluster.now())) {
         let findings = vec![finding];
         check::show(&session.console, cluster.identity(), args.to.to, &findings);

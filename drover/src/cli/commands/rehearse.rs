@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use cluster_lab::{Forecast, RehearseOptions, TimingChanges, TimingModel};
+use cluster_lab::{Forecast, Lab, RehearseOptions, Scenario, TimingChanges, TimingModel};
 use upgrade_core::Policy;
 use upgrade_core::inventory::Inventory;
 use upgrade_core::model::VersionRequest;
@@ -14,6 +14,7 @@ use crate::apply::RunSelector;
 use crate::cli::args::{Output, Rehearse};
 use crate::cli::console::Console;
 use crate::cli::failure::{Failure, exit};
+use crate::cli::scenario::ScenarioName;
 use crate::error::Error;
 use crate::files::{PlanFile, SnapshotFile};
 use crate::fleet::Fleet;
@@ -22,16 +23,22 @@ use crate::report::{json, junit, markdown, text};
 use crate::timing::timing_file;
 
 pub(super) async fn rehearse(session: &mut Session, args: &Rehearse) -> Result<u8, Failure> {
-    let file = match (is_snapshot(&args.file), args.to) {
-        (true, Some(to)) => planned(session, SnapshotFile::load(&args.file)?.inventory, to)?,
-        (true, None) => {
+    let story = scenario(&args.file).map(|name| name.story()).transpose()?;
+    let file = match (&story, is_snapshot(&args.file), args.to) {
+        (Some(story), _, to) => {
+            session.console.note(&story.text);
+            let inventory = Lab::new(&story.scenario, args.seed).inventory();
+            planned_by(session, &story.policy, inventory, to.unwrap_or(story.to))?
+        }
+        (None, true, Some(to)) => planned(session, SnapshotFile::load(&args.file)?.inventory, to)?,
+        (None, true, None) => {
             return Err(Failure::usage(
                 format!("{} is a snapshot: it says nothing of a version", args.file.display()),
                 "say which version to plan for, as in `--to 1.36`",
             ));
         }
-        (false, None) => PlanFile::load(&args.file)?,
-        (false, Some(_)) => {
+        (None, false, None) => PlanFile::load(&args.file)?,
+        (None, false, Some(_)) => {
             return Err(Failure::usage(
                 format!("{} is not a snapshot, and a plan has its version already", args.file.display()),
                 "leave out --to, or give a snapshot file",
@@ -42,7 +49,8 @@ pub(super) async fn rehearse(session: &mut Session, args: &Rehearse) -> Result<u
     let own = args.timing.as_ref().map(timing_file).transpose()?.unwrap_or_default();
     let timing = TimingModel::default().with(&learnt).with(&own);
     let options = RehearseOptions { runs: args.runs, seed: args.seed, timing };
-    let Some(forecast) = forecast(session, &file, options).await? else { return Ok(exit::DONE) };
+    let world = story.map(|story| story.scenario);
+    let Some(forecast) = forecast(session, &file, world, options).await? else { return Ok(exit::DONE) };
     if args.learn_from.is_some() && session.console.output() == Output::Text {
         session.console.page(&text::learnt(&learnt));
     }
@@ -55,6 +63,15 @@ fn learnt(args: &Rehearse, file: &PlanFile) -> Result<TimingChanges, Failure> {
     let Some(run) = &args.learn_from else { return Ok(TimingChanges::default()) };
     let records = journal::records(&RunSelector::new(run).file(&args.journal.journal))?;
     Ok(TimingChanges::learnt(&records, &file.inventory, &TimingModel::default()))
+}
+
+/// The scenario, if that is what is named: a YAML file, or one of the lab's where there is no file of that name.
+fn scenario(path: &Path) -> Option<ScenarioName> {
+    let name = path.to_str().and_then(|text| text.parse().ok())?;
+    match name {
+        ScenarioName::Known(_) if path.exists() => None,
+        name => Some(name),
+    }
 }
 
 /// Does the file hold an inventory and no plan? Whatever is wrong with it is said by whoever reads it next.
@@ -70,7 +87,16 @@ fn planned(session: &Session, inventory: Inventory, to: VersionRequest) -> Resul
         Some(config) => Fleet::from_file(config)?.policy(&inventory.identity.name)?,
         None => Policy::default(),
     };
-    match upgrade_core::plan(&inventory, &policy, to) {
+    planned_by(session, &policy, inventory, to)
+}
+
+fn planned_by(
+    session: &Session,
+    policy: &Policy,
+    inventory: Inventory,
+    to: VersionRequest,
+) -> Result<PlanFile, Failure> {
+    match upgrade_core::plan(&inventory, policy, to) {
         Ok(plan) => Ok(PlanFile::new(plan, inventory)),
         Err(PlanError::Blocked(findings)) => {
             check::show(&session.console, &inventory.identity, to, &findings);
@@ -80,10 +106,12 @@ fn planned(session: &Session, inventory: Inventory, to: VersionRequest) -> Resul
     }
 }
 
-/// Rehearses a plan on a thread of its own, so that Ctrl-C is heard. `None` if there is nothing to rehearse.
+/// Rehearses a plan on a thread of its own, so that Ctrl-C is heard: in worlds of the scenario, if there is one, else in copies of
+/// the cluster. `None` if there is nothing to rehearse.
 pub(super) async fn forecast(
     session: &mut Session,
     file: &PlanFile,
+    scenario: Option<Scenario>,
     options: RehearseOptions,
 ) -> Result<Option<Forecast>, Failure> {
     if options.runs == 0 || file.plan.is_empty() {
@@ -91,7 +119,10 @@ pub(super) async fn forecast(
     }
     session.console.note(format!("rehearsing {} times", options.runs));
     let (plan, inventory) = (file.plan.clone(), file.inventory.clone());
-    let work = tokio::task::spawn_blocking(move || cluster_lab::rehearse(&inventory, &plan, &options));
+    let work = tokio::task::spawn_blocking(move || match &scenario {
+        Some(scenario) => cluster_lab::rehearse_scenario(scenario, &plan, &options),
+        None => cluster_lab::rehearse(&inventory, &plan, &options),
+    });
     tokio::select! {
         forecast = work => forecast.map(Some).map_err(|error| Failure::Ground {
             message: "the rehearsal ended unexpectedly".to_owned(),

@@ -46,7 +46,6 @@ pub(super) fn story(name: &str, file: File) -> Result<Story, StoryError> {
         images,
         objects,
         deprecated_apis,
-        deeds: file.rancher.deeds.iter().map(|deed| (deed.after, deed.deed)).collect(),
         actors: file.actors,
         faults: file.faults,
         ..base

@@ -18,7 +18,6 @@ use super::workload::Workload;
 use crate::actors::Actor;
 use crate::azure::AzureLimits;
 use crate::faults::{Fault, span};
-use crate::rancher::RancherDeed;
 use crate::timing::TimingChanges;
 
 /// The whole file.
@@ -96,13 +95,11 @@ pub(super) struct Rancher {
     /// How often it reads Azure.
     #[serde(with = "span")]
     pub(super) refresh: Duration,
-    /// What somebody does there, counted from the first moment.
-    pub(super) deeds: Vec<Deed>,
 }
 
 impl Default for Rancher {
     fn default() -> Self {
-        Self { ownership: Owned::Generic, refresh: Duration::from_secs(300), deeds: Vec::new() }
+        Self { ownership: Owned::Generic, refresh: Duration::from_secs(300) }
     }
 }
 
@@ -114,14 +111,6 @@ pub(super) enum Owned {
     Unmanaged,
     Managed,
     ManagedStale,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Deed {
-    #[serde(with = "span")]
-    pub(super) after: Duration,
-    pub(super) deed: RancherDeed,
 }
 
 /// A pool.

@@ -46,6 +46,7 @@ embedded! {
     "deleted-image"
     "deprecated-api"
     "eviction-webhook"
+    "frozen-budget"
     "gitops-reverts"
     "half-an-upgrade"
     "killed-and-resumed"
@@ -54,8 +55,10 @@ embedded! {
     "other-person"
     "rancher-deletes-the-buffer"
     "single-replica"
+    "slow-machines"
     "stale-rancher"
     "token-expires"
+    "unready-webhook"
     "windows-images"
     "zonal-disks"
 }
@@ -72,7 +75,7 @@ impl Story {
         Some(Self::read(name, text).expect("the library's own files are read by its tests"))
     }
 
-    /// Reads a file's text. The name becomes the cluster's, so it must be one that a cluster can have.
+    /// Reads a file's text; errors call it by this name. The cluster is called `demo`, whatever the file.
     pub fn read(name: &str, text: &str) -> Result<Self, StoryError> {
         let file: File = serde_saphyr::from_str(text).map_err(|error| StoryError::of_yaml(name, &error))?;
         build::story(name, file)

@@ -54,3 +54,12 @@ fn what_is_not_known_is_named_with_its_place_and_the_nearest_that_is() {
         refused("faults:\n  - { when: { after: 1m }, what: crash }").contains("at a record of the journal")
     );
 }
+
+#[test]
+fn the_manuals_example_is_a_file_that_can_be_used() {
+    let manual = include_str!("../../../../docs/scenarios.md");
+    let example = manual.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let story = Story::read("docs/scenarios.md", example).unwrap();
+    assert_eq!((story.scenario.actors.len(), story.scenario.faults.len()), (5, 12));
+    crate::Lab::new(&story.scenario, 1);
+}
