@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use aks_drover::{PlanFile, SnapshotFile, report};
-use cluster_lab::RehearseOptions;
+use aks_drover::{PlanFile, SnapshotFile, report, timing_file};
+use cluster_lab::{RehearseOptions, TimingModel};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use serde::Serialize;
@@ -87,20 +87,18 @@ impl Plan {
         json(&self.file.plan.stages.iter().map(TitledStage::new).collect::<Vec<_>>())
     }
 
-    /// Execute the plan in the lab; the forecast, as JSON.
-    fn rehearse(&self, py: Python<'_>, runs: u32, seed: u64) -> PyResult<String> {
+    /// Execute the plan in the lab, with the times of a file where one is given; the forecast, as JSON.
+    fn rehearse(&self, py: Python<'_>, runs: u32, seed: u64, timing: Option<PathBuf>) -> PyResult<String> {
         if runs == 0 {
             return Err(refuse(py, "`runs`: 0 rehearsals tell nothing", None));
         }
+        let changes = timing.map(timing_file).transpose().map_err(|error| raise(py, &error))?;
+        let timing = TimingModel::default().with(&changes.unwrap_or_default());
+        let options = RehearseOptions { runs, seed, timing };
         let PlanFile { inventory, plan, .. } = self.file.clone();
         // On a thread of its own: whoever presses Ctrl-C leaves at once, and the thread ends when it is done.
-        let rehearsed = wait::runtime()?.spawn_blocking(move || {
-            cluster_lab::rehearse(
-                &inventory,
-                &plan,
-                &RehearseOptions { runs, seed, ..RehearseOptions::default() },
-            )
-        });
+        let rehearsed =
+            wait::runtime()?.spawn_blocking(move || cluster_lab::rehearse(&inventory, &plan, &options));
         let forecast = wait::or_leave(py, rehearsed)?;
         json(
             &forecast

@@ -41,6 +41,12 @@ def test_an_upgrade_from_the_plan_to_the_proof(lab: Path) -> None:
     assert [stage.title for stage in forecast.stages] == [stage.title for stage in plan.stages]
     assert {service.runs_with_gap for service in forecast.services} == {0}
     assert forecast == loaded.rehearse(runs=1, seed=7)
+    Path("slow.toml").write_text('[azure]\ncontrol_plane = "2h"\n')
+    slow = loaded.rehearse(runs=1, seed=7, timing="slow.toml")
+    assert slow.stages[0].duration_ms.min >= 7_200_000 > forecast.stages[0].duration_ms.max
+    Path("slow.toml").write_text('[azure]\ncontrol_plan = "2h"\n')
+    with pytest.raises(drover.ConfigError, match=r"azure\.control_plan: unknown key"):
+        loaded.rehearse(runs=1, timing="slow.toml")
 
     heard = []
     with cluster.apply(loaded) as run:

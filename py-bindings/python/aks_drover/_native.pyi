@@ -80,8 +80,8 @@ class Plan:
     def stages(self) -> str:
         """Give the stages, with a title for each step, as JSON."""
 
-    def rehearse(self, runs: int, seed: int) -> str:
-        """Execute the plan in the lab; the forecast, as JSON."""
+    def rehearse(self, runs: int, seed: int, timing: str | PathLike[str] | None) -> str:
+        """Execute the plan in the lab, with the times of a file where one is given; the forecast, as JSON."""
 
 @final
 class Run:

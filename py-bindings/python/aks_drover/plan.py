@@ -91,12 +91,15 @@ class Plan:
         data: dict[str, Any] = json.loads(self._native.json())
         return data
 
-    def rehearse(self, *, runs: int = 20, seed: int = 1) -> Forecast:
+    def rehearse(
+        self, *, runs: int = 20, seed: int = 1, timing: str | os.PathLike[str] | None = None
+    ) -> Forecast:
         """Execute the plan `runs` times in a simulated copy of the cluster, in virtual time. Contacts nothing.
 
-        The same plan, runs and seed give the same forecast.
+        The same plan, runs, seed and timing give the same forecast. `timing` is a file that says how long things take, in the
+        form of the lab's own table (`lab/timing.toml`); what it leaves out stays as there.
         """
-        return from_json(Forecast, self._native.rehearse(runs, seed))
+        return from_json(Forecast, self._native.rehearse(runs, seed, timing))
 
     def __str__(self) -> str:
         return self._native.text()
