@@ -116,9 +116,8 @@ impl World {
                 self.actors.repositories.insert(number, seen);
                 Some(*every)
             }
-            Actor::ReplicaKeeper { every, .. } => Some(*every),
+            Actor::ReplicaKeeper { every, .. } | Actor::Uncordoner { every } => Some(*every),
             Actor::ClusterAutoscaler => Some(autoscaler::SCAN),
-            Actor::Uncordoner { every } => Some(*every),
             Actor::Cordoner { after, .. } => Some(*after),
             // It acts when it is asked.
             Actor::EvictionRefuser { .. } => None,

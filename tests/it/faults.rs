@@ -1,6 +1,7 @@
 //! Bad weather, on both faces: the same fault at the same call is the same failure for the run, over the lab's ports and over HTTP.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,7 +125,8 @@ async fn a_fault_at_a_call_is_the_same_failure_on_both_faces() {
         let outcome = if here.known { "nothing was done" } else { "unknown what was done" };
         let truth = if here.done { "done" } else { "not done" };
         let wait = if here.asks_to_wait { ", asks to wait" } else { "" };
-        story += &format!("{what}\n  {:?} by {}, {outcome}{wait}; in truth {truth}\n", here.kind, here.by);
+        writeln!(story, "{what}\n  {:?} by {}, {outcome}{wait}; in truth {truth}", here.kind, here.by)
+            .unwrap();
     }
     insta::assert_snapshot!(story);
 }
@@ -252,7 +254,7 @@ fn no_weather_makes_a_gap() {
         assert!(gaps.is_empty(), "seed {seed}: {gaps:?} in {faults:?}");
         if let RunOutcome::Held { title, cause, .. } = &report.outcome {
             let befallen: Vec<_> = faults.iter().map(|fault| fault.what().to_string()).collect();
-            held += &format!("seed {seed}: {}\n  held: {title}: {cause}\n", befallen.join("; "));
+            writeln!(held, "seed {seed}: {}\n  held: {title}: {cause}", befallen.join("; ")).unwrap();
         } else {
             assert!(report.outcome.is_done(), "seed {seed}: {:?} in {faults:?}", report.outcome);
         }

@@ -67,7 +67,7 @@ fn tell(name: &str) -> String {
     match plan(&inventory, &story.policy, story.to) {
         Err(PlanError::Blocked(_)) => text += "\nblocked: there is no plan, and nothing was touched\n",
         Err(error) => writeln!(text, "\nno plan: {error}").unwrap(),
-        Ok(plan) => tell_run(&mut text, &story, Night::of(lab), &plan),
+        Ok(plan) => tell_run(&mut text, &story, &Night::of(lab), &plan),
     }
     text
 }
@@ -94,19 +94,19 @@ fn tell_findings(text: &mut String, findings: &[Finding]) {
 }
 
 /// Runs the plan, through the crashes that the file asks for, and tells what happened in order.
-fn tell_run(text: &mut String, story: &Story, night: Night, plan: &Plan) {
+fn tell_run(text: &mut String, story: &Story, night: &Night, plan: &Plan) {
     writeln!(text, "\nplan: {} stages, {} steps\n\nrun", plan.stages.len(), plan.steps().count()).unwrap();
     let run = RunId::new(story.name.as_str()).unwrap();
     let mut start = Start::Fresh { plan: plan.clone(), run, tool: "test".into() };
     let mut told = Told { begun: night.lab.now(), lines: Vec::new(), events: 0 };
     for record in story.scenario.faults.iter().filter_map(Fault::crash) {
         assert!(night.run_until_record(start, record), "the run was over before record {record}");
-        told.take(&night);
+        told.take(night);
         told.add(night.lab.now(), format!("! the process is killed after record {record}"));
         start = Start::Resumed(RunState::replay(night.records()).unwrap());
     }
     let mut report = night.run(start).unwrap();
-    told.take(&night);
+    told.take(night);
     // Nobody sits there at night, but somebody comes: whatever did not end well is gone on with once.
     if !report.outcome.is_done() {
         told.add(night.lab.now(), format!("-> {}", outcome(&report)));
@@ -114,7 +114,7 @@ fn tell_run(text: &mut String, story: &Story, night: Night, plan: &Plan) {
         night.lab.block_on(night.lab.clock().sleep_until(later)).unwrap();
         let state = RunState::replay(night.records()).unwrap();
         report = night.run(Start::Resumed(state)).unwrap();
-        told.take(&night);
+        told.take(night);
     }
     for (at, what) in night.lab.with(|world| world.befallen().to_vec()) {
         told.put_in(at, format!("! {what}"));

@@ -46,10 +46,11 @@ pub(super) fn port_error(symptom: Symptom, call: Call) -> PortError {
         Symptom::Error => (remote, PortErrorKind::Internal, may_have_acted),
         // It breaks on the way to Rancher, or behind it; who asks sees only the former.
         Symptom::Cut if service == Service::Azure => (remote, PortErrorKind::Unreachable, may_have_acted),
-        Symptom::Cut => (RemoteService::Rancher, PortErrorKind::Unreachable, may_have_acted),
+        Symptom::Cut | Symptom::AgentLost => {
+            (RemoteService::Rancher, PortErrorKind::Unreachable, may_have_acted)
+        }
         // Priority and fairness answers in a plain text that does not say whose it is.
         Symptom::Throttled => (RemoteService::Rancher, PortErrorKind::Throttled, CallOutcome::NothingDone),
-        Symptom::AgentLost => (RemoteService::Rancher, PortErrorKind::Unreachable, may_have_acted),
         Symptom::TokenExpired if service == Service::Azure => {
             (remote, PortErrorKind::Unauthorized, CallOutcome::NothingDone)
         }

@@ -60,7 +60,7 @@ impl App {
 
     /// The image that its pods run.
     pub(super) fn image(mut self, image: &str) -> Self {
-        self.image = image.to_owned();
+        image.clone_into(&mut self.image);
         self
     }
 
