@@ -3,6 +3,7 @@
 //! `cargo bench -p aks-drover-lab --bench rehearse [-- NODESxPODS_A_NODE ...]`; `100x30 1000x30` if nothing is said. Each cluster
 //! is rehearsed in a process of its own, so that its memory is its own.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program's output is its result")]
+#![expect(clippy::disallowed_methods, reason = "this measures real time")]
 
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;

@@ -189,9 +189,9 @@ impl Night {
         }
     }
 
-    fn resume(&self) -> Result<Start, String> {
+    fn state(&self) -> Result<RunState, String> {
         let state = RunState::replay(lock(&self.kept.records).clone());
-        state.map(Start::Resumed).map_err(|illegal| format!("the journal does not replay: {illegal}"))
+        state.map_err(|illegal| format!("the journal does not replay: {illegal}"))
     }
 
     /// Runs the plan through the kills among the faults; gives how it ended, and how many processes it took.
@@ -223,8 +223,10 @@ impl Night {
                 }
                 Ended::Killed => {}
             }
-            start = match self.resume() {
-                Ok(start) => start,
+            start = match self.state() {
+                // Killed with its last record.
+                Ok(state) if state.is_done() => return (RunOutcome::Done, processes, Vec::new()),
+                Ok(state) => Start::Resumed(state),
                 Err(rule) => return (outcome, processes, vec![rule]),
             };
         }

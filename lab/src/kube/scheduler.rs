@@ -235,7 +235,7 @@ fn look(scheduler: &mut Scheduler, pod: &Needs, store: &Store) -> Result<Vec<Str
     let enough = enough_nodes(shown);
     let (mut feasible, mut for_now) = (Vec::new(), Vec::new());
     let mut places = places.peekable();
-    while let Some(place) = places.next() {
+    for place in places.by_ref() {
         match asking.refusal(place, store) {
             None => feasible.push(place.node.name.to_string()),
             Some(refusal) => {
