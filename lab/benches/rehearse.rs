@@ -23,8 +23,8 @@ use upgrade_core::{Inventory, Policy, plan};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Azure's most for one pool.
-const NODES_A_POOL: u32 = 1000;
+/// The nodes of one pool: Azure takes a thousand at most, those that it surges with among them.
+const NODES_A_POOL: u32 = 500;
 /// The pods of one Deployment.
 const REPLICAS: u32 = 10;
 /// The Deployments of one namespace.

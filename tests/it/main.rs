@@ -5,6 +5,7 @@ mod architecture;
 mod cli;
 mod conformance;
 mod determinism;
+mod drain;
 mod faces;
 mod faults;
 mod kubectl;
