@@ -1,25 +1,18 @@
 //! Bad weather, on both faces: the same fault at the same call is the same failure for the run, over the lab's ports and over HTTP.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster_lab::{Effect, Fault, Issuer, Lab, Scenario, Story, Throttling, What, When, WriteKind};
+use cluster_lab::{Effect, Fault, Issuer, Lab, Scenario, Throttling, What, When, WriteKind};
 use futures::StreamExt;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Node as KubeNode;
-use upgrade_core::event::{EventKind, Report, RunOutcome};
-use upgrade_core::journal::RunState;
-use upgrade_core::model::{KubeVersion, Node, ProvisioningState, RunId};
-use upgrade_core::plan;
-use upgrade_core::plan::Plan;
+use upgrade_core::model::{KubeVersion, Node, ProvisioningState};
 use upgrade_core::ports::{PortError, PortErrorKind, Ports, RemoteService, WriteMode};
-use upgrade_core::run::Start;
 use upgrade_core::view::{Change, Object, ResourceKind};
 
 use crate::faces::{FAST, Nobody, over_http, ports_of};
-use crate::support::Night;
 
 /// Longer than any of these tests.
 const LONG: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -198,66 +191,4 @@ async fn a_watch_that_ends_goes_on_on_both_faces() {
             assert_eq!((lost > 0, listed > 0), expected, "{what}: {here:?} {there:?}");
         }
     }
-}
-
-fn resume(night: &Night) -> Start {
-    Start::Resumed(RunState::replay(night.records()).unwrap())
-}
-
-/// How the last process told its end.
-fn last_report(night: &Night) -> Report {
-    let told = night.events().into_iter().rev().find_map(|event| match event.kind {
-        EventKind::RunEnded { report } => Some(report),
-        _ => None,
-    });
-    told.unwrap()
-}
-
-/// Runs the plan through the crashes among the faults; what does not end well is gone on with three times, half an hour later.
-fn through_the_night(night: &Night, plan: Plan, faults: &[Fault]) -> Report {
-    let run = RunId::new("weather").unwrap();
-    let mut next = Some(Start::Fresh { plan, run, tool: "test".into() });
-    let crashes: BTreeSet<usize> = faults.iter().filter_map(Fault::crash).collect();
-    for record in crashes {
-        let ahead = record > night.records().len();
-        if let Some(start) = next.take_if(|_| ahead) {
-            next = night.run_until_record(start, record).then(|| resume(night));
-        }
-    }
-    if let Some(start) = next {
-        night.run(start).unwrap();
-    }
-    for _ in 0..3 {
-        if last_report(night).outcome.is_done() {
-            break;
-        }
-        let later = night.lab.now() + Duration::from_secs(30 * 60);
-        night.lab.block_on(night.lab.clock().sleep_until(later)).unwrap();
-        night.run(resume(night)).unwrap();
-    }
-    last_report(night)
-}
-
-/// A small cluster in weather that is drawn from a seed, night after night. Whatever the weather, nobody notices; what cannot go on
-/// holds, and says why.
-#[test]
-fn no_weather_makes_a_gap() {
-    let mut held = String::new();
-    for seed in 0..13 {
-        let mut story = Story::named("single-replica").unwrap();
-        let faults = Fault::draw(seed, &story.scenario);
-        story.scenario.faults.clone_from(&faults);
-        let night = Night::of(Lab::new(&story.scenario, seed));
-        let plan = plan(&night.inventory(), &story.policy, story.to).unwrap();
-        let report = through_the_night(&night, plan, &faults);
-        let gaps: Vec<_> = report.ledger.iter().filter(|record| !record.gaps.is_empty()).collect();
-        assert!(gaps.is_empty(), "seed {seed}: {gaps:?} in {faults:?}");
-        if let RunOutcome::Held { title, cause, .. } = &report.outcome {
-            let befallen: Vec<_> = faults.iter().map(|fault| fault.what().to_string()).collect();
-            writeln!(held, "seed {seed}: {}\n  held: {title}: {cause}", befallen.join("; ")).unwrap();
-        } else {
-            assert!(report.outcome.is_done(), "seed {seed}: {:?} in {faults:?}", report.outcome);
-        }
-    }
-    insta::assert_snapshot!(held);
 }
