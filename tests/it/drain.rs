@@ -30,6 +30,8 @@ const KUBECTL_RETRY: Duration = Duration::from_secs(5);
 const KUBECTL_LOOK: Duration = Duration::from_secs(1);
 /// Nodes that need no time, as a simulated kubelet (kwok) is one.
 const INSTANT: &str = r#"
+[control_plane]
+bind = { from = "1ms", to = "5ms" }
 [node]
 sandbox = { from = "100ms", to = "300ms" }
 stop = { from = "100ms", to = "300ms" }

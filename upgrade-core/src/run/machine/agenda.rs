@@ -39,6 +39,8 @@ pub(super) struct Agenda {
     watched: BTreeSet<LaneNumber>,
     /// Those of them that wait for a budget or a Service, by namespace.
     blocked: BTreeMap<String, BTreeSet<LaneNumber>>,
+    /// Moves that had more to send than there was room for.
+    crowded: BTreeSet<LaneNumber>,
     pauses: BTreeSet<(Timestamp, LaneNumber)>,
     next_tick: Option<Timestamp>,
     /// The pools that moves leave, with the number of moves that are not finished.
@@ -143,8 +145,15 @@ impl Agenda {
         }
     }
 
+    /// The step had more to send than there was room for: it is looked at again with the next answer.
+    pub(super) fn crowd(&mut self, step: &StepId) {
+        self.crowded.extend(self.lane_of.get(step));
+    }
+
     /// A write of the step was answered.
     pub(super) fn answered(&mut self, step: &StepId) {
+        let crowded = std::mem::take(&mut self.crowded);
+        self.due.extend(crowded.intersection(&self.moves));
         if let Some(&lane) = self.lane_of.get(step)
             && self.moves.contains(&lane)
         {

@@ -16,7 +16,7 @@ use crate::plan::Action;
 use crate::ports::{Answer, EvictionAnswer, PortError};
 use crate::view::{Change, ResourceKind};
 
-/// The longest pause between two tries of a write that failed for a passing reason.
+/// The longest pause between two tries of a write that failed for a passing reason, unless the service asks for more.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 impl Machine {
@@ -213,8 +213,8 @@ impl Machine {
         );
         let backoff = self.steps.get_mut(&step).map(|memory| {
             memory.failures = if ok { 0 } else { memory.failures + 1 };
-            let doubled = Duration::from_secs(1 << memory.failures.min(6));
-            retry_after.unwrap_or(doubled).clamp(Duration::from_secs(1), MAX_BACKOFF)
+            let doubled = Duration::from_secs(1 << memory.failures.min(6)).min(MAX_BACKOFF);
+            retry_after.unwrap_or_default().max(doubled)
         });
         self.agenda.answered(&step);
         match answer {

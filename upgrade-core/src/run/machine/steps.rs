@@ -172,6 +172,9 @@ impl Machine {
             return self.act_on(now, step, verdict);
         }
         let room = AT_ONCE.saturating_sub(self.sent.in_flight());
+        if writes.len() > room {
+            self.agenda.crowd(&step.id);
+        }
         for write in writes.into_iter().take(room) {
             self.send(now, step, write);
         }
