@@ -212,7 +212,9 @@ impl Machine {
             EventKind::WriteAnswered { step: step.clone(), what: write.to_string(), answer: text, ok },
         );
         let backoff = self.steps.get_mut(&step).map(|memory| {
-            memory.failures = if ok { 0 } else { memory.failures + 1 };
+            // What was sent together fails together, and counts once.
+            let pauses = memory.not_before.is_some_and(|at| at > now);
+            memory.failures = if ok { 0 } else { memory.failures + u32::from(!pauses) };
             let doubled = Duration::from_secs(1 << memory.failures.min(6)).min(MAX_BACKOFF);
             retry_after.unwrap_or_default().max(doubled)
         });
