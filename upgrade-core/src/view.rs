@@ -337,6 +337,13 @@ impl View {
         in_namespace(&self.budgets, pod.name.namespace()).filter(move |budget| budget.protects(pod))
     }
 
+    /// Does a budget protect the pods that a workload makes?
+    pub fn has_budget(&self, workload: &Workload) -> bool {
+        let labels = &workload.template.labels;
+        let selects = |budget: &Budget| budget.selector.as_ref().is_some_and(|own| own.matches(labels));
+        in_namespace(&self.budgets, workload.reference.name.namespace()).any(selects)
+    }
+
     /// The pods that a budget protects.
     pub fn pods_under<'a>(&'a self, budget: &Budget) -> impl Iterator<Item = &'a Pod> + use<'a> {
         self.protection.of(&budget.name).filter_map(|name| self.pods.get(name))

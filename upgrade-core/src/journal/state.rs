@@ -41,6 +41,7 @@ pub struct RunState {
     open: BTreeSet<u64>,
     operations: BTreeMap<StepId, OperationRef>,
     restarted: BTreeSet<StepId>,
+    cordoned: BTreeSet<(NodeName, Uid)>,
     closed: Option<RunOutcome>,
     ledger: Vec<ServiceRecord>,
     opened_at: Option<Timestamp>,
@@ -96,6 +97,9 @@ impl RunState {
                     }
                     (WriteAnswer::Done, Some((step, Write::Restart { .. }))) => {
                         self.restarted.insert(step.clone());
+                    }
+                    (WriteAnswer::Done, Some((_, Write::Cordon { node, uid }))) => {
+                        self.cordoned.insert((node.clone(), uid.clone()));
                     }
                     _ => {}
                 }
@@ -247,6 +251,11 @@ impl RunState {
     /// The steps whose restart is surely in its workload's template, or was.
     pub fn restarted(&self) -> &BTreeSet<StepId> {
         &self.restarted
+    }
+
+    /// Has the run cordoned this very node?
+    pub fn has_cordoned(&self, node: &NodeName, uid: &Uid) -> bool {
+        self.cordoned.contains(&(node.clone(), uid.clone()))
     }
 
     /// Every announced write, in the order of its announcement.

@@ -199,6 +199,16 @@ impl Workload {
         Some((surge, unavailable.min(self.replicas)))
     }
 
+    /// How many of its pods may leave at a time, as far as its budget lets them: as many as its own rollouts let be missing, and
+    /// a quarter where it has none, at least one. One of a StatefulSet, whose members are not alike, and of what keeps the
+    /// cluster going (`kube-system`).
+    pub fn most_leaving(&self) -> u32 {
+        let one = self.reference.kind == WorkloadKind::StatefulSet
+            || self.reference.name.namespace() == "kube-system";
+        let most = self.rolling_limits().map_or(self.replicas / 4, |(_, unavailable)| unavailable);
+        if one { 1 } else { most.max(1) }
+    }
+
     /// Is the rollout of the current generation complete, by the strict test: observed, every wanted pod updated and
     /// available, and none besides? Old pods that are still ending do not show here; look at the pods.
     pub fn is_settled(&self) -> bool {

@@ -175,9 +175,8 @@ impl<'a> MoveCase<'a> {
         }
     }
 
-    /// The next pods that go. A budget is its owner's word on how many may be missing: so many go at a time, and the next as
-    /// soon as it allows. Without one, and for a StatefulSet, whose members are not alike, the next goes only when the one
-    /// before is replaced and the workload at strength.
+    /// The next pods that go. Under a budget, as many at a time as the workload's own rollouts let be missing, the next as soon
+    /// as one is replaced. Without one, the next goes only when the one before is replaced and the workload at strength.
     fn evict(
         &self,
         owner: &WorkloadRef,
@@ -185,24 +184,37 @@ impl<'a> MoveCase<'a> {
         gap_accepted: bool,
         allowances: &mut Allowances<'a>,
     ) -> Verdict {
-        let leaving = |pod: &&Pod| pod.terminating || self.leaving.contains(&pod.uid);
         let (gone, mut staying): (Vec<&Pod>, Vec<&Pod>) =
-            self.doomed(owner, off).into_iter().partition(leaving);
+            self.doomed(owner, off).into_iter().partition(|pod| self.is_leaving(pod));
         staying.sort_by_key(|pod| (pod.ready, &pod.name));
         let workload = self.view.workload(owner);
-        let several = owner.kind != WorkloadKind::StatefulSet
-            && staying.first().is_some_and(|pod| self.view.budgets_of(pod).next().is_some());
-        if let Some(pod) = gone.first().filter(|_| !several) {
-            return Verdict::Wait(format!("pod {} to end", pod.name));
-        }
         let Some(first) = staying.first() else {
-            return Verdict::Wait(workload.map_or_else(|| format!("{owner} to be at strength"), rollout));
+            let gone = gone.first().map(|pod| format!("pod {} to end", pod.name));
+            let strength = || workload.map_or_else(|| format!("{owner} to be at strength"), rollout);
+            return Verdict::Wait(gone.unwrap_or_else(strength));
         };
-        if !several && let Some(wait) = self.not_at_strength(owner, first) {
-            return wait;
-        }
+        let has_budget = self.view.budgets_of(first).next().is_some();
+        let mut room = match workload.filter(|workload| has_budget && workload.most_leaving() > 1) {
+            Some(workload) => self.room(workload),
+            None => {
+                if let Some(pod) = gone.first() {
+                    return Verdict::Wait(format!("pod {} to end", pod.name));
+                }
+                if let Some(wait) = self.not_at_strength(owner, first) {
+                    return wait;
+                }
+                staying.truncate(1);
+                1
+            }
+        };
         let mut writes = Vec::new();
-        for pod in staying.iter().take(if several { staying.len() } else { 1 }) {
+        for pod in staying {
+            if pod.is_healthy() {
+                if room == 0 {
+                    break;
+                }
+                room -= 1;
+            }
             match allowances.grant(pod, gap_accepted) {
                 Ok(()) => writes.push(Write::Evict { pod: pod.name.clone(), uid: pod.uid.clone() }),
                 Err(Refusal::Never(why)) => return Verdict::Fail(why),
@@ -210,7 +222,25 @@ impl<'a> MoveCase<'a> {
                 Err(Refusal::NotNow(_)) => break,
             }
         }
-        Verdict::Write(writes)
+        match (writes.is_empty(), workload) {
+            (true, Some(workload)) => {
+                Verdict::Wait(format!("{owner} to be at strength: {}", strength(workload)))
+            }
+            (true, None) | (false, _) => Verdict::Write(writes),
+        }
+    }
+
+    /// Told to go, or about to be.
+    fn is_leaving(&self, pod: &Pod) -> bool {
+        pod.terminating || self.leaving.contains(&pod.uid)
+    }
+
+    /// How many more pods of a workload may go now.
+    fn room(&self, workload: &Workload) -> u32 {
+        let works = |pod: &&Pod| pod.is_healthy() && !self.is_leaving(pod);
+        let healthy = u32::try_from(self.view.pods_of(workload).filter(works).count()).unwrap_or(u32::MAX);
+        let missing = workload.replicas.saturating_sub(healthy);
+        workload.most_leaving().saturating_sub(missing)
     }
 
     /// What has to be waited for before a pod that works may go.

@@ -13,8 +13,8 @@ use crate::view::View;
 pub enum Route {
     /// A rolling restart: each new pod is ready before an old one goes.
     Restart,
-    /// Evictions: as many pods at a time as the budget lets go; without one, and from a StatefulSet, one pod after another,
-    /// each replaced and ready before the next.
+    /// Evictions: under a budget, as many pods at a time as the workload's own rollouts let be missing; else one pod after
+    /// another, each replaced and ready before the next.
     Evict,
     /// Wait for the Job to end by itself, then evict what is left.
     WaitThenEvict,
@@ -77,10 +77,9 @@ impl RouteChoice {
                 Route::Gap,
                 "a StatefulSet never starts the new pod before the old one is gone, and has one replica",
             ),
-            WorkloadKind::ReplicaSet | WorkloadKind::Other(_) if replicas > 1 => Self::new(
-                Route::Evict,
-                format!("its owner cannot roll; {replicas} replicas, one leaves at a time"),
-            ),
+            WorkloadKind::ReplicaSet | WorkloadKind::Other(_) if replicas > 1 => {
+                Self::new(Route::Evict, format!("its owner cannot roll; {}", pace(workload, view)))
+            }
             WorkloadKind::ReplicaSet | WorkloadKind::Other(_) => {
                 Self::new(Route::Gap, "its owner cannot roll, and it has one replica")
             }
@@ -91,7 +90,7 @@ impl RouteChoice {
         let replicas = workload.replicas;
         let one_by_one = |why: &str| match replicas {
             0 | 1 => Self::new(Route::Gap, format!("{why}, and it has one replica")),
-            _ => Self::new(Route::Evict, format!("{why}; {replicas} replicas, one leaves at a time")),
+            _ => Self::new(Route::Evict, format!("{why}; {}", pace(workload, view))),
         };
         if workload.reference.name.namespace() == "kube-system" {
             let served = view.services_for("kube-system", &workload.template.labels).next().is_some();
@@ -115,6 +114,16 @@ impl RouteChoice {
             }
             Some((surge, _)) => Self::new(Route::Restart, format!("rolling update with a surge of {surge}")),
         }
+    }
+}
+
+/// How many replicas there are, and how many leave at a time.
+fn pace(workload: &Workload, view: &View) -> String {
+    let (replicas, most) = (workload.replicas, workload.most_leaving());
+    if most > 1 && view.has_budget(workload) {
+        format!("{replicas} replicas, at most {most} leave at a time, as its budget allows")
+    } else {
+        format!("{replicas} replicas, one leaves at a time")
     }
 }
 

@@ -5,8 +5,9 @@ use jiff::Timestamp;
 use crate::event::{Report, RunOutcome, StageRecord};
 use crate::journal::{RunState, Write};
 use crate::ledger::Ledger;
-use crate::model::RunId;
-use crate::plan::{Action, Plan};
+use crate::model::{PoolName, RunId};
+use crate::plan::{Action, Plan, Step};
+use crate::ports::AzureView;
 use crate::view::View;
 
 pub(super) fn report(
@@ -15,6 +16,7 @@ pub(super) fn report(
     state: &RunState,
     view: &View,
     ledger: &Ledger,
+    azure: Option<&AzureView>,
     outcome: RunOutcome,
     now: Timestamp,
 ) -> Report {
@@ -32,13 +34,13 @@ pub(super) fn report(
         outcome,
         stages: stages.collect(),
         ledger: ledger.records(),
-        holding: holding(plan, state, view),
+        holding: holding(plan, state, view, azure),
         duration_ms: state.worked_ms(now),
     }
 }
 
 /// What the run has borrowed and not given back: buffers it has begun to make, and cordons.
-fn holding(plan: &Plan, state: &RunState, view: &View) -> Vec<String> {
+fn holding(plan: &Plan, state: &RunState, view: &View, azure: Option<&AzureView>) -> Vec<String> {
     let created =
         |name| state.announced().any(|write| matches!(write, Write::CreatePool { name: n, .. } if n == name));
     let deleted = |name| {
@@ -46,8 +48,15 @@ fn holding(plan: &Plan, state: &RunState, view: &View) -> Vec<String> {
             plan.steps().find(|step| matches!(&step.action, Action::DeleteBuffer { pool } if pool == name));
         step.is_some_and(|step| state.outcome(&step.id).is_some())
     };
+    // Announced is not made: Azure may have refused. It is there unless Azure was seen without it and works on none.
+    let may_exist = |step: &Step, name: &PoolName| {
+        let seen = azure.is_none_or(|azure| azure.pools.iter().any(|pool| pool.name == *name));
+        seen || state.operation(&step.id).is_some() || state.open_intents().any(|(_, own, _)| *own == step.id)
+    };
     let buffers = plan.steps().filter_map(|step| match &step.action {
-        Action::CreateBuffer { buffer } if created(&buffer.name) && !deleted(&buffer.name) => {
+        Action::CreateBuffer { buffer }
+            if created(&buffer.name) && !deleted(&buffer.name) && may_exist(step, &buffer.name) =>
+        {
             Some(format!("buffer {} with {} nodes", buffer.name, buffer.count))
         }
         _ => None,

@@ -126,6 +126,8 @@ struct Memory {
     failures: u32,
     fresh_writes: u32,
     restart_seen: bool,
+    /// It was told that somebody took the restart out again.
+    restart_lost: bool,
     second_writer: StepWithRancher,
 }
 
@@ -357,6 +359,7 @@ impl Machine {
             &self.state,
             &self.view,
             &self.ledger,
+            self.azure.as_ref(),
             outcome,
             now,
         );

@@ -99,7 +99,8 @@ impl Machine {
                 not_before: None,
                 failures: 0,
                 fresh_writes: 0,
-                restart_seen: false,
+                restart_seen: self.restarted.contains(&step.id),
+                restart_lost: false,
                 second_writer: StepWithRancher::default(),
             };
             self.steps.insert(step.id.clone(), fresh);
@@ -108,7 +109,15 @@ impl Machine {
         if let (Action::Move { workload, .. }, Some(memory)) = (&step.action, self.steps.get_mut(&step.id)) {
             let ours = moves::restart_id(&self.run, &step.id);
             let shown = self.view.workload(workload).and_then(|w| w.template.restart_id.as_ref());
-            memory.restart_seen |= shown == Some(&ours);
+            let there = shown == Some(&ours);
+            memory.restart_seen |= there;
+            if memory.restart_seen && !there && !memory.restart_lost {
+                memory.restart_lost = true;
+                let message = format!(
+                    "somebody (GitOps, an operator?) took the restart out of the template of {workload} again; what is left of it is evicted"
+                );
+                self.emit(now, EventKind::Warning { message });
+            }
         }
     }
 
@@ -184,6 +193,12 @@ impl Machine {
     }
 
     pub(super) fn send(&mut self, now: Timestamp, step: &Step, write: Write) {
+        if let Write::Cordon { node, uid } = &write
+            && self.state.has_cordoned(node, uid)
+        {
+            let message = format!("somebody took away the cordon of node {node}; it is cordoned again");
+            self.emit(now, EventKind::Warning { message });
+        }
         let id = self.state.next_intent();
         self.record(now, Entry::Intent { id, step: step.id.clone(), write: write.clone() });
         self.emit(now, EventKind::WriteStarted { step: step.id.clone(), what: write.to_string() });
