@@ -6,7 +6,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as core;
-use upgrade_core::model::{LabelSelector, Node, Resources};
+use upgrade_core::model::{LabelSelector, Node, Resources, ZONE_LABEL};
 use upgrade_core::view::Object;
 
 use super::super::pods;
@@ -15,10 +15,16 @@ use super::volumes::Handle;
 use crate::ports::convert::Slim;
 use crate::store::{Key, Store};
 
+/// The label with a node's own name.
+const HOST_LABEL: &str = "kubernetes.io/hostname";
+
 /// A node with what is on it.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) node: Node,
+    /// The two labels that every pod is spread by.
+    zone: Option<String>,
+    host: Option<String>,
     /// What it has beside CPU, memory and places for pods.
     pub(super) extended: BTreeMap<String, u64>,
     pub(super) images: BTreeMap<String, u64>,
@@ -35,7 +41,10 @@ impl Place {
     fn of(node: Node, extended: BTreeMap<String, u64>) -> Self {
         let images = node.images.iter().map(|(image, bytes)| (tagged(image), bytes.0)).collect();
         let (attached, pods, used, assumed) = Default::default();
-        Self { node, extended, images, attached, pods, used, assumed, used_extended: BTreeMap::new() }
+        let label = |key| node.labels.get(key).cloned();
+        let (zone, host) = (label(ZONE_LABEL), label(HOST_LABEL));
+        let used_extended = BTreeMap::new();
+        Self { node, zone, host, extended, images, attached, pods, used, assumed, used_extended }
     }
 
     fn add(&mut self, pod: &Arc<Needs>) {
@@ -61,7 +70,11 @@ impl Place {
 
     /// The value of a node label: which domain of a topology the node is in.
     pub(super) fn domain(&self, key: &str) -> Option<&str> {
-        self.node.labels.get(key).map(String::as_str)
+        match key {
+            HOST_LABEL => self.host.as_deref(),
+            ZONE_LABEL => self.zone.as_deref(),
+            _ => self.node.labels.get(key).map(String::as_str),
+        }
     }
 }
 

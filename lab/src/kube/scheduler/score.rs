@@ -218,11 +218,13 @@ impl Preference {
         let size = if key == HOST { places.len() - ignored.len() } else { domains.len() };
         let own = |place: &Place| self.counts.get(place.node.name.as_str()).map_or(0, |count| count.staying);
         if key != HOST {
-            for place in
-                cache.places().filter(|p| eligible.counts(p, self.honors_affinity, self.honors_taints))
-            {
-                if let Some(total) = place.domain(key).and_then(|here| domains.get_mut(here)) {
-                    *total += own(place);
+            // Nodes without such a pod add nothing.
+            let counted = self.counts.iter().filter(|(_, count)| count.staying != 0);
+            for (place, count) in counted.filter_map(|(node, count)| Some((cache.place(node)?, count))) {
+                if eligible.counts(place, self.honors_affinity, self.honors_taints)
+                    && let Some(total) = place.domain(key).and_then(|here| domains.get_mut(here))
+                {
+                    *total += count.staying;
                 }
             }
         }
