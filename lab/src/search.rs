@@ -289,3 +289,57 @@ fn restarts(records: &[Record]) -> Vec<String> {
     let twice = made.into_iter().filter(|(_, times)| *times > 1);
     twice.map(|(step, times)| format!("step {step} restarted its workload {times} times")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use rayon::iter::{IntoParallelIterator, ParallelIterator};
+    use upgrade_core::model::{RestartId, Uid};
+
+    use super::*;
+
+    #[test]
+    fn whatever_the_weather_no_rule_is_broken() {
+        let told: Vec<Searched> = (0..100_u64).into_par_iter().map(search).collect();
+        let broken: Vec<String> =
+            told.iter().filter(|night| !night.broken.is_empty()).map(ToString::to_string).collect();
+        assert!(broken.is_empty(), "{}", broken.join("\n"));
+        let done = told.iter().filter(|night| night.outcome.is_done()).count();
+        assert!((50..100).contains(&done), "{done} of 100 are done: is the weather too good, or too bad?");
+        let killed =
+            |night: &&Searched| night.processes > 1 && night.faults.iter().any(|f| f.crash().is_some());
+        let revived = told.iter().filter(killed).filter(|night| night.outcome.is_done()).count();
+        assert!(revived > 0, "nobody was killed and went on to the end");
+    }
+
+    #[test]
+    fn a_seed_tells_the_same_again() {
+        let (one, again) = (search(7), search(7));
+        assert_eq!((one.to_string(), one.events), (again.to_string(), again.events));
+    }
+
+    #[test]
+    fn a_second_restart_of_a_step_is_seen() {
+        let restart = || Write::Restart {
+            workload: "shop/web".parse().map(deployment).expect("a name"),
+            uid: Uid::new("u").expect("plain"),
+            restart: RestartId::new("r.1.1.1").expect("plain"),
+        };
+        let step = || StepId::new("1.1.1").expect("three numbers");
+        let entries = [
+            Entry::Intent { id: 1, step: step(), write: restart() },
+            Entry::Answered { id: 1, answer: WriteAnswer::Unknown { message: String::new() } },
+            Entry::Intent { id: 2, step: step(), write: restart() },
+            Entry::Answered { id: 2, answer: WriteAnswer::Done },
+            Entry::Intent { id: 3, step: step(), write: restart() },
+            Entry::Answered { id: 3, answer: WriteAnswer::Done },
+        ];
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let records: Vec<Record> = (1..).zip(entries).map(|(seq, entry)| Record { seq, at, entry }).collect();
+        assert_eq!(restarts(&records[..4]), Vec::<String>::new());
+        assert_eq!(restarts(&records), ["step 1.1.1 restarted its workload 2 times"]);
+    }
+
+    fn deployment(name: upgrade_core::model::ObjectName) -> upgrade_core::model::WorkloadRef {
+        upgrade_core::model::WorkloadRef { kind: upgrade_core::model::WorkloadKind::Deployment, name }
+    }
+}
