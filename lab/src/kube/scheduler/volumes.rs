@@ -90,11 +90,11 @@ impl Volumes {
         if !self.places.iter().all(|terms| terms.iter().any(|term| term.matches(node))) {
             return Some(Refusal::for_good("node(s) had volume node affinity conflict"));
         }
-        let zonal = ZONE_LABELS.iter().any(|key| node.labels.contains_key(*key));
+        let zonal = || ZONE_LABELS.iter().any(|key| node.labels.contains_key(*key));
         let suits = |(key, values): &(String, Vec<String>)| {
             node.labels.get(key).is_some_and(|here| values.contains(here))
         };
-        (zonal && !self.zones.iter().all(suits))
+        (!self.zones.iter().all(suits) && zonal())
             .then(|| Refusal::for_good("node(s) had no available volume zone"))
     }
 }
