@@ -194,18 +194,18 @@ impl<'a> MoveCase<'a> {
             return Verdict::Wait(gone.unwrap_or_else(strength));
         };
         let has_budget = self.view.budgets_of(first).next().is_some();
-        let mut room = match workload.filter(|workload| has_budget && workload.most_leaving() > 1) {
-            Some(workload) => self.room(workload),
-            None => {
-                if let Some(pod) = gone.first() {
-                    return Verdict::Wait(format!("pod {} to end", pod.name));
-                }
-                if let Some(wait) = self.not_at_strength(owner, first) {
-                    return wait;
-                }
-                staying.truncate(1);
-                1
+        let several = workload.filter(|workload| has_budget && workload.most_leaving() > 1);
+        let mut room = if let Some(workload) = several {
+            self.room(workload)
+        } else {
+            if let Some(pod) = gone.first() {
+                return Verdict::Wait(format!("pod {} to end", pod.name));
             }
+            if let Some(wait) = self.not_at_strength(owner, first) {
+                return wait;
+            }
+            staying.truncate(1);
+            1
         };
         let mut writes = Vec::new();
         for pod in staying {

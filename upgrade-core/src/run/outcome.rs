@@ -10,16 +10,18 @@ use crate::plan::{Action, Plan, Step};
 use crate::ports::AzureView;
 use crate::view::View;
 
-pub(super) fn report(
-    plan: &Plan,
-    run: &RunId,
-    state: &RunState,
-    view: &View,
-    ledger: &Ledger,
-    azure: Option<&AzureView>,
-    outcome: RunOutcome,
-    now: Timestamp,
-) -> Report {
+/// What is known of a run at its end.
+pub(super) struct AtTheEnd<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) run: &'a RunId,
+    pub(super) state: &'a RunState,
+    pub(super) view: &'a View,
+    pub(super) ledger: &'a Ledger,
+    pub(super) azure: Option<&'a AzureView>,
+}
+
+pub(super) fn report(known: &AtTheEnd<'_>, outcome: RunOutcome, now: Timestamp) -> Report {
+    let AtTheEnd { plan, run, state, view, ledger, azure } = *known;
     let begun = plan.stages.iter().filter_map(|stage| Some((stage, state.stage_started(stage.number)?)));
     let stages = begun.map(|(stage, started)| {
         let finished = state.stage_finished(stage.number);

@@ -23,6 +23,7 @@ use crate::ledger::Ledger;
 use crate::model::{FormatVersion, ObjectName, RunId, StepId};
 use crate::plan::Plan;
 use crate::ports::{Answer, AzureView, OperationRef, OperationState, PortError, Question};
+use crate::run::outcome::{self, AtTheEnd};
 use crate::view::{Change, ResourceKind, View};
 
 use agenda::Agenda;
@@ -353,16 +354,15 @@ impl Machine {
     fn end(&mut self, now: Timestamp, outcome: RunOutcome) {
         let ledger = self.ledger.records();
         self.record(now, Entry::Closed { outcome: outcome.clone(), ledger });
-        let report = crate::run::outcome::report(
-            &self.plan,
-            &self.run,
-            &self.state,
-            &self.view,
-            &self.ledger,
-            self.azure.as_ref(),
-            outcome,
-            now,
-        );
+        let known = AtTheEnd {
+            plan: &self.plan,
+            run: &self.run,
+            state: &self.state,
+            view: &self.view,
+            ledger: &self.ledger,
+            azure: self.azure.as_ref(),
+        };
+        let report = outcome::report(&known, outcome, now);
         self.emit(now, EventKind::RunEnded { report: report.clone() });
         self.out.push(Effect::End(Box::new(report)));
         self.phase = Phase::Ended;
