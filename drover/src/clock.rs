@@ -20,6 +20,10 @@ impl Clock for SystemClock {
         Timestamp::now()
     }
 
+    fn elapsed(&self) -> Duration {
+        since_boot()
+    }
+
     async fn sleep_until(&self, until: Timestamp) {
         loop {
             let left = until.duration_since(self.now());
@@ -32,9 +36,31 @@ impl Clock for SystemClock {
     }
 }
 
+/// Linux's own monotonic clock stands still while the machine sleeps, and a lock that others have taken meanwhile would look fresh.
+#[cfg(target_os = "linux")]
+fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(now).unwrap_or_default()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn since_boot() -> Duration {
+    use std::sync::LazyLock;
+    use std::time::Instant;
+
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    BEGAN.elapsed()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn elapsed_time_moves_and_never_goes_back() {
+        let before = SystemClock.elapsed();
+        assert!(!before.is_zero() && SystemClock.elapsed() >= before);
+    }
 
     #[tokio::test]
     async fn a_moment_that_has_passed_is_not_waited_for() {

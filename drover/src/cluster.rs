@@ -14,6 +14,7 @@ use upgrade_core::{Inventory, Policy, access, trial};
 use crate::apply::{Apply, RunSelector};
 use crate::error::Error;
 use crate::files::PlanFile;
+use crate::holder;
 
 /// The services of one cluster, as ports.
 #[derive(Clone)]
@@ -135,10 +136,10 @@ impl Cluster {
         Apply::run(self.clone(), run)
     }
 
-    /// The ports of a run on this cluster.
+    /// The ports of a run on this cluster, by a process that nobody else is.
     pub fn ports(&self, journal: Arc<dyn Journal>, gate: Arc<dyn Gate>, events: Arc<dyn EventSink>) -> Ports {
         let Services { kubernetes, azure, rancher, clock } = self.inner.services.clone();
-        Ports { kubernetes, azure, rancher, journal, clock, gate, events }
+        Ports { kubernetes, azure, rancher, journal, clock, gate, events, holder: holder::new() }
     }
 }
 

@@ -43,6 +43,7 @@ mod error;
 mod files;
 mod fleet;
 mod gate;
+mod holder;
 pub mod journal;
 pub mod report;
 mod run;

@@ -199,6 +199,10 @@ impl Clock for Shown {
         "2026-11-24T23:05:09Z".parse().unwrap()
     }
 
+    fn elapsed(&self) -> Duration {
+        Duration::try_from(self.now().duration_since(Timestamp::UNIX_EPOCH)).unwrap()
+    }
+
     async fn sleep_until(&self, _: Timestamp) {
         std::future::pending::<()>().await;
     }

@@ -14,8 +14,8 @@ use cluster_lab::{Lab, Scenario, TimingModel};
 use upgrade_core::event::{Event, RunOutcome};
 use upgrade_core::journal::Record;
 use upgrade_core::model::{
-    Endpoint, KubeVersion, NodeName, ObjectName, PoolMode, PoolName, Resources, RunId, Uid, WorkloadKind,
-    WorkloadRef, ZONE_LABEL,
+    Endpoint, HolderId, KubeVersion, NodeName, ObjectName, PoolMode, PoolName, Resources, RunId, Uid,
+    WorkloadKind, WorkloadRef, ZONE_LABEL,
 };
 use upgrade_core::ports::{Answer, EventSink, Gate, Journal, PortError, Ports, Question};
 use upgrade_core::run::{Start, drive, stop_signal};
@@ -82,6 +82,7 @@ fn one(size: &str) -> Result<(), Error> {
         journal: Arc::<Nobody>::clone(&nobody),
         gate: Arc::<Nobody>::clone(&nobody),
         events: nobody,
+        holder: HolderId::new("bench")?,
     };
     let (_stop, signal) = stop_signal();
     let report = lab.block_on(drive(start, ports, signal))??;

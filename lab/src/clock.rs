@@ -1,6 +1,7 @@
 //! Virtual time as the core's port.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -14,6 +15,10 @@ struct VirtualClock(Lab);
 impl Clock for VirtualClock {
     fn now(&self) -> Timestamp {
         self.0.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::try_from(self.now().duration_since(Timestamp::UNIX_EPOCH)).unwrap_or_default()
     }
 
     async fn sleep_until(&self, until: Timestamp) {

@@ -8,7 +8,7 @@ use upgrade_core::access;
 use upgrade_core::event::{Event, EventKind, Report, RunOutcome};
 use upgrade_core::inventory::Inventory;
 use upgrade_core::journal::Record;
-use upgrade_core::model::{RunId, StepId};
+use upgrade_core::model::{HolderId, RunId, StepId};
 use upgrade_core::plan::Plan;
 use upgrade_core::ports::{Answer, EventSink, Gate, Journal, PortError, Ports, Question};
 use upgrade_core::run::{Start, drive, stop_signal};
@@ -62,8 +62,9 @@ fn rehearse_once(lab: &Lab, plan: &Plan, seed: u64) -> Rehearsed {
     lab.with(World::set_meter);
     let run = RunId::new(format!("rehearsal-{seed}")).expect("digits are plain");
     let start = Start::Fresh { plan: plan.clone(), run: run.clone(), tool: "rehearsal".to_owned() };
+    let holder = HolderId::new(run.as_str()).expect("digits are plain");
     let (_stop, signal) = stop_signal();
-    let result = lab.block_on(drive(start, lab.ports_with(Arc::clone(&last)), signal));
+    let result = lab.block_on(drive(start, lab.ports_with(Arc::clone(&last), holder), signal));
     let report = match result {
         Ok(Ok(report)) => report,
         Ok(Err(error)) => last.report(plan, run, &error.to_string()),
@@ -122,8 +123,12 @@ impl LastStep {
 }
 
 impl Lab {
-    /// The world's ports, with one thing for all that is not the world's.
-    pub(crate) fn ports_with<T: Journal + Gate + EventSink + 'static>(&self, rest: Arc<T>) -> Ports {
+    /// The world's ports for one process, with one thing for all that is not the world's.
+    pub(crate) fn ports_with<T: Journal + Gate + EventSink + 'static>(
+        &self,
+        rest: Arc<T>,
+        holder: HolderId,
+    ) -> Ports {
         Ports {
             kubernetes: self.kubernetes(),
             azure: self.azure(),
@@ -132,6 +137,7 @@ impl Lab {
             journal: Arc::<T>::clone(&rest),
             gate: Arc::<T>::clone(&rest),
             events: rest,
+            holder,
         }
     }
 

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use upgrade_core::event::{Event, Report, RunOutcome};
 use upgrade_core::inventory::Inventory;
 use upgrade_core::journal::{Entry, Record, RunState, Write, WriteAnswer};
-use upgrade_core::model::{PoolName, RunId, StepId};
+use upgrade_core::model::{HolderId, PoolName, RunId, StepId};
 use upgrade_core::plan::Plan;
 use upgrade_core::ports::{Answer, EventSink, Gate, Journal, PortError, Question};
 use upgrade_core::run::{Start, drive, stop_signal};
@@ -168,12 +168,13 @@ enum Ended {
 
 impl Night {
     /// One process works on the run, and is killed when its record of this number is durable.
-    fn process(&self, start: Start, kill_at: Option<usize>) -> Ended {
+    fn process(&self, number: usize, start: Start, kill_at: Option<usize>) -> Ended {
         let (sender, killed) = futures::channel::oneshot::channel();
         *lock(&self.kept.kill_at) = kill_at;
         *lock(&self.kept.killed) = Some(sender);
         let (_stop, signal) = stop_signal();
-        let run = drive(start, self.lab.ports_with(Arc::clone(&self.kept)), signal);
+        let holder = HolderId::new(format!("process-{number}")).expect("plain");
+        let run = drive(start, self.lab.ports_with(Arc::clone(&self.kept), holder), signal);
         let end = self.lab.block_on(async {
             let (mut run, mut killed) = (Box::pin(run.fuse()), killed.fuse());
             select_biased! {
@@ -204,7 +205,7 @@ impl Night {
             let length = lock(&self.kept.records).len();
             kills.retain(|record| *record > length);
             processes += 1;
-            match self.process(start, kills.first().copied()) {
+            match self.process(processes, start, kills.first().copied()) {
                 Ended::Broken(rule) => return (outcome, processes, vec![rule]),
                 Ended::Reported(report) if report.outcome.is_done() || holds == TRIES => {
                     return (report.outcome.clone(), processes, gaps(&report));

@@ -8,7 +8,7 @@ import pytest
 
 import aks_drover as drover
 from aks_drover.errors import RunNotDone
-from aks_drover.model import Drift, Evidence, Question, RunOutcome, StageRecord
+from aks_drover.model import Drift, Evidence, LockHolder, Question, RunOutcome, StageRecord
 from aks_drover.run import _refuse
 
 EXIT_CODES = {
@@ -18,6 +18,7 @@ EXIT_CODES = {
     drover.DroverError: 1,
     drover.IdentityError: 3,
     drover.IdentityLost: 3,
+    drover.Locked: 3,
     drover.Paused: 4,
     drover.RemoteError: 1,
     drover.StalePlan: 5,
@@ -81,6 +82,11 @@ def test_a_held_run_names_the_step_the_cause_and_the_way_on() -> None:
         (RunOutcome(result="paused", question=Question(id="q", text="go on?")), drover.Paused, "go on?"),
         (RunOutcome(result="aborted"), drover.Aborted, "safe point"),
         (RunOutcome(result="identity_lost", why="another uid"), drover.IdentityLost, "another uid"),
+        (
+            RunOutcome(result="locked", by=LockHolder(holder="ann:build-7:4711", since=None, run="r-7")),
+            drover.Locked,
+            "locked by ann:build-7:4711 for run r-7",
+        ),
     ],
 )
 def test_every_other_end_has_its_own_error(outcome: RunOutcome, kind: type[RunNotDone], text: str) -> None:

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use cluster_lab::{Lab, Scenario, Server, ServerOptions};
 use upgrade_core::event::Event;
 use upgrade_core::journal::Record;
+use upgrade_core::model::HolderId;
 use upgrade_core::ports::{Answer, EventSink, Gate, Journal, PortError, Ports, Question};
 use upgrade_core::{Inventory, Policy};
 
@@ -66,6 +67,7 @@ pub(crate) fn ports_of(lab: &Lab) -> Ports {
         journal: Arc::new(Nobody),
         gate: Arc::new(Nobody),
         events: Arc::new(Nobody),
+        holder: HolderId::new("somebody").unwrap(),
     }
 }
 

@@ -10,6 +10,7 @@ mod faces;
 mod faults;
 mod kubectl;
 mod live;
+mod lock;
 mod naive;
 mod readme;
 mod scenarios;

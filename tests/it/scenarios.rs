@@ -204,6 +204,7 @@ fn outcome(report: &Report) -> String {
         RunOutcome::Paused { question } => format!("paused: {}", question.text),
         RunOutcome::Aborted => "aborted".to_owned(),
         RunOutcome::IdentityLost { why } => format!("the cluster is another one: {why}"),
+        RunOutcome::Locked { by } => format!("locked by {by}"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A night in the lab: a demo cluster, and everything a run writes, tells and asks.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -10,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use upgrade_core::Inventory;
 use upgrade_core::event::{Event, EventKind, Report};
 use upgrade_core::journal::Record;
-use upgrade_core::model::StepId;
+use upgrade_core::model::{HolderId, StepId};
 use upgrade_core::ports::{Answer, EventSink, Gate, Journal, PortError, Ports, Question};
 use upgrade_core::run::{DriveError, Start, StopHandle, StopSignal, drive, stop_signal};
 
@@ -43,7 +44,7 @@ impl Journal for Records {
     }
 }
 
-type Deed = Box<dyn FnOnce() + Send>;
+pub(crate) type Deed = Box<dyn FnOnce() + Send>;
 type Habit = Box<dyn Fn() + Send>;
 
 /// Keeps every event, and does something once when a stage or a step begins, or something each time that a stage does.
@@ -92,6 +93,7 @@ pub(crate) struct Night {
     journal: Arc<Records>,
     events: Arc<Events>,
     gate: Arc<Answers>,
+    processes: AtomicU32,
 }
 
 impl Night {
@@ -102,10 +104,12 @@ impl Night {
 
     pub(crate) fn of(lab: Lab) -> Self {
         let gate = Arc::new(Answers(Mutex::new(Answer::Pause)));
-        Self { lab, journal: Arc::default(), events: Arc::default(), gate }
+        Self { lab, journal: Arc::default(), events: Arc::default(), gate, processes: AtomicU32::new(0) }
     }
 
-    fn ports(&self) -> Ports {
+    /// The ports of a new process.
+    pub(crate) fn ports(&self) -> Ports {
+        let number = self.processes.fetch_add(1, Ordering::Relaxed) + 1;
         Ports {
             kubernetes: self.lab.kubernetes(),
             azure: self.lab.azure(),
@@ -114,6 +118,7 @@ impl Night {
             journal: Arc::<Records>::clone(&self.journal),
             gate: Arc::<Answers>::clone(&self.gate),
             events: Arc::<Events>::clone(&self.events),
+            holder: HolderId::new(format!("process-{number}")).unwrap(),
         }
     }
 
@@ -190,7 +195,8 @@ impl Night {
         self.drive(start, stop)
     }
 
-    fn at_stage(&self, stage: &str, deed: Deed) {
+    /// Does something once, when a stage begins.
+    pub(crate) fn at_stage(&self, stage: &str, deed: Deed) {
         *self.events.at_stage.lock().unwrap() = Some((stage.to_owned(), deed));
     }
 

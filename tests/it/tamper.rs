@@ -34,6 +34,8 @@ struct Told {
     /// Lies are told once so much has been written.
     from_write: usize,
     writes: Vec<String>,
+    /// Writes of the lock of the cluster, which is renewed as time passes.
+    lock_writes: usize,
     /// How much had been written when the first lie was told.
     lied_after: Option<usize>,
 }
@@ -112,7 +114,12 @@ impl Tamper {
         *self.shared.told.lock().unwrap() = Told::default();
     }
 
-    /// Every write so far, as method and path.
+    /// Was the lock of the cluster written?
+    pub(crate) fn touched_the_lock(&self) -> bool {
+        self.shared.told.lock().unwrap().lock_writes > 0
+    }
+
+    /// Every write so far but those of the lock, as method and path.
     pub(crate) fn writes(&self) -> Vec<String> {
         self.shared.told.lock().unwrap().writes.clone()
     }
@@ -139,7 +146,11 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response<B
         let mut told = shared.told.lock().unwrap();
         let armed = told.writes.len() >= told.from_write;
         if is_write(&parts.method, &path, &query) {
-            told.writes.push(format!("{} {path}", parts.method));
+            if path.contains("/leases") {
+                told.lock_writes += 1;
+            } else {
+                told.writes.push(format!("{} {path}", parts.method));
+            }
         }
         for (asked, lab) in &told.renamed {
             target = target.replace(asked, lab);

@@ -10,6 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::Inventory;
+use crate::lock::lock_name;
 use crate::model::{ObjectName, Workload, WorkloadKind, WorkloadRef};
 use crate::plan::{Route, RouteChoice};
 use crate::ports::Kubernetes;
@@ -173,8 +174,8 @@ pub const fn group(kind: ResourceKind) -> &'static str {
     }
 }
 
-/// What a run needs beside the lists that the inventory has shown to be allowed: to follow every kind, to cordon nodes, to
-/// restart these workloads, and to evict in these namespaces.
+/// What a run needs beside the lists that the inventory has shown to be allowed: to follow every kind, to hold the lock, to
+/// cordon nodes, to restart these workloads, and to evict in these namespaces.
 pub(crate) fn needs<'a>(
     restarted: impl IntoIterator<Item = &'a WorkloadRef>,
     evicted_in: impl IntoIterator<Item = &'a str>,
@@ -198,7 +199,9 @@ pub(crate) fn needs<'a>(
     let evict = evicted_in
         .into_iter()
         .map(|namespace| Right::new(Verb::Create, "", "pods/eviction").within(namespace));
-    watched.into_iter().chain(cordon).chain(restart.flatten()).chain(evict).collect()
+    let lock = [Verb::Get, Verb::Create, Verb::Update]
+        .map(|verb| Right::new(verb, "coordination.k8s.io", "leases").within(lock_name().namespace()));
+    watched.into_iter().chain(cordon).chain(lock).chain(restart.flatten()).chain(evict).collect()
 }
 
 /// What any upgrade of this cluster could need. A plan needs a part of it.

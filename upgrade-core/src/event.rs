@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Gap, ServiceRecord};
+use crate::lock::LockHolder;
 use crate::model::{KubeVersion, RunId, StepId};
 use crate::ports::Question;
 
@@ -222,6 +223,11 @@ pub enum RunOutcome {
     IdentityLost {
         /// What does not agree.
         why: String,
+    },
+    /// Somebody else works on the cluster. Nothing was changed.
+    Locked {
+        /// Who.
+        by: LockHolder,
     },
 }
 

@@ -18,7 +18,8 @@ use crate::inventory::{ClusterIdentity, DeprecatedApi, RancherFacts, Unseen};
 use crate::journal::Record;
 use crate::lock::{Lease, LeaseRecord};
 use crate::model::{
-    KubeVersion, ManagedCluster, NodeName, ObjectName, Pool, PoolName, RestartId, RunId, Uid, WorkloadRef,
+    HolderId, KubeVersion, ManagedCluster, NodeName, ObjectName, Pool, PoolName, RestartId, RunId, Uid,
+    WorkloadRef,
 };
 use crate::view::Change;
 
@@ -339,6 +340,10 @@ pub trait Clock: Send + Sync {
     /// The time of day.
     fn now(&self) -> Timestamp;
 
+    /// The time since a moment of the clock's choice. It never goes back, whoever sets the time of day, and goes on while the
+    /// machine sleeps.
+    fn elapsed(&self) -> Duration;
+
     /// Returns at or after `until`.
     async fn sleep_until(&self, until: Timestamp);
 }
@@ -392,4 +397,6 @@ pub struct Ports {
     pub gate: Arc<dyn Gate>,
     /// Events.
     pub events: Arc<dyn EventSink>,
+    /// Under which name this process holds the lock of the cluster: its own, for ever (see [`Lock::new`](crate::lock::Lock::new)).
+    pub holder: HolderId,
 }

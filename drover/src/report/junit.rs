@@ -100,6 +100,7 @@ fn unfinished(outcome: &RunOutcome) -> TestCaseStatus {
         RunOutcome::Done => TestCaseStatus::success(),
         RunOutcome::Held { title, cause, .. } => failure(&format!("{title}: {cause}")),
         RunOutcome::IdentityLost { why } => failure(why),
+        RunOutcome::Locked { by } => failure(&format!("the cluster is locked by {by}")),
         RunOutcome::Paused { question } => skipped(&format!("paused: {}", question.text)),
         RunOutcome::Aborted => skipped("stopped at a safe point"),
     }

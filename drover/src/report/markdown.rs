@@ -159,6 +159,7 @@ pub fn report(report: &Report) -> String {
         RunOutcome::Paused { .. } => "paused".to_owned(),
         RunOutcome::Aborted => "stopped at a safe point".to_owned(),
         RunOutcome::IdentityLost { .. } => "stopped, not the cluster the plan is for".to_owned(),
+        RunOutcome::Locked { .. } => "refused, somebody else works on the cluster".to_owned(),
     };
     let mut out = format!(
         "# {cluster}: {} to {} {verdict}\n\n**{}.** Run {}, {} of work.\n",
@@ -178,6 +179,9 @@ pub fn report(report: &Report) -> String {
         }
         RunOutcome::IdentityLost { why } => {
             let _ = write!(out, "\nWhat does not agree: {}\n", plain(why));
+        }
+        RunOutcome::Locked { by } => {
+            let _ = write!(out, "\nThe cluster is locked by {}\n", code(&by.to_string()));
         }
     }
     if !report.holding.is_empty() {

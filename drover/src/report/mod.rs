@@ -104,6 +104,7 @@ pub(crate) fn outcome_words(outcome: &RunOutcome) -> String {
         RunOutcome::Held { step, title, cause } => format!("held at step {step} ({title}): {cause}"),
         RunOutcome::Paused { question } => format!("paused: {}", question.text),
         RunOutcome::IdentityLost { why } => format!("stopped, not the cluster the plan is for: {why}"),
+        RunOutcome::Locked { by } => format!("refused, the cluster is locked by {by}"),
     }
 }
 

@@ -28,6 +28,10 @@ impl Clock for Standing {
         *self.0.lock().unwrap()
     }
 
+    fn elapsed(&self) -> std::time::Duration {
+        std::time::Duration::try_from(self.now().duration_since(Timestamp::UNIX_EPOCH)).unwrap()
+    }
+
     async fn sleep_until(&self, _: Timestamp) {}
 }
 

@@ -98,7 +98,7 @@ mod tests {
 
     use async_trait::async_trait;
     use upgrade_core::event::{Event, StepOutcome};
-    use upgrade_core::model::RunId;
+    use upgrade_core::model::{HolderId, RunId};
     use upgrade_core::ports::{Answer, EventSink, Gate, Journal, OperationRef, PortError, Question};
     use upgrade_core::run::{Start, drive, stop_signal};
     use upgrade_core::{Policy, plan};
@@ -137,7 +137,14 @@ mod tests {
         let kept = Arc::new(Kept::default());
         let start = Start::Fresh { plan, run: RunId::new("learn").unwrap(), tool: "test".to_owned() };
         let (_stop, signal) = stop_signal();
-        let report = lab.block_on(drive(start, lab.ports_with(Arc::clone(&kept)), signal)).unwrap().unwrap();
+        let report = lab
+            .block_on(drive(
+                start,
+                lab.ports_with(Arc::clone(&kept), HolderId::new("learn").unwrap()),
+                signal,
+            ))
+            .unwrap()
+            .unwrap();
         assert!(report.outcome.is_done(), "{report:?}");
         let records = std::mem::take(&mut *kept.0.lock().unwrap());
         (inventory, records)

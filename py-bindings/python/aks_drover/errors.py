@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ._decode import build
-from .model import Drift, Evidence, Finding, Question, Report
+from .model import Drift, Evidence, Finding, LockHolder, Question, Report
 
 
 class DroverError(Exception):
@@ -185,6 +185,17 @@ class IdentityLost(RunNotDone):
     """
 
     default_exit_code = 3
+
+
+class Locked(RunNotDone):
+    """Somebody else works on the cluster. Nothing was changed."""
+
+    default_exit_code = 3
+
+    @property
+    def by(self) -> LockHolder | None:
+        """Who."""
+        return self.report.outcome.by if self.report else None
 
 
 def from_native(kind: str, message: str, parts: str, *, hint: str | None, exit_code: int) -> DroverError:

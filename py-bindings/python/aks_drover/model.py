@@ -166,11 +166,28 @@ class StepOutcome:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LockHolder:
+    """Who has the lock of a cluster."""
+
+    holder: str
+    """The process, and with it where it runs."""
+    since: datetime | None
+    """Since when, by its own clock."""
+    run: str | None
+    """The run it is held for."""
+
+    def __str__(self) -> str:
+        """Return who, since when and for which run, as the command says it."""
+        since = f" since {self.since:%Y-%m-%dT%H:%M:%SZ}" if self.since else ""
+        return f"{self.holder}{since}{f' for run {self.run}' if self.run else ''}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunOutcome:
     """How a run ended. Which fields are there depends on `result`."""
 
     result: str
-    """`done`, `held`, `paused`, `aborted` or `identity_lost`."""
+    """`done`, `held`, `paused`, `aborted`, `identity_lost` or `locked`."""
     step: str | None = None
     """The step that failed (`held`)."""
     title: str | None = None
@@ -181,6 +198,8 @@ class RunOutcome:
     """What waits for a person (`paused`)."""
     why: str | None = None
     """What does not agree (`identity_lost`)."""
+    by: LockHolder | None = None
+    """Who works on the cluster (`locked`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

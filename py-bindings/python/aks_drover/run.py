@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from . import _native
 from ._decode import from_json
-from .errors import Aborted, DroverError, IdentityLost, Paused, UpgradeFailed
+from .errors import Aborted, DroverError, IdentityLost, Locked, Paused, UpgradeFailed
 from .events import Event, read
 from .model import Question, Report
 
@@ -55,7 +55,7 @@ class Run:
     def result(self) -> Report:
         """Wait for the end and return the report of a run that is done.
 
-        Raises `UpgradeFailed`, `Paused`, `Aborted` or `IdentityLost` if it ended otherwise. May be called again; events that
+        Raises `UpgradeFailed`, `Paused`, `Aborted`, `IdentityLost` or `Locked` if it ended otherwise. May be called again; events that
         nobody has taken yet can still be taken afterwards.
         """
         report = self._report
@@ -125,7 +125,7 @@ def _refuse(report: Report, journal: Path) -> NoReturn:
     outcome = report.outcome
     hint = f'go on with `cluster.resume("{journal}")`'
     exit_code: int | None = None
-    kind: type[UpgradeFailed | Paused | Aborted | IdentityLost]
+    kind: type[UpgradeFailed | Paused | Aborted | IdentityLost | Locked]
     match outcome.result:
         case "held":
             kind, message = UpgradeFailed, f"step {outcome.step} ({outcome.title}) failed: {outcome.cause}"
@@ -137,6 +137,8 @@ def _refuse(report: Report, journal: Path) -> NoReturn:
         case "identity_lost":
             kind, message = IdentityLost, f"this is not the cluster that the plan is for: {outcome.why}"
             exit_code = 1 if report.stages else None
+        case "locked":
+            kind, message = Locked, f"somebody else works on the cluster: it is locked by {outcome.by}"
         case other:
             raise DroverError(f"the run ended in a way that this version does not know: {other}")
     if report.holding:

@@ -72,6 +72,7 @@ impl Scene {
         let planned = scene.run(&["plan", "demo", "--to", "1.35", "-o", "plan.json", "--runs", "0"]);
         assert_eq!(planned.code, Some(0), "{planned:?}");
         assert_eq!(scene.tamper.writes(), [""; 0], "a plan writes nothing");
+        assert!(!scene.tamper.touched_the_lock());
         scene
     }
 
@@ -259,6 +260,7 @@ fn refusals(scene: &Scene, mismatches: &[Mismatch]) -> String {
         let ended = scene.run(&["apply", "plan.json", "--yes"]);
         assert_eq!(ended.code, Some(3), "{name}: {ended:?}");
         assert_eq!(scene.tamper.writes(), [""; 0], "{name}");
+        assert!(!scene.tamper.touched_the_lock(), "{name}");
         assert!(scene.tamper.lied_after().is_some(), "{name}: the truth was told");
         assert!(!scene.folder().join("journal").exists(), "{name}: a refused plan begins no run");
         scene.tamper.reset();
@@ -397,6 +399,11 @@ impl Clock for Leaping {
         let passed = self.lab.now().duration_since(self.start).as_secs_f64() / FAST;
         let leapt = SignedDuration::from_millis(self.leapt.load(Ordering::Relaxed));
         self.start + SignedDuration::from_secs_f64(passed) + leapt
+    }
+
+    fn elapsed(&self) -> Duration {
+        let passed = self.lab.now().duration_since(self.start).as_secs_f64() / FAST;
+        Duration::from_secs_f64(passed)
     }
 
     async fn sleep_until(&self, until: Timestamp) {

@@ -14,9 +14,11 @@
 //!
 //! A Lease that somebody deletes is a lock that somebody broke: the next comer takes it at once.
 
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{HolderId, ObjectName, RunId, Uid};
 
@@ -46,6 +48,33 @@ pub struct Lease {
     pub resource_version: String,
     /// What it says.
     pub record: LeaseRecord,
+}
+
+/// Who has the lock of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockHolder {
+    /// The process, and with it where it runs.
+    pub holder: String,
+    /// Since when, by its own clock.
+    pub since: Option<Timestamp>,
+    /// The run it is held for.
+    pub run: Option<RunId>,
+}
+
+impl From<&LeaseRecord> for LockHolder {
+    fn from(record: &LeaseRecord) -> Self {
+        Self { holder: record.holder.clone(), since: record.acquired_at, run: record.run.clone() }
+    }
+}
+
+impl fmt::Display for LockHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.holder)?;
+        if let Some(since) = self.since {
+            write!(f, " since {since:.0}")?;
+        }
+        self.run.as_ref().map_or(Ok(()), |run| write!(f, " for run {run}"))
+    }
 }
 
 /// The Lease that runs lock: `drover-upgrade` in `kube-system`.
@@ -147,6 +176,8 @@ pub struct Lock {
     run: RunId,
     times: LockTimes,
     seen: Option<Seen>,
+    /// Somebody else has written the Lease while it was looked at.
+    rival: bool,
     standing: Standing,
 }
 
@@ -156,7 +187,7 @@ impl Lock {
     /// `me` must be this process's alone, for ever: a second process under the same name, also a later one, would take the
     /// Lease for its own.
     pub fn new(me: HolderId, run: RunId, times: LockTimes) -> Self {
-        Self { me, run, times, seen: None, standing: Standing::Seeking }
+        Self { me, run, times, seen: None, rival: false, standing: Standing::Seeking }
     }
 
     /// May this process write to the cluster now? Ask right before each write.
@@ -189,6 +220,12 @@ impl Lock {
     pub fn held_by(&self) -> Option<&LeaseRecord> {
         let record = self.seen.as_ref().map(|seen| &seen.lease.record)?;
         (!record.holder.is_empty() && record.holder != self.me.as_str()).then_some(record)
+    }
+
+    /// Who has the Lease and is alive, as a write of theirs has shown since this lock is sought. A Lease that nobody renews may
+    /// be of a process that was killed: whether it was, only its time can tell.
+    pub fn refused_by(&self) -> Option<&LeaseRecord> {
+        self.held_by().filter(|_| self.rival && self.standing == Standing::Seeking)
     }
 
     /// The Lease was read: `observed` is what it says, `None` if there is none. `wall` is the time of day, which goes into the
@@ -282,10 +319,13 @@ impl Lock {
 
     /// Remembers what was seen; says since when it is so.
     fn note(&mut self, now: Duration, observed: Option<&Lease>) -> Duration {
+        let before = self.seen.take();
         self.seen = observed.map(|lease| {
-            let same = self.seen.take().filter(|seen| {
+            let written = before.is_some();
+            let same = before.filter(|seen| {
                 (&seen.lease.uid, &seen.lease.resource_version) == (&lease.uid, &lease.resource_version)
             });
+            self.rival = written && (same.is_none() || self.rival);
             same.unwrap_or_else(|| Seen { lease: lease.clone(), since: now })
         });
         self.seen.as_ref().map_or(now, |seen| seen.since)

@@ -1,5 +1,6 @@
 //! The driver: performs what the machine decides, and nothing else.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, select_biased};
 use jiff::Timestamp;
 
+use super::keeper::Keeper;
 use super::machine::{Effect, Input, Look, Machine};
 use super::stop::StopSignal;
 use crate::event::Report;
@@ -52,15 +54,35 @@ pub enum DriveError {
 
 /// Executes a plan, or goes on with a run, to its end.
 ///
-/// Guarantees: each write's intent is durable before the write is sent; each write is sent once and observed; the last event
-/// is [`RunEnded`](crate::event::EventKind::RunEnded), and its report is the one returned. Dropping the future stops at once,
-/// as a killed process would.
+/// Guarantees: each write's intent is durable before the write is sent; each write is sent once and observed, and only while
+/// the lock of the cluster is held, which is given back at the end; the last event is
+/// [`RunEnded`](crate::event::EventKind::RunEnded), and its report is the one returned. Dropping the future stops at once, as a
+/// killed process would.
 pub async fn drive(start: Start, ports: Ports, stop: StopSignal) -> Result<Report, DriveError> {
     let now = ports.clock.now();
-    let (mut machine, mut effects) = match start {
+    let (machine, effects) = match start {
         Start::Fresh { plan, run, tool } => Machine::begin(plan, run, tool, now),
         Start::Resumed(state) => Machine::resume(state, now).map_err(DriveError::Illegal)?,
     };
+    let mut keeper = Keeper::new(&ports, machine.run());
+    let mut writes = 0;
+    let ended = work(machine, effects, &ports, &mut keeper, &mut writes, stop).await;
+    // A write that was not answered may still be on its way: nobody is let in before the Lease has ended by itself.
+    if writes == 0 {
+        keeper.give_back().await;
+    }
+    ended
+}
+
+/// Works until the run has ended. `writes` counts those that were sent and not answered.
+async fn work(
+    mut machine: Machine,
+    mut effects: Vec<Effect>,
+    ports: &Ports,
+    keeper: &mut Keeper,
+    writes: &mut usize,
+    stop: StopSignal,
+) -> Result<Report, DriveError> {
     let run = machine.run().clone();
     let mut stop = stop.fuse();
     let mut watch = ports.kubernetes.watch().ready_chunks(BATCH).fuse();
@@ -71,17 +93,27 @@ pub async fn drive(start: Start, ports: Ports, stop: StopSignal) -> Result<Repor
                 Effect::Record(record) => ports.journal.append(&record).await.map_err(DriveError::Journal)?,
                 Effect::Emit(event) => ports.events.emit(&event),
                 Effect::End(report) => return Ok(*report),
-                call => calls.push(perform(&ports, &run, call)),
+                Effect::TakeLock => keeper.seek(),
+                Effect::Act { id, write } => {
+                    *writes += 1;
+                    calls.push(act(ports, &run, id, write, keeper.permit()));
+                }
+                call => calls.push(perform(ports, call)),
             }
         }
         let wake = machine.wake_at(ports.clock.now());
-        let mut timer = sleep(&ports, wake).fuse();
+        let mut timer = sleep(ports, wake).fuse();
+        let mut lock = pin!(keeper.news().fuse());
         // In a fixed order, because chance would tell the same night differently each time. What comes seldom comes first, so
-        // that a busy watch holds up neither a request to stop nor an answer.
+        // that a busy watch holds up neither a request to stop nor the lock nor an answer.
         effects = select_biased! {
             () = stop.select_next_some() => machine.on(ports.clock.now(), Input::Stop),
-            input = calls.select_next_some() => machine.on(ports.clock.now(), input),
-            chunk = watch.select_next_some() => take_in(&mut machine, &ports, chunk),
+            news = lock => machine.on(ports.clock.now(), Input::Lock(news)),
+            input = calls.select_next_some() => {
+                *writes -= usize::from(matches!(input, Input::Answered { .. }));
+                machine.on(ports.clock.now(), input)
+            }
+            chunk = watch.select_next_some() => take_in(&mut machine, ports, chunk),
             () = timer => machine.on(ports.clock.now(), Input::Tick),
         };
     }
@@ -114,21 +146,38 @@ fn sleep(ports: &Ports, until: Timestamp) -> BoxFuture<'static, ()> {
     async move { clock.sleep_until(until).await }.boxed()
 }
 
-/// Starts one call to the world; its answer comes back as an input.
-fn perform(ports: &Ports, run: &RunId, effect: Effect) -> BoxFuture<'static, Input> {
+/// Sends one write, if it is permitted; the answer comes back as an input.
+fn act(
+    ports: &Ports,
+    run: &RunId,
+    id: u64,
+    write: Write,
+    permit: Result<(), PortError>,
+) -> BoxFuture<'static, Input> {
     let (ports, run) = (ports.clone(), run.clone());
     async move {
+        let (answer, retry_after) = match permit {
+            Ok(()) => send(&ports, &run, write).await,
+            Err(error) => failed(&error),
+        };
+        Input::Answered { id, answer, retry_after }
+    }
+    .boxed()
+}
+
+/// Starts one call that reads or asks; its answer comes back as an input.
+fn perform(ports: &Ports, effect: Effect) -> BoxFuture<'static, Input> {
+    let ports = ports.clone();
+    async move {
         match effect {
-            Effect::Act { id, write } => {
-                let (answer, retry_after) = send(&ports, &run, write).await;
-                Input::Answered { id, answer, retry_after }
-            }
             Effect::LookAtAzure(operations) => Input::Azure(look(&ports, operations).await),
             Effect::Prove => Input::Identity(ports.rancher.identity().await),
             Effect::ReadRancher => Input::Rancher(ports.rancher.facts().await),
             Effect::Ask(question) => Input::Gate(ports.gate.ask(&question).await),
             // Performed by the caller, which alone may order them.
-            Effect::Record(_) | Effect::Emit(_) | Effect::End(_) => Input::Tick,
+            Effect::Record(_) | Effect::Emit(_) | Effect::End(_) | Effect::TakeLock | Effect::Act { .. } => {
+                Input::Tick
+            }
         }
     }
     .boxed()
@@ -178,13 +227,16 @@ async fn send(ports: &Ports, run: &RunId, write: Write) -> (WriteAnswer, Option<
     };
     match result {
         Ok(answer) => (answer, None),
-        Err(error) => {
-            let message = error.to_string();
-            let answer = match error.outcome {
-                CallOutcome::NothingDone => WriteAnswer::Failed { message, retryable: error.is_retryable() },
-                CallOutcome::Unknown => WriteAnswer::Unknown { message },
-            };
-            (answer, error.retry_after)
-        }
+        Err(error) => failed(&error),
     }
+}
+
+/// What a call that failed is as an answer.
+fn failed(error: &PortError) -> (WriteAnswer, Option<Duration>) {
+    let message = error.to_string();
+    let answer = match error.outcome {
+        CallOutcome::NothingDone => WriteAnswer::Failed { message, retryable: error.is_retryable() },
+        CallOutcome::Unknown => WriteAnswer::Unknown { message },
+    };
+    (answer, error.retry_after)
 }

@@ -10,12 +10,14 @@
 
 mod azure;
 mod driver;
+mod keeper;
 mod machine;
 mod nodes;
 mod outcome;
 mod stop;
 
 pub use driver::{DriveError, Start, drive};
+pub use keeper::LockNews;
 pub use machine::{Effect, Input, Look, Machine};
 pub use stop::{StopHandle, StopSignal, stop_signal};
 

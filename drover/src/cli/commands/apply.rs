@@ -138,6 +138,12 @@ fn parting(report: &Report, resume: &str) -> Option<Page> {
             format!("this is not, or no longer, the cluster that the plan is for: {why}"),
             "nothing was written after that was seen; when it is explained, go on with",
         ),
+        RunOutcome::Locked { by } => (
+            "error: ",
+            Tone::Bad,
+            format!("somebody else works on the cluster: it is locked by {by}; nothing was changed"),
+            "when that run has ended, go on with",
+        ),
     };
     let mut page = Page::default();
     page.paragraph(0, lead, tone, message);
@@ -167,6 +173,8 @@ fn state(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
+    use upgrade_core::lock::LockHolder;
+    use upgrade_core::model::RunId;
 
     use super::*;
     use crate::report::test_support as fixed;
@@ -176,7 +184,13 @@ mod tests {
         let aborted = Report { outcome: RunOutcome::Aborted, ..fixed::held() };
         let lost =
             Report { outcome: RunOutcome::IdentityLost { why: "ARM id is x".into() }, ..fixed::done() };
-        let pages: Vec<String> = [fixed::done(), fixed::held(), fixed::paused(), aborted, lost]
+        let by = LockHolder {
+            holder: "ann:build-7:4711:0badcafe".into(),
+            since: Some("2026-11-24T23:05:09Z".parse().unwrap()),
+            run: Some(RunId::new("shop-acc-1").unwrap()),
+        };
+        let locked = Report { outcome: RunOutcome::Locked { by }, ..fixed::done() };
+        let pages: Vec<String> = [fixed::done(), fixed::held(), fixed::paused(), aborted, lost, locked]
             .iter()
             .filter_map(|report| parting(report, "aks-drover resume journal/r-1.jsonl"))
             .map(|page| page.to_string())

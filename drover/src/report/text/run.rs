@@ -40,6 +40,7 @@ fn outcome(page: &mut Page, report: &Report) {
         RunOutcome::Paused { .. } => ("paused", Tone::Warn),
         RunOutcome::Aborted => ("stopped at a safe point", Tone::Warn),
         RunOutcome::IdentityLost { .. } => ("stopped: not the cluster the plan is for", Tone::Bad),
+        RunOutcome::Locked { .. } => ("refused: somebody else works on the cluster", Tone::Bad),
     };
     page.line(0).put(Tone::Strong, format!("Run {}", report.run)).plain(": ").put(tone, word).plain(format!(
         "; {} from {} to {}, {} of work",
@@ -56,6 +57,7 @@ fn outcome(page: &mut Page, report: &Report) {
         }
         RunOutcome::Paused { question } => page.paragraph(2, "asks   ", Tone::Warn, &question.text),
         RunOutcome::IdentityLost { why } => page.paragraph(2, "cause  ", Tone::Bad, why),
+        RunOutcome::Locked { by } => page.paragraph(2, "locked ", Tone::Bad, format!("by {by}")),
     }
     for (index, loan) in report.holding.iter().enumerate() {
         page.paragraph(2, if index == 0 { "holds  " } else { "       " }, Tone::Warn, loan);

@@ -1,6 +1,7 @@
 //! The run machine: a pure function from what happened to what is to be done.
 
 mod agenda;
+mod locking;
 mod observe;
 mod progress;
 mod second_writer;
@@ -23,10 +24,12 @@ use crate::ledger::Ledger;
 use crate::model::{FormatVersion, ObjectName, RunId, StepId};
 use crate::plan::Plan;
 use crate::ports::{Answer, AzureView, OperationRef, OperationState, PortError, Question};
+use crate::run::LockNews;
 use crate::run::outcome::{self, AtTheEnd};
 use crate::view::{Change, ResourceKind, View};
 
 use agenda::Agenda;
+use locking::LockState;
 use second_writer::{BufferSteps, RancherReading, StepWithRancher};
 use sent::Sent;
 
@@ -59,6 +62,8 @@ pub enum Input {
     },
     /// The gate has answered.
     Gate(Answer),
+    /// What has become of the lock.
+    Lock(LockNews),
     /// Time has passed.
     Tick,
     /// Somebody asked to stop.
@@ -90,6 +95,8 @@ pub enum Effect {
     },
     /// Look at Azure and these operations.
     LookAtAzure(Vec<OperationRef>),
+    /// Take the lock of the cluster, and keep it to the end.
+    TakeLock,
     /// Read the identity anew.
     Prove,
     /// Read what Rancher says of the cluster.
@@ -106,6 +113,8 @@ enum Phase {
     Syncing,
     /// Between stages: the next is chosen and the identity read.
     Proving(u32),
+    /// The cluster is proven, and its lock is sought; once a process.
+    Locking { stage: u32, since: Timestamp },
     /// A stage is under way.
     Running(u32),
     /// A question is with the gate.
@@ -165,6 +174,7 @@ pub struct Machine {
     lock_step: bool,
     /// Why the identity is not proven for the next stage.
     doubted: Option<Doubt>,
+    lock: LockState,
     ledger: Ledger,
     noted: BTreeSet<ObjectName>,
     agenda: Agenda,
@@ -229,6 +239,7 @@ impl Machine {
             look_at: Some(now),
             rancher: RancherReading::default(),
             doubted: None,
+            lock: LockState::default(),
             ledger,
             noted: BTreeSet::new(),
             agenda: Agenda::default(),
@@ -323,6 +334,11 @@ impl Machine {
                         self.out.push(Effect::Prove);
                     }
                     return;
+                }
+                Phase::Locking { since, .. } => {
+                    if !self.lock_is_overdue(now, since) {
+                        return;
+                    }
                 }
                 Phase::Asking { .. } | Phase::Ended => return,
                 Phase::Running(stage) => {

@@ -35,6 +35,7 @@ impl Machine {
             Input::Rancher(facts) => self.rancher_says(now, facts),
             Input::Answered { id, answer, retry_after } => self.answered(now, id, answer, retry_after),
             Input::Gate(answer) => self.gate(answer),
+            Input::Lock(news) => self.lock_says(now, news),
             Input::Tick => {}
             Input::Stop => {
                 self.stops += 1;
@@ -91,7 +92,9 @@ impl Machine {
             Phase::Running(stage) | Phase::Asking { stage, .. } | Phase::Proving(stage) => {
                 self.cause(*stage, service)
             }
-            Phase::Syncing | Phase::Ending(_) | Phase::Ended => "no stage was under way".to_owned(),
+            Phase::Syncing | Phase::Locking { .. } | Phase::Ending(_) | Phase::Ended => {
+                "no stage was under way".to_owned()
+            }
         }
     }
 
@@ -159,7 +162,7 @@ impl Machine {
             Ok(()) => {
                 self.doubted = None;
                 self.emit(now, EventKind::IdentityProven { stage });
-                self.start_stage(now, stage);
+                self.lock_and_start(now, stage);
             }
             Err(unproven @ Unproven::Contradicted { .. }) => {
                 self.phase = Phase::Ending(RunOutcome::IdentityLost { why: unproven.to_string() });
@@ -186,7 +189,7 @@ impl Machine {
         self.doubted = Some(Doubt { since, why, look_again });
     }
 
-    fn start_stage(&mut self, now: Timestamp, number: u32) {
+    pub(super) fn start_stage(&mut self, now: Timestamp, number: u32) {
         if self.state.stage_started(number).is_none() {
             self.record(now, Entry::StageStarted { stage: number });
         }
