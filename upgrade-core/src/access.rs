@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_follows_cordons_restarts_and_evicts() {
+    fn an_upgrade_follows_locks_cordons_restarts_and_evicts() {
         let needs: Vec<String> = needs_of_cluster(&inventory()).iter().map(ToString::to_string).collect();
         let beyond_watching: Vec<&str> =
             needs.iter().map(String::as_str).filter(|need| !need.starts_with("watch ")).collect();
@@ -303,6 +303,9 @@ mod tests {
                 "create pods/eviction in shop",
                 "get deployments.apps in shop",
                 "patch deployments.apps in shop",
+                "get leases.coordination.k8s.io in kube-system",
+                "create leases.coordination.k8s.io in kube-system",
+                "update leases.coordination.k8s.io in kube-system",
             ]
         );
     }

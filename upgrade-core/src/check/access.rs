@@ -126,8 +126,8 @@ mod tests {
 
     #[test]
     fn a_right_that_is_missing_blocks_names_the_rule_and_cannot_be_accepted() {
-        let denied = |right: &Right| match right.verb {
-            Verb::Create => AccessAnswer::Denied { reason: "no binding".into() },
+        let denied = |right: &Right| match right.resource.as_str() {
+            "pods/eviction" => AccessAnswer::Denied { reason: "no binding".into() },
             _ => AccessAnswer::Allowed,
         };
         let case = answered(inventory(), denied);

@@ -86,6 +86,22 @@ fn another_holder_is_left_alone_for_its_whole_time_since_it_was_seen_whatever_it
     assert!(!lock.may_write(at(119)), "an update that was not confirmed counts for nothing");
 }
 
+/// Only a write of theirs shows that they live: a Lease that stands there may be of a process that was killed.
+#[test]
+fn another_holder_refuses_by_a_renewal_and_not_by_standing_there() {
+    let mut lock = lock("b");
+    for second in [0, 5, 10] {
+        let _ = lock.on(at(second), wall(), Some(lease(7, held("a"))));
+        assert_eq!(lock.refused_by(), None);
+    }
+    let _ = lock.on(at(15), wall(), Some(lease(8, held("a"))));
+    assert_eq!(lock.refused_by().map(|record| record.holder.as_str()), Some("a"));
+    let _ = lock.on(at(20), wall(), Some(lease(8, held("a"))));
+    assert!(lock.refused_by().is_some());
+    let _ = lock.on(at(25), wall(), Some(lease(9, held(""))));
+    assert_eq!(lock.refused_by(), None, "it was given back");
+}
+
 #[test]
 fn a_lease_that_nobody_holds_is_taken_at_once_and_a_nameless_duration_is_not_zero() {
     let mut lock = lock("b");

@@ -68,8 +68,10 @@ mod identity {
     use super::*;
     use crate::event::RunOutcome;
     use crate::inventory::{ClusterIdentity, Evidence, EvidenceKind, EvidenceVerdict};
+    use crate::lock::LockHolder;
     use crate::model::Uid;
     use crate::ports::{CallOutcome, PortError, PortErrorKind, RemoteService};
+    use crate::run::LockNews;
 
     fn evidence(what: EvidenceKind, verdict: EvidenceVerdict) -> Evidence {
         Evidence { what, verdict, detail: "values".into() }
@@ -115,9 +117,23 @@ mod identity {
         end(effects).expect("the run ends")
     }
 
+    /// The machine is told about the identity; if it asks for the lock then, it gets it.
+    fn tell(
+        machine: &mut Machine,
+        now: Timestamp,
+        identity: Result<ClusterIdentity, PortError>,
+    ) -> Vec<Effect> {
+        let mut effects = machine.on(now, Input::Identity(identity));
+        if effects.iter().any(|effect| matches!(effect, Effect::TakeLock)) {
+            assert!(!begins(&effects), "no stage begins without the lock");
+            effects.extend(machine.on(now, Input::Lock(LockNews::Held)));
+        }
+        effects
+    }
+
     fn told(identity: Result<ClusterIdentity, PortError>) -> Vec<Effect> {
         let now = Timestamp::from_second(1000).unwrap();
-        watching(now).on(now, Input::Identity(identity))
+        tell(&mut watching(now), now, identity)
     }
 
     #[test]
@@ -208,6 +224,64 @@ mod identity {
         let unread = machine.on(began + TICK, Input::Identity(Err(failed(PortErrorKind::Unreachable))));
         assert_eq!(warnings(&unread), ["the identity could not be read: Rancher: no answer; trying again"]);
         machine.on(began + 2 * TICK, Input::Tick);
-        assert!(begins(&machine.on(began + 2 * TICK, Input::Identity(Ok(seen(Agrees, Agrees))))));
+        assert!(begins(&tell(&mut machine, began + 2 * TICK, Ok(seen(Agrees, Agrees)))));
+    }
+
+    /// A machine that is proven and waits for the lock.
+    fn at_the_lock(now: Timestamp) -> Machine {
+        use EvidenceVerdict::Agrees;
+        let mut machine = watching(now);
+        let effects = machine.on(now, Input::Identity(Ok(seen(Agrees, Agrees))));
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::TakeLock)));
+        machine
+    }
+
+    fn ann() -> LockHolder {
+        let since = Some("2026-11-24T23:05:09.123Z".parse().unwrap());
+        LockHolder { holder: "ann:build-7:4711".into(), since, run: RunId::new("r-7").ok() }
+    }
+
+    #[test]
+    fn a_lock_that_somebody_else_holds_is_told_once_and_ends_the_run_when_he_is_alive() {
+        let now = Timestamp::from_second(1000).unwrap();
+        let mut machine = at_the_lock(now);
+        let effects = machine.on(now, Input::Lock(LockNews::Occupied(ann())));
+        let who = "ann:build-7:4711 since 2026-11-24T23:05:09Z for run r-7";
+        assert_eq!(
+            warnings(&effects),
+            [format!("the lock of the cluster is held by {who}; looking whether it is still at work")]
+        );
+        let ended = refused(&machine.on(now, Input::Lock(LockNews::Refused(ann()))));
+        assert_eq!(ended, RunOutcome::Locked { by: ann() });
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_reached_is_waited_for_and_one_that_may_not_be_written_is_not() {
+        let now = Timestamp::from_second(1000).unwrap();
+        let cause = |effects: &[Effect]| match refused(effects) {
+            RunOutcome::Held { cause, .. } => cause,
+            other => panic!("{other:?}"),
+        };
+        let because = "the lock of the cluster (Lease kube-system/drover-upgrade) could not be taken: Rancher: no answer";
+        let mut machine = at_the_lock(now);
+        let away = machine.on(now, Input::Lock(LockNews::Failed(failed(PortErrorKind::Unreachable))));
+        assert_eq!(end(&away), None);
+        assert_eq!(end(&machine.on(now + Duration::from_secs(300), Input::Tick)), None);
+        assert_eq!(cause(&machine.on(now + Duration::from_secs(301), Input::Tick)), because);
+        let forbidden = Input::Lock(LockNews::Failed(failed(PortErrorKind::Forbidden)));
+        assert_eq!(cause(&at_the_lock(now).on(now, forbidden)), because);
+    }
+
+    #[test]
+    fn a_lock_that_is_lost_holds_the_run() {
+        let now = Timestamp::from_second(1000).unwrap();
+        let mut machine = at_the_lock(now);
+        assert!(begins(&machine.on(now, Input::Lock(LockNews::Held))));
+        let effects = machine.on(now, Input::Lock(LockNews::Lost(None)));
+        let Some(RunOutcome::Held { cause, .. }) = end(&effects) else { panic!("{effects:?}") };
+        assert_eq!(
+            cause,
+            "the lock of the cluster was lost: its Lease was deleted or emptied; nothing was written after that was seen"
+        );
     }
 }

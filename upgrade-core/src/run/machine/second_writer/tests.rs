@@ -9,6 +9,7 @@ use crate::model::tests_support::{inventory, managed};
 use crate::plan::plan;
 use crate::policy::{Policy, RancherManaged};
 use crate::ports::{AzureView, CallOutcome, OperationRef, OperationState, PortErrorKind, RemoteService};
+use crate::run::LockNews;
 use crate::run::machine::{Input, Look};
 use crate::view::{Change, ResourceKind};
 
@@ -46,6 +47,7 @@ fn at_the_first_change(case: &Inventory, managed: RancherManaged) -> (Machine, V
     let evidence = vec![agrees(EvidenceKind::ApiServerCa), agrees(EvidenceKind::Nodes)];
     let proven = ClusterIdentity { evidence, ..case.identity.clone() };
     let mut effects = machine.on(at(0), Input::Identity(Ok(proven)));
+    effects.extend(machine.on(at(0), Input::Lock(LockNews::Held)));
     effects.extend(machine.on(at(0), look(Vec::new(), |_| {})));
     (machine, effects)
 }
