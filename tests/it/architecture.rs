@@ -275,10 +275,10 @@ fn the_doors_to_time_and_environment_are_known() {
         doors,
         [
             "drover/benches/inventory.rs",
-            "lab/benches/rehearse.rs",
-            "lab/benches/search.rs",
             "drover/src/clock.rs",
             "drover/src/env.rs",
+            "lab/benches/rehearse.rs",
+            "lab/benches/search.rs",
             "tests/it/live.rs",
             "xtask/src/parts.rs"
         ]
