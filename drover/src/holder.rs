@@ -2,14 +2,13 @@
 
 use upgrade_core::model::HolderId;
 
-use crate::env;
-
 /// How much of a user's and of a machine's name is told.
 const LONGEST_NAME: usize = 63;
 
-/// A name that no other process has, ever: who, where, and eight random digits. Whoever is refused reads it.
+/// A name that no other process has, ever: who, where, and eight random digits. Whoever is refused reads it. Asked of the
+/// operating system, because nothing of the environment is read that the configuration does not name.
 pub(crate) fn new() -> HolderId {
-    named(&env::text("USER").or_else(|| env::text("USERNAME")).unwrap_or_default(), &machine(), random())
+    named(&user(), &machine(), random())
 }
 
 fn named(user: &str, machine: &str, random: u32) -> HolderId {
@@ -32,7 +31,17 @@ fn machine() -> String {
 
 #[cfg(not(unix))]
 fn machine() -> String {
-    env::text("COMPUTERNAME").unwrap_or_default()
+    "some-machine".to_owned()
+}
+
+#[cfg(unix)]
+fn user() -> String {
+    format!("uid-{}", rustix::process::geteuid().as_raw())
+}
+
+#[cfg(not(unix))]
+fn user() -> String {
+    String::new()
 }
 
 fn random() -> u32 {

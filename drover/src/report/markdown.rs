@@ -181,7 +181,7 @@ pub fn report(report: &Report) -> String {
             let _ = write!(out, "\nWhat does not agree: {}\n", plain(why));
         }
         RunOutcome::Locked { by } => {
-            let _ = write!(out, "\nThe cluster is locked by {}\n", code(&by.to_string()));
+            let _ = write!(out, "\nThe cluster is locked by {}\n", code(by.to_string()));
         }
     }
     if !report.holding.is_empty() {

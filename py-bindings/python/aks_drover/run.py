@@ -55,8 +55,8 @@ class Run:
     def result(self) -> Report:
         """Wait for the end and return the report of a run that is done.
 
-        Raises `UpgradeFailed`, `Paused`, `Aborted`, `IdentityLost` or `Locked` if it ended otherwise. May be called again; events that
-        nobody has taken yet can still be taken afterwards.
+        Raises `UpgradeFailed`, `Paused`, `Aborted`, `IdentityLost` or `Locked` if it ended otherwise. May be called again;
+        events that nobody has taken yet can still be taken afterwards.
         """
         report = self._report
         if report.outcome.result != "done":
