@@ -5,6 +5,7 @@ mod pools;
 mod protection;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +17,8 @@ use crate::model::{
 pub use change::{Change, Object, ResourceKind, Touched};
 use pools::Pools;
 use protection::Protection;
+pub use usage::Usage;
+use usage::Usages;
 
 /// The cluster as last observed.
 ///
@@ -35,6 +38,7 @@ pub struct View {
     slices_by_service: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
     pools: Pools,
     protection: Protection,
+    usages: Usages,
 }
 
 fn unlink<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
@@ -147,6 +151,7 @@ impl View {
         let same =
             |old: &Node| old.pool_label() == node.pool_label() && old.unschedulable == node.unschedulable;
         touched.nodes |= !known.is_some_and(same);
+        touched.room |= !known.is_some_and(|old| old.takes_pods() && old.allocatable == node.allocatable);
         if let Some(old) = known {
             self.pools.remove(old);
         }
@@ -169,7 +174,8 @@ impl View {
         touched.workloads.extend(self.workload_of(&pod));
         let same = |old: &Pod| {
             let goes = old.leaves_with_node() == pod.leaves_with_node();
-            goes && old.node == pod.node && old.owner == pod.owner && old.labels == pod.labels
+            let asks = old.is_finished() == pod.is_finished() && old.requests == pod.requests;
+            goes && asks && old.node == pod.node && old.owner == pod.owner && old.labels == pod.labels
         };
         // Most changes of a pod are of its status, which no index knows.
         if let Some(known) = self.pods.get_mut(&pod.name)
@@ -187,12 +193,15 @@ impl View {
         }
         self.pools.insert_pod(&pod, self.pool_of(&pod).as_ref());
         self.protection.insert(&pod, in_namespace(&self.budgets, pod.name.namespace()));
+        self.usages.insert(&pod);
         self.pods.insert(pod.name.clone(), pod);
     }
 
     fn remove_pod(&mut self, name: &ObjectName, touched: &mut Touched) {
         let Some(pod) = self.pods.remove(name) else { return };
         touched.workloads.extend(self.workload_of(&pod));
+        touched.room |= pod.node.as_ref().and_then(|node| self.nodes.get(node)).is_some_and(Node::takes_pods);
+        self.usages.remove(&pod);
         if let Some(node) = &pod.node {
             unlink(&mut self.pods_by_node, node, name);
         }
@@ -290,6 +299,11 @@ impl View {
     /// The pods on a node.
     pub fn pods_on<'a>(&'a self, node: &NodeName) -> impl Iterator<Item = &'a Pod> {
         self.pods_by_node.get(node).into_iter().flatten().filter_map(|name| self.pods.get(name))
+    }
+
+    /// What the pods on a node ask for together.
+    pub fn usage_of(&self, node: &NodeName) -> Usage {
+        self.usages.of(node)
     }
 
     /// The pods on the nodes of a pool.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::allowance::{Allowances, Refusal};
+use super::room::Room;
 use crate::journal::Write;
 use crate::model::{Pod, PoolName, RestartId, RunId, StepId, Uid, Workload, WorkloadKind, WorkloadRef};
 use crate::plan::Route;
@@ -43,6 +44,10 @@ pub(crate) struct MoveCase<'a> {
     pub(crate) leaving: &'a BTreeSet<Uid>,
     /// How long a Job may take to end by itself.
     pub(crate) job_wait: Duration,
+    /// The moves that hold a slot, with their routes: their pods need room, too.
+    pub(crate) under_way: Vec<(&'a WorkloadRef, Route)>,
+    /// An autoscaler may add nodes for pods that wait for room.
+    pub(crate) may_grow: bool,
 }
 
 /// The name under which a step's restart is written.
@@ -54,13 +59,14 @@ pub(crate) fn restart_id(run: &RunId, step: &StepId) -> RestartId {
 pub(crate) struct Round<'a> {
     case: &'a MoveCase<'a>,
     allowances: Allowances<'a>,
+    room: Room<'a>,
     slots: u32,
 }
 
 impl<'a> Round<'a> {
     /// A round in which `slots` more moves may begin.
     pub(crate) fn new(case: &'a MoveCase<'a>, slots: u32) -> Self {
-        Self { case, allowances: Allowances::new(case.view, case.leaving), slots }
+        Self { case, allowances: Allowances::new(case.view, case.leaving), room: Room::new(case.view), slots }
     }
 
     /// May another move begin?
@@ -78,7 +84,8 @@ impl<'a> Round<'a> {
         if let Some(done) = self.finished(open) {
             return done;
         }
-        let verdict = self.case.advance(open, &mut self.allowances);
+        let wanted = self.case.advance(open, &mut self.allowances);
+        let verdict = self.room.only_what_fits(self.case, open.workload, wanted);
         if !open.begun && matches!(verdict, Verdict::Write(_)) {
             self.slots = self.slots.saturating_sub(1);
         }
@@ -302,6 +309,7 @@ pub(crate) fn leftovers(case: &MoveCase<'_>, pool: &PoolName, since: Timestamp) 
     }
     let owners: BTreeSet<WorkloadRef> = left.iter().filter_map(|pod| case.view.workload_of(pod)).collect();
     let mut allowances = Allowances::new(case.view, case.leaving);
+    let mut room = Room::new(case.view);
     let mut writes = Vec::new();
     let (mut wait, mut patience) = (None, None);
     for owner in &owners {
@@ -309,9 +317,9 @@ pub(crate) fn leftovers(case: &MoveCase<'_>, pool: &PoolName, since: Timestamp) 
             WorkloadKind::Job => case.wait_then_evict(owner, pool, since, &mut allowances),
             _ => case.evict(owner, pool, false, &mut allowances),
         };
-        match verdict {
+        match room.only_what_fits(case, owner, verdict) {
             Verdict::Write(more) => writes.extend(more),
-            Verdict::Wait(why) | Verdict::Blocked(why) => wait = wait.or(Some(why)),
+            Verdict::Wait(why) | Verdict::Blocked(why) | Verdict::NoRoom(why) => wait = wait.or(Some(why)),
             Verdict::Patience(why) => patience = patience.or(Some(why)),
             Verdict::Fail(why) => return Verdict::Fail(why),
             Verdict::Done(_) => {}

@@ -2,10 +2,11 @@
 //!
 //! A pure function over the cluster as observed. It keeps one ledger of what budgets still allow across all moves, so that
 //! two evictions never race each other for the same slot, and it never takes the last ready endpoint of a Service unless
-//! that gap is accepted.
+//! that gap is accepted. Nothing leaves before there is room for it elsewhere.
 
 mod allowance;
 mod engine;
+mod room;
 #[cfg(test)]
 mod tests;
 

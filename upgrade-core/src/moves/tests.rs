@@ -8,8 +8,12 @@ use proptest::prelude::*;
 
 use super::{MoveCase, OpenMove, Round, leftovers, restart_id};
 use crate::journal::Write;
-use crate::model::tests_support::{budget, deployment, node, pod, replica_set, service, slice};
-use crate::model::{BudgetLimit, IntOrPercent, PoolName, RunId, StepId, Uid, WorkloadRef};
+use crate::model::tests_support::{
+    budget, deployment, exclusive_claim, node, pod, replica_set, service, slice,
+};
+use crate::model::{
+    BudgetLimit, IntOrPercent, PoolName, Resources, RunId, StepId, Uid, WorkloadRef, ZONE_LABEL,
+};
 use crate::plan::Route;
 use crate::run::Verdict;
 use crate::view::{Change, Object, View};
@@ -77,7 +81,8 @@ impl Fixture {
 
     fn case<'a>(&'a self, view: &'a View) -> MoveCase<'a> {
         let (now, job_wait) = (Timestamp::UNIX_EPOCH, Duration::from_secs(60));
-        MoveCase { view, run: &self.run, now, leaving: &self.leaving, job_wait }
+        let (under_way, may_grow) = (Vec::new(), false);
+        MoveCase { view, run: &self.run, now, leaving: &self.leaving, job_wait, under_way, may_grow }
     }
 
     fn open(&self, route: Route) -> OpenMove<'_> {
@@ -197,6 +202,87 @@ fn a_pod_that_does_not_work_takes_nothing_from_a_budget_that_has_what_it_needs()
     assert_eq!(evicted(fixture.one(&view, Route::Evict)), ["shop/web-1-1"]);
     let view = cluster(&[(true, true), (true, false), (true, true)], Some(3));
     assert!(matches!(fixture.one(&view, Route::Evict), Verdict::Blocked(_)));
+}
+
+/// The Deployment's pods ask for so much, and each of the nodes has room for 4 CPUs.
+fn asking(view: &mut View, milli_cpu: u64) {
+    let pods: Vec<_> = view.pods().cloned().collect();
+    for mut pod in pods {
+        pod.requests = Resources::new(milli_cpu, 100);
+        view.apply(Change::Applied(Object::Pod(pod)));
+    }
+    let mut web = deployment(u32::try_from(view.pods().count()).unwrap(), "1", "0");
+    web.template.requests = Resources::new(milli_cpu, 100);
+    view.apply(Change::Applied(Object::Workload(web)));
+    let mut old = node("old", "user");
+    old.unschedulable = true;
+    view.apply(Change::Applied(Object::Node(old)));
+}
+
+#[test]
+fn no_pod_is_evicted_before_there_is_room_for_the_next() {
+    let fixture = Fixture::new();
+    let mut view = cluster(&[(true, true), (false, true)], None);
+    asking(&mut view, 2500);
+    let Verdict::NoRoom(why) = fixture.one(&view, Route::Evict) else { panic!("evicted") };
+    assert_eq!(
+        why,
+        "room for the pods of Deployment shop/web (2500m CPU, 100 MiB each); node new has the most left: 1500m CPU, 15900 MiB, 109 pod(s)"
+    );
+    asking(&mut view, 2000);
+    assert_eq!(evicted(fixture.one(&view, Route::Evict)), ["shop/web-1-0"]);
+    // Where an autoscaler adds nodes, somebody has to wait for them first.
+    asking(&mut view, 2500);
+    let mut case = fixture.case(&view);
+    case.may_grow = true;
+    assert!(matches!(next(&case, 10, &[fixture.open(Route::Evict)]).remove(0), Verdict::Write(_)));
+}
+
+#[test]
+fn a_restart_waits_for_room_for_all_its_pods_beside_those_under_way() {
+    let fixture = Fixture::new();
+    let mut view = cluster(&[(true, true), (true, true), (true, true)], None);
+    asking(&mut view, 1200);
+    let restarts = |case: &MoveCase<'_>| next(case, 10, &[fixture.open(Route::Restart)]).remove(0);
+    assert!(matches!(restarts(&fixture.case(&view)), Verdict::Write(_)));
+    // Another move has begun, and its pods are still to come.
+    let mut api = deployment(1, "1", "0");
+    api.reference.name = "shop/api".parse().unwrap();
+    api.uid = Uid::new("api-uid").unwrap();
+    api.template.requests = Resources::new(500, 100);
+    let other = api.reference.clone();
+    view.apply(Change::Applied(Object::Workload(api)));
+    let mut case = fixture.case(&view);
+    case.under_way = vec![(&other, Route::Restart)];
+    assert!(matches!(restarts(&case), Verdict::NoRoom(_)));
+    // Alone it goes anyhow: old pods stay until new ones work, and the scheduler has the last word.
+    asking(&mut view, 4000);
+    assert!(matches!(restarts(&fixture.case(&view)), Verdict::Write(_)));
+}
+
+#[test]
+fn a_volume_needs_a_node_of_its_zone_and_a_host_port_a_node_without_it() {
+    let fixture = Fixture::new();
+    let mut view = cluster(&[(true, true), (false, true)], None);
+    asking(&mut view, 100);
+    let change = |view: &mut View, name: &str, by: &dyn Fn(&mut crate::model::Pod)| {
+        let mut pod = view.pod(&name.parse().unwrap()).unwrap().clone();
+        by(&mut pod);
+        view.apply(Change::Applied(Object::Pod(pod)));
+    };
+    let mut claim = exclusive_claim("shop/disk");
+    claim.zones = vec!["westeurope-1".into()];
+    view.apply(Change::Applied(Object::Claim(claim)));
+    change(&mut view, "shop/web-1-0", &|pod| pod.claims = vec!["disk".into()]);
+    assert!(matches!(fixture.one(&view, Route::Evict), Verdict::NoRoom(_)), "no node is in the zone");
+    let mut new = node("new", "userbf");
+    new.labels.insert(ZONE_LABEL.into(), "westeurope-1".into());
+    view.apply(Change::Applied(Object::Node(new)));
+    assert!(matches!(fixture.one(&view, Route::Evict), Verdict::Write(_)));
+    for name in ["shop/web-1-0", "shop/web-1-1"] {
+        change(&mut view, name, &|pod| pod.rules.to_mut().host_ports = vec![8080]);
+    }
+    assert!(matches!(fixture.one(&view, Route::Evict), Verdict::NoRoom(_)), "the port is taken");
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub(crate) enum Verdict {
     Wait(String),
     /// As `Wait`, for a budget, or for another endpoint of a Service in its namespace.
     Blocked(String),
+    /// As `Wait`, for room on the nodes that take pods.
+    NoRoom(String),
     /// It waits for something that takes its time (Azure, a Job, a free slot); the limit does not count.
     Patience(String),
     /// It cannot become so without a person.

@@ -163,6 +163,8 @@ pub struct Touched {
     pub namespaces: BTreeSet<String>,
     /// A node came, went, changed its pool, or was cordoned or uncordoned.
     pub nodes: bool,
+    /// There may be room for a pod that had none: a pod has left a node or asks for less, a node takes pods again.
+    pub room: bool,
 }
 
 impl Touched {

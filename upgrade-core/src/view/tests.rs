@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Change, Object, ResourceKind, View};
+use super::{Change, Object, ResourceKind, Usage, View};
 use crate::model::tests_support::{budget, deployment, node, pod, replica_set};
 use crate::model::{BudgetLimit, IntOrPercent, NodeName, ObjectName, PoolName, WorkloadRef};
 
@@ -83,6 +83,14 @@ proptest! {
             prop_assert_eq!(view.uncordoned_nodes_of(&pool).count(), open);
             let movers = view.pods_in(&pool).filter(|p| !p.leaves_with_node()).count();
             prop_assert_eq!(view.pods_to_move_from(&pool), movers);
+        }
+        for node in view.nodes() {
+            let there: Vec<_> = view.pods_on(&node.name).filter(|p| !p.is_finished()).collect();
+            let usage = Usage {
+                requests: there.iter().map(|pod| pod.requests).sum(),
+                pods: u32::try_from(there.len()).unwrap(),
+            };
+            prop_assert_eq!(view.usage_of(&node.name), usage);
         }
         for budget in view.budgets() {
             let pods: Vec<&ObjectName> = view.pods().filter(|p| budget.protects(p)).map(|p| &p.name).collect();

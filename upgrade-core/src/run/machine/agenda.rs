@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use super::TICK;
 use crate::journal::RunState;
 use crate::model::{PoolName, StepId, WorkloadRef};
-use crate::plan::{Action, Stage, Step};
-use crate::run::azure;
+use crate::plan::{Action, Route, Stage, Step};
+use crate::run::{Verdict, azure};
 use crate::view::Touched;
 
 /// The number of a lane in its stage, from zero.
@@ -39,6 +39,8 @@ pub(super) struct Agenda {
     watched: BTreeSet<LaneNumber>,
     /// Those of them that wait for a budget or a Service, by namespace.
     blocked: BTreeMap<String, BTreeSet<LaneNumber>>,
+    /// Those of them that wait for room.
+    cramped: BTreeSet<LaneNumber>,
     /// Moves that had more to send than there was room for.
     crowded: BTreeSet<LaneNumber>,
     pauses: BTreeSet<(Timestamp, LaneNumber)>,
@@ -51,6 +53,31 @@ pub(super) struct Agenda {
     in_azure: usize,
     /// A lane has reached its next step or its end since this was asked last.
     advanced: bool,
+}
+
+/// Whose change may let a move go on that waits, beside its own workload's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitsFor {
+    /// Nobody's.
+    Itself,
+    /// A budget, or another endpoint of a Service in its namespace.
+    Protection,
+    /// Room on the nodes that take pods.
+    Room,
+}
+
+impl WaitsFor {
+    pub(super) fn of(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Blocked(_) => Self::Protection,
+            Verdict::NoRoom(_) => Self::Room,
+            Verdict::Done(_)
+            | Verdict::Write(_)
+            | Verdict::Wait(_)
+            | Verdict::Patience(_)
+            | Verdict::Fail(_) => Self::Itself,
+        }
+    }
 }
 
 /// Where a lane stands.
@@ -117,6 +144,9 @@ impl Agenda {
         }
         if let Action::Move { workload, off, .. } = &step.action {
             self.block(workload.name.namespace(), lane, false);
+            self.cramped.remove(&lane);
+            // The room that was kept for its pods is taken, or free.
+            self.due.extend(&self.cramped);
             if let Some(left) = self.leaving.get_mut(off) {
                 *left -= 1;
             }
@@ -142,6 +172,9 @@ impl Agenda {
         }
         for lanes in touched.namespaces.iter().filter_map(|namespace| self.blocked.get(namespace)) {
             self.due.extend(lanes);
+        }
+        if touched.room {
+            self.due.extend(&self.cramped);
         }
     }
 
@@ -202,13 +235,18 @@ impl Agenda {
         self.queue.pop_first()
     }
 
-    /// The move was looked at and is not finished; `blocked` if it waits for a budget or a Service.
-    pub(super) fn watch(&mut self, step: &Step, begun: bool, blocked: bool) {
+    /// The move was looked at and is not finished.
+    pub(super) fn watch(&mut self, step: &Step, begun: bool, waits_for: WaitsFor) {
         let (Some(&lane), Action::Move { workload, .. }) = (self.lane_of.get(&step.id), &step.action) else {
             return;
         };
         self.watched.insert(lane);
-        self.block(workload.name.namespace(), lane, blocked);
+        self.block(workload.name.namespace(), lane, waits_for == WaitsFor::Protection);
+        if waits_for == WaitsFor::Room {
+            self.cramped.insert(lane);
+        } else {
+            self.cramped.remove(&lane);
+        }
         if begun {
             self.begun.insert(lane);
         }
@@ -228,6 +266,16 @@ impl Agenda {
     /// Does the move hold a slot?
     pub(super) fn has_begun(&self, lane: LaneNumber) -> bool {
         self.begun.contains(&lane)
+    }
+
+    /// The moves that hold a slot.
+    pub(super) fn under_way<'s>(&self, stage: &'s Stage) -> Vec<(&'s WorkloadRef, Route)> {
+        let steps = self.begun.iter().filter_map(|lane| self.open(stage, *lane));
+        let moves = steps.filter_map(|step| match &step.action {
+            Action::Move { workload, route, .. } => Some((workload, *route)),
+            _ => None,
+        });
+        moves.collect()
     }
 
     /// How many moves hold a slot.
@@ -289,7 +337,7 @@ impl Agenda {
 mod tests {
     use super::*;
     use crate::model::{ObjectName, WorkloadKind};
-    use crate::plan::{Lane, Reversal, Route};
+    use crate::plan::{Lane, Reversal};
 
     fn workload(name: &str) -> WorkloadRef {
         WorkloadRef { kind: WorkloadKind::Deployment, name: name.parse::<ObjectName>().unwrap() }
@@ -320,7 +368,7 @@ mod tests {
         agenda.tick(at(0));
         for lane in agenda.take_due() {
             if lane < begun {
-                agenda.watch(agenda.open(stage, lane).unwrap(), true, true);
+                agenda.watch(agenda.open(stage, lane).unwrap(), true, WaitsFor::Protection);
             } else {
                 agenda.enqueue(lane);
             }
@@ -366,6 +414,25 @@ mod tests {
         assert_eq!(agenda.take_due(), [1].into());
         agenda.tick(at(5));
         assert_eq!(agenda.take_due(), [0].into(), "what waits for a slot has no limit");
+    }
+
+    #[test]
+    fn a_move_without_room_is_looked_at_when_a_pod_leaves_or_another_move_ends() {
+        let stage = stage(&["shop/a", "shop/b"]);
+        let mut agenda = Agenda::of(&stage, &RunState::default(), at(0));
+        agenda.tick(at(0));
+        agenda.take_due();
+        agenda.watch(agenda.open(&stage, 0).unwrap(), true, WaitsFor::Itself);
+        agenda.watch(agenda.open(&stage, 1).unwrap(), false, WaitsFor::Room);
+        agenda.touched(&touched(&["shop/other"], &["shop"]));
+        assert_eq!(agenda.take_due(), [].into());
+        agenda.touched(&Touched { room: true, ..Touched::default() });
+        assert_eq!(agenda.take_due(), [1].into());
+        agenda.finish(&stage, agenda.open(&stage, 0).unwrap(), at(1));
+        assert_eq!(agenda.take_due(), [1].into());
+        agenda.watch(agenda.open(&stage, 1).unwrap(), true, WaitsFor::Itself);
+        agenda.touched(&Touched { room: true, ..Touched::default() });
+        assert_eq!(agenda.take_due(), [].into(), "it has its room");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::agenda::WaitsFor;
 use super::second_writer::StepWithRancher;
 use super::{Effect, Machine, Memory, Phase, millis, signed};
 use crate::event::{EventKind, StepOutcome};
@@ -40,7 +41,7 @@ impl Machine {
         self.agenda.tick(now);
         let verdicts = self.verdicts(now, stage);
         for (step, verdict) in verdicts {
-            let blocked = matches!(verdict, Verdict::Blocked(_));
+            let waits_for = WaitsFor::of(&verdict);
             self.remember(now, step);
             self.act_on(now, step, verdict);
             if self.phase != before {
@@ -49,7 +50,7 @@ impl Machine {
             if self.state.outcome(&step.id).is_some() {
                 self.agenda.finish(stage, step, now);
             } else {
-                self.agenda.watch(step, self.has_begun(&step.id), blocked);
+                self.agenda.watch(step, self.has_begun(&step.id), waits_for);
             }
         }
         self.progress(now, stage);
@@ -134,7 +135,9 @@ impl Machine {
                 self.steps.remove(&step.id);
             }
             Verdict::Write(writes) => self.write(now, step, writes),
-            Verdict::Wait(what) | Verdict::Blocked(what) => self.wait(now, step, what),
+            Verdict::Wait(what) | Verdict::Blocked(what) | Verdict::NoRoom(what) => {
+                self.wait(now, step, what);
+            }
             Verdict::Patience(what) => {
                 let Some(memory) = self.steps.get_mut(&step.id) else { return };
                 memory.waiting_since = None;

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use super::agenda::{Agenda, LaneNumber};
 use super::{Machine, millis};
 use crate::journal::Write;
-use crate::model::StepId;
+use crate::model::{StepId, WorkloadRef};
 use crate::moves::{self, MoveCase, OpenMove, Round};
-use crate::plan::{Action, Stage, Step};
+use crate::plan::{Action, Route, Stage, Step};
 use crate::run::azure::AzureCase;
 use crate::run::{Verdict, nodes};
 
@@ -18,7 +18,7 @@ impl Machine {
         for step in &others {
             self.remember(now, step);
         }
-        let case = self.case(now);
+        let case = self.case(now, self.agenda.under_way(stage));
         let mut verdicts: Vec<_> =
             others.into_iter().map(|step| (step, self.single_verdict(&case, step))).collect();
         if let Some(cordons) = self.cordons_first(stage) {
@@ -31,8 +31,12 @@ impl Machine {
         verdicts
     }
 
-    fn case(&self, now: Timestamp) -> MoveCase<'_> {
+    fn case<'a>(&'a self, now: Timestamp, under_way: Vec<(&'a WorkloadRef, Route)>) -> MoveCase<'a> {
+        let pools = self.azure.as_ref().map(|azure| &azure.pools);
+        let may_grow = pools.is_some_and(|pools| pools.iter().any(|pool| pool.autoscaling.is_some()));
         MoveCase {
+            under_way,
+            may_grow,
             view: &self.view,
             run: &self.run,
             now,
@@ -59,7 +63,7 @@ impl Machine {
         agenda: &mut Agenda,
         verdicts: &mut Vec<(&'s Step, Verdict)>,
     ) {
-        let case = self.case(now);
+        let case = self.case(now, agenda.under_way(stage));
         let begun = u32::try_from(agenda.begun()).unwrap_or(u32::MAX);
         let mut round = Round::new(&case, self.plan.policy.max_concurrent_moves.saturating_sub(begun));
         for lane in agenda.take_due() {

@@ -1,0 +1,239 @@
+//! Where the pods of a move find room.
+//!
+//! A move begins only if its pods fit onto the nodes that take pods now, beside those of the moves under way: what would only
+//! wait there as `Pending` preempts others, or leaves a rollout half done. The rules are the scheduler's own as far as they are
+//! sums and labels (NodeResourcesFit, NodeAffinity, TaintToleration, NodePorts, the zones of volumes); what depends on the
+//! neighbours (affinity between pods, spread) is left to the scheduler.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::engine::MoveCase;
+use crate::journal::Write;
+use crate::model::{Node, NodeName, ObjectName, Pod, Resources, SchedulingRules, Workload, WorkloadRef};
+use crate::plan::Route;
+use crate::run::Verdict;
+use crate::view::{Usage, View};
+
+/// What a pod needs of a node.
+#[derive(Clone, Copy)]
+struct Needs<'a> {
+    requests: Resources,
+    rules: &'a SchedulingRules,
+    namespace: &'a str,
+    claims: &'a [String],
+}
+
+impl<'a> Needs<'a> {
+    fn of_pod(pod: &'a Pod) -> Self {
+        let namespace = pod.name.namespace();
+        Self { requests: pod.requests, rules: &pod.rules, namespace, claims: &pod.claims }
+    }
+
+    fn of_new_pod(workload: &'a Workload) -> Self {
+        let (template, namespace) = (&workload.template, workload.reference.name.namespace());
+        Self { requests: template.requests, rules: &template.rules, namespace, claims: &template.claims }
+    }
+
+    /// Does whatever has no room for `self` have none for `other`, either?
+    fn is_no_more_than(&self, other: &Needs<'_>) -> bool {
+        let alike = self.claims.is_empty() && other.claims.is_empty() && self.rules == other.rules;
+        alike && self.requests.fits(other.requests)
+    }
+}
+
+/// The room on the nodes that take pods, in one round: what one move is given is gone for the next.
+pub(super) struct Room<'a> {
+    view: &'a View,
+    /// What is spoken for beyond what is there already. `None` until somebody asks: most rounds begin nothing.
+    promised: Option<BTreeMap<&'a NodeName, Usage>>,
+    refused: Vec<Needs<'a>>,
+}
+
+impl<'a> Room<'a> {
+    pub(super) fn new(view: &'a View) -> Self {
+        Self { view, promised: None, refused: Vec::new() }
+    }
+
+    /// What is left of the writes that a move wants: those whose pods find room. A restart is all or nothing; where nothing else
+    /// is under way it is asked for anyhow: the old pods stay until the new ones work, and the scheduler has the last word. So
+    /// is an eviction where an autoscaler adds nodes, which it does for pods that wait.
+    pub(super) fn only_what_fits(
+        &mut self,
+        case: &MoveCase<'a>,
+        mover: &WorkloadRef,
+        verdict: Verdict,
+    ) -> Verdict {
+        let Verdict::Write(mut writes) = verdict else { return verdict };
+        let alone = case.under_way.iter().all(|(workload, _)| *workload == mover);
+        let has_begun = case.under_way.iter().any(|(workload, _)| *workload == mover);
+        let fits = |write: &Write| match write {
+            // Sent again: its room is kept already.
+            Write::Restart { .. } if has_begun => true,
+            Write::Restart { workload, .. } => {
+                let Some(workload) = case.view.workload(workload) else { return true };
+                let (needs, count) = (Needs::of_new_pod(workload), workload.replicas);
+                let coming = count.saturating_sub(self.placed(workload, case, Node::takes_pods));
+                self.take(case, &needs, coming) || alone
+            }
+            Write::Evict { pod, .. } => {
+                let Some(pod) = case.view.pod(pod).filter(|pod| pod.owner.is_some()) else { return true };
+                self.take(case, &Needs::of_pod(pod), 1) || alone && case.may_grow
+            }
+            _ => true,
+        };
+        let (all, which) = (writes.len(), writes.first().cloned());
+        let fitting = writes.iter().map(fits).take_while(|fits| *fits).count();
+        writes.truncate(fitting);
+        match (fitting, which) {
+            (0, Some(write)) if all > 0 => Verdict::NoRoom(self.why_not(&write, mover)),
+            _ => Verdict::Write(writes),
+        }
+    }
+
+    /// Promises room for so many pods; if there is none for all of them, nothing is promised.
+    fn take(&mut self, case: &MoveCase<'a>, needs: &Needs<'a>, count: u32) -> bool {
+        if self.refused.iter().any(|refused| refused.is_no_more_than(needs)) {
+            return false;
+        }
+        let mut promised = self.promised.take().unwrap_or_else(|| self.under_way(case));
+        let places = self.places(&promised, needs, count);
+        let fits = places.iter().map(|(_, pods)| pods).sum::<u32>() == count;
+        if fits {
+            promise(&mut promised, &places, needs.requests);
+        } else {
+            self.refused.push(*needs);
+        }
+        self.promised = Some(promised);
+        fits
+    }
+
+    /// The pods of moves under way that are still to come. One that finds no room here is left to the scheduler.
+    fn under_way(&self, case: &MoveCase<'a>) -> BTreeMap<&'a NodeName, Usage> {
+        let mut promised = BTreeMap::new();
+        for (workload, route) in &case.under_way {
+            let Some(workload) = self.view.workload(workload) else { continue };
+            let placed = match route {
+                // Whatever is on nodes that take no pods any more comes again.
+                Route::Restart => self.placed(workload, case, Node::takes_pods),
+                Route::Evict | Route::WaitThenEvict | Route::Gap => self.placed(workload, case, |_| true),
+            };
+            let needs = Needs::of_new_pod(workload);
+            let places = self.places(&promised, &needs, workload.replicas.saturating_sub(placed));
+            promise(&mut promised, &places, needs.requests);
+        }
+        promised
+    }
+
+    /// How many of its pods are on such nodes, and stay there.
+    fn placed(&self, workload: &Workload, case: &MoveCase<'_>, on: fn(&Node) -> bool) -> u32 {
+        let stays = |pod: &&Pod| {
+            let node = pod.node.as_ref().and_then(|name| self.view.node(name));
+            let going = pod.terminating || pod.is_finished() || case.leaving.contains(&pod.uid);
+            !going && node.is_some_and(on)
+        };
+        u32::try_from(self.view.pods_of(workload).filter(stays).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Nodes for so many pods, or for as many as find room. Looks at each node once.
+    fn places(
+        &self,
+        promised: &BTreeMap<&'a NodeName, Usage>,
+        needs: &Needs<'_>,
+        count: u32,
+    ) -> Vec<(&'a NodeName, u32)> {
+        let zones = self.zones(needs);
+        let mut places = Vec::new();
+        let mut missing = count;
+        for node in self.view.nodes().filter(|node| node.takes_pods()) {
+            if missing == 0 {
+                break;
+            }
+            let in_zone = zones.as_ref().is_none_or(|zones| node.zone().is_some_and(|z| zones.contains(z)));
+            if !in_zone || !needs.rules.admits(node) {
+                continue;
+            }
+            let spoken = promised.get(&node.name).copied().unwrap_or_default();
+            let fitting = self.how_many(node, spoken, needs).min(missing);
+            if fitting > 0 {
+                places.push((&node.name, fitting));
+                missing -= fitting;
+            }
+        }
+        places
+    }
+
+    /// How many such pods a node has room for.
+    fn how_many(&self, node: &Node, spoken: Usage, needs: &Needs<'_>) -> u32 {
+        let (free, slots) = self.free(node, spoken);
+        let times = |free: u64, asked: u64| {
+            free.checked_div(asked).map_or(u32::MAX, |times| u32::try_from(times).unwrap_or(u32::MAX))
+        };
+        let by_ports = match needs.rules.host_ports[..] {
+            [] => u32::MAX,
+            _ => u32::from(self.ports_are_free(node, needs.rules)),
+        };
+        let by_cpu = times(free.cpu.0, needs.requests.cpu.0);
+        slots.min(by_cpu).min(times(free.memory.0, needs.requests.memory.0)).min(by_ports)
+    }
+
+    /// What a node has left, and for how many pods.
+    fn free(&self, node: &Node, spoken: Usage) -> (Resources, u32) {
+        let used = self.view.usage_of(&node.name);
+        let free = node.allocatable - used.requests - spoken.requests;
+        (free, node.max_pods.saturating_sub(used.pods).saturating_sub(spoken.pods))
+    }
+
+    /// The zones that all of a pod's volumes share; `None` if none of them is bound to a zone.
+    fn zones(&self, needs: &Needs<'_>) -> Option<BTreeSet<&'a str>> {
+        let claims =
+            needs.claims.iter().filter_map(|claim| ObjectName::new(needs.namespace, claim.as_str()).ok());
+        let zoned = claims.filter_map(|name| self.view.claim(&name)).filter(|claim| !claim.zones.is_empty());
+        let sets = zoned.map(|claim| claim.zones.iter().map(String::as_str).collect::<BTreeSet<_>>());
+        sets.reduce(|all, zones| &all & &zones)
+    }
+
+    fn ports_are_free(&self, node: &Node, rules: &SchedulingRules) -> bool {
+        let taken = |port: &u16| {
+            let holds = |pod: &Pod| !pod.is_finished() && pod.rules.host_ports.contains(port);
+            self.view.pods_on(&node.name).any(holds)
+        };
+        !rules.host_ports.iter().any(taken)
+    }
+
+    /// Names what is missing: the pod, what it asks for, and the most that a node it may run on has left.
+    fn why_not(&self, write: &Write, mover: &WorkloadRef) -> String {
+        let pod = if let Write::Evict { pod, .. } = write { self.view.pod(pod) } else { None };
+        let needs = pod
+            .map(Needs::of_pod)
+            .or_else(|| Some(Needs::of_new_pod(self.view.workload(mover)?)))
+            .map(|needs| (needs.requests, needs.rules));
+        let Some((requests, rules)) = needs else { return format!("{mover}: room") };
+        let admitting = self.view.nodes().filter(|node| node.takes_pods() && rules.admits(node));
+        let spoken = |node: &Node| {
+            let promised = self.promised.as_ref().and_then(|promised| promised.get(&node.name));
+            promised.copied().unwrap_or_default()
+        };
+        let most = admitting
+            .map(|node| (self.free(node, spoken(node)), node))
+            .max_by_key(|((free, slots), node)| (*slots > 0, free.cpu, free.memory, &node.name));
+        let left = match most {
+            None => "no node that it may run on takes pods".to_owned(),
+            Some(((free, slots), node)) => {
+                format!("node {} has the most left: {free}, {slots} pod(s)", node.name)
+            }
+        };
+        format!("room for the pods of {mover} ({requests} each); {left}")
+    }
+}
+
+fn promise<'a>(
+    promised: &mut BTreeMap<&'a NodeName, Usage>,
+    places: &[(&'a NodeName, u32)],
+    requests: Resources,
+) {
+    for (node, pods) in places {
+        let usage = promised.entry(node).or_default();
+        usage.pods += pods;
+        (0..*pods).for_each(|_| usage.requests += requests);
+    }
+}
