@@ -5,9 +5,11 @@
 //! that gap is accepted. Nothing leaves before there is room for it elsewhere.
 
 mod allowance;
+mod blocker;
 mod engine;
 mod room;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use blocker::{blocker, blocker_on};
 pub(crate) use engine::{MoveCase, OpenMove, Round, leftovers, restart_id};

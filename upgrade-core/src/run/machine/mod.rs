@@ -4,6 +4,8 @@ mod agenda;
 mod locking;
 mod observe;
 mod progress;
+#[cfg(test)]
+mod properties;
 mod second_writer;
 mod sent;
 mod steps;

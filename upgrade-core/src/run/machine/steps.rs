@@ -163,7 +163,16 @@ impl Machine {
         memory.waiting_for = what;
         if now.duration_since(since) > signed(limit) {
             let waited = crate::span::show(limit);
-            let cause = format!("waited {waited} (`move_timeout`) for {}", memory.waiting_for);
+            let blocker = match &step.action {
+                Action::Move { workload, off, .. } => moves::blocker(&self.view, workload, off),
+                Action::Drain { pool } => moves::blocker_on(&self.view, pool),
+                _ => None,
+            };
+            let blocker = blocker.map(|blocker| format!("; {blocker}")).unwrap_or_default();
+            let cause = format!(
+                "waited {waited} (`move_timeout`), since {since:.0}, for {}{blocker}",
+                memory.waiting_for
+            );
             self.hold(Some(&step.id), cause);
         }
     }
