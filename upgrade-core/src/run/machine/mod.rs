@@ -180,8 +180,6 @@ pub struct Machine {
     ledger: Ledger,
     noted: BTreeSet<ObjectName>,
     agenda: Agenda,
-    /// Steps whose restart an earlier process has made: a workload restarts once a move, whoever took it out again.
-    restarted: BTreeSet<StepId>,
     steps: BTreeMap<StepId, Memory>,
     sent: Sent,
     moving_total: u32,
@@ -221,7 +219,6 @@ impl Machine {
 
     fn new(plan: Plan, run: RunId, state: RunState, now: Timestamp) -> Self {
         let ledger = Ledger::resume(state.ledger().to_vec());
-        let restarted = state.restarted().clone();
         Self {
             buffer_steps: BufferSteps::of(&plan),
             lock_step: plan.is_in_lock_step(),
@@ -245,7 +242,6 @@ impl Machine {
             ledger,
             noted: BTreeSet::new(),
             agenda: Agenda::default(),
-            restarted,
             steps: BTreeMap::new(),
             sent: Sent::default(),
             moving_total: 0,

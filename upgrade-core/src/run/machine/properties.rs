@@ -6,7 +6,7 @@ mod toy;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use self::toy::Toy;
 use super::{Effect, Input, Look, Machine};
@@ -17,7 +17,7 @@ use crate::model::tests_support::inventory;
 use crate::model::{PoolName, RunId, StepId};
 use crate::plan::{Action, Lane, Plan, Reversal, Route, RouteChoice, Stage, Step, plan};
 use crate::policy::Policy;
-use crate::ports::{Answer, AzureView};
+use crate::ports::{Answer, AzureView, CallOutcome, PortError, PortErrorKind, RemoteService};
 use crate::run::LockNews;
 use crate::view::{Change, View};
 
@@ -32,6 +32,8 @@ struct Night {
     sent: BTreeMap<u64, Write>,
     /// What has happened and was not delivered yet.
     late: VecDeque<Change>,
+    /// The watches have lost contact; they go on where they were.
+    silent_until: Timestamp,
     /// How it ended.
     end: Option<RunOutcome>,
 }
@@ -72,7 +74,7 @@ fn leave(toy: &mut Toy) -> Plan {
     };
     let whole = plan(&inventory(), &Policy::default(), "1.35".parse().expect("a version")).expect("a plan");
     let gaps = toy.apps.iter().filter(|app| app.route == Route::Gap);
-    let accepted_gaps = gaps.map(|app| app.workload.reference.name.clone()).collect();
+    let accepted_gaps = gaps.map(|app| toy.apps[app.leader].workload.reference.name.clone()).collect();
     Plan { cluster: identity(), policy, accepted_gaps, stages: stages.collect(), ..whole }
 }
 
@@ -88,6 +90,7 @@ impl Night {
             journal: Vec::new(),
             sent: BTreeMap::new(),
             late: VecDeque::new(),
+            silent_until: Timestamp::MIN,
             end: None,
         };
         night.listed(effects);
@@ -97,6 +100,7 @@ impl Night {
     /// A process begins: it lists everything, and hears of what comes later.
     fn listed(&mut self, effects: Vec<Effect>) {
         self.late.clear();
+        self.silent_until = self.toy.now;
         let lists = self.toy.lists();
         self.carry_out(effects);
         self.tell(Input::Changes(lists));
@@ -138,7 +142,7 @@ impl Night {
     fn kill(&mut self) {
         for (_, write) in std::mem::take(&mut self.sent) {
             if self.toy.luck.one_in(2) {
-                self.toy.act(&write);
+                self.arrives_unseen(&write);
             }
         }
         let state = RunState::replay(self.journal.clone()).expect("the journal replays");
@@ -151,6 +155,14 @@ impl Night {
         self.listed(effects);
     }
 
+    /// A write arrives, and nobody hears of it. Where somebody takes its effect away again, too, nobody can know that it was there.
+    fn arrives_unseen(&mut self, write: &Write) {
+        self.toy.act(write);
+        if let Write::Restart { restart, .. } = write {
+            self.toy.apps.iter_mut().for_each(|app| drop(app.restarts.remove(restart)));
+        }
+    }
+
     /// One of the writes on their way arrives, and is answered, or fails in one of the ways in which calls fail.
     fn arrive(&mut self) {
         let Some(id) = self.sent.keys().next().copied() else { return };
@@ -160,12 +172,32 @@ impl Night {
             0 => WriteAnswer::Failed { message: message(), retryable: true },
             1 => WriteAnswer::Unknown { message: message() },
             2 => {
-                self.toy.act(&write);
+                self.arrives_unseen(&write);
                 WriteAnswer::Unknown { message: message() }
             }
             _ => self.toy.act(&write),
         };
         self.tell(Input::Answered { id, answer, retry_after: None });
+    }
+
+    /// The watches tell what has happened, or a part of it, or nothing for a while.
+    fn deliver(&mut self) {
+        if self.toy.luck.one_in(60) {
+            let seconds = i64::try_from(self.toy.luck.below(90)).expect("small");
+            self.silent_until = self.toy.now + SignedDuration::from_secs(seconds);
+            let (kind, outcome) = (PortErrorKind::Unreachable, CallOutcome::NothingDone);
+            let lost = PortError::new(RemoteService::Kubernetes, kind, outcome, "the watch was cut");
+            self.tell(Input::ContactLost(lost));
+        }
+        if self.silent_until > self.toy.now {
+            return;
+        }
+        let waiting = u64::try_from(self.late.len()).expect("small");
+        let told = if self.toy.luck.one_in(3) { self.toy.luck.below(waiting + 1) } else { waiting };
+        let told: Vec<Change> = self.late.drain(..usize::try_from(told).expect("small")).collect();
+        if !told.is_empty() {
+            self.tell(Input::Changes(told));
+        }
     }
 
     /// The night to its end; the rules that were broken.
@@ -179,12 +211,7 @@ impl Night {
             self.toy.pass(next);
             let news = self.toy.take_news();
             self.late.extend(news);
-            let waiting = u64::try_from(self.late.len()).expect("small");
-            let told = if self.toy.luck.one_in(3) { self.toy.luck.below(waiting + 1) } else { waiting };
-            let told: Vec<Change> = self.late.drain(..usize::try_from(told).expect("small")).collect();
-            if !told.is_empty() {
-                self.tell(Input::Changes(told));
-            }
+            self.deliver();
             self.arrive();
             if self.toy.luck.one_in(3) {
                 self.tell(Input::Tick);
@@ -197,8 +224,7 @@ impl Night {
     fn rules(&self) -> Vec<String> {
         let mut broken = self.toy.broken.clone();
         for app in &self.toy.apps {
-            let twice = app.restarts.values().any(|times| *times > 1);
-            if twice || app.restarts.len() > 1 {
+            if app.restarts.values().sum::<u32>() > 1 {
                 broken.push(format!("{} restarted again", app.workload.reference));
             }
         }

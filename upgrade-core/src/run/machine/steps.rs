@@ -100,18 +100,20 @@ impl Machine {
                 not_before: None,
                 failures: 0,
                 fresh_writes: 0,
-                restart_seen: self.restarted.contains(&step.id),
+                restart_seen: false,
                 restart_lost: false,
                 second_writer: StepWithRancher::default(),
             };
             self.steps.insert(step.id.clone(), fresh);
             self.emit(now, EventKind::StepStarted { step: step.id.clone(), title: step.action.to_string() });
         }
-        if let (Action::Move { workload, .. }, Some(memory)) = (&step.action, self.steps.get_mut(&step.id)) {
+        let Action::Move { workload, .. } = &step.action else { return };
+        let was_there = self.restart_was_there(&step.id, workload);
+        if let Some(memory) = self.steps.get_mut(&step.id) {
             let ours = moves::restart_id(&self.run, &step.id);
             let shown = self.view.workload(workload).and_then(|w| w.template.restart_id.as_ref());
             let there = shown == Some(&ours);
-            memory.restart_seen |= there;
+            memory.restart_seen = there || was_there;
             if memory.restart_seen && !there && !memory.restart_lost {
                 memory.restart_lost = true;
                 let message = format!(

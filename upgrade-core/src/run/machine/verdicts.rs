@@ -104,11 +104,23 @@ impl Machine {
             off,
             route: *route,
             begun: agenda.has_begun(lane) || self.has_begun(&step.id),
-            restart_seen: self.restarted.contains(&step.id)
-                || self.steps.get(&step.id).is_some_and(|memory| memory.restart_seen),
+            restart_seen: self.restart_was_there(&step.id, workload),
             since: agenda.since(&step.id).unwrap_or(now),
         };
         Some((step, open))
+    }
+
+    /// The template has had the step's restart. A workload restarts once a move, whichever process made it and whoever took it
+    /// out again; one that was made a moment ago may not show yet.
+    pub(super) fn restart_was_there(&self, step: &StepId, workload: &WorkloadRef) -> bool {
+        let shown = self.steps.get(step).is_some_and(|memory| memory.restart_seen);
+        let fresh = || {
+            let uid = self.view.workload(workload).map(|found| found.uid.clone());
+            let restart = moves::restart_id(&self.run, step);
+            let write = uid.map(|uid| Write::Restart { workload: workload.clone(), uid, restart });
+            write.is_some_and(|write| self.sent.is_pending(&write))
+        };
+        shown || self.state.restarted().contains(step) && !fresh()
     }
 
     /// A move has begun when it has announced a write of its own; cordons that it makes up for do not count.

@@ -50,6 +50,8 @@ pub(super) struct App {
     pub(super) workload: Workload,
     pub(super) route: Route,
     revision: u32,
+    /// The workload whose Service and budget it shares: itself, or one that never rolls, as it does not.
+    pub(super) leader: usize,
     /// The fewest healthy pods that its budget asks for.
     needs: Option<u32>,
     pub(super) restarts: BTreeMap<RestartId, u32>,
@@ -73,8 +75,19 @@ pub(super) struct Toy {
     pub(super) broken: Vec<String>,
 }
 
-fn labels(app: usize) -> Labels {
-    Labels::from([("app".to_owned(), format!("a{app}"))])
+fn labels(app: usize, leader: usize) -> Labels {
+    Labels::from([("app".to_owned(), format!("a{app}")), behind(leader)])
+}
+
+/// The label that the Service and the budget of a workload select.
+fn behind(leader: usize) -> (String, String) {
+    ("front".to_owned(), format!("f{leader}"))
+}
+
+impl App {
+    fn rolls(&self) -> bool {
+        self.workload.rolling_limits().is_some_and(|(surge, _)| surge > 0)
+    }
 }
 
 impl Toy {
@@ -126,12 +139,22 @@ impl Toy {
         };
         workload.reference = WorkloadRef { kind, name: format!("shop/a{app}").parse().expect("a name") };
         workload.uid = Uid::new(format!("app-{app}")).expect("plain");
-        workload.selector = Some(LabelSelector::of_labels(labels(app)));
-        workload.template.labels = labels(app);
+        let before = self.apps.last().filter(|before| before.leader + 1 == app && !before.rolls());
+        let leader = match before.map(|before| before.leader) {
+            Some(leader) if self.luck.one_in(2) => {
+                if let Strategy::Rolling { max_surge, .. } = &mut workload.strategy {
+                    *max_surge = IntOrPercent::Int(0);
+                }
+                leader
+            }
+            _ => app,
+        };
+        workload.selector = Some(LabelSelector::of_labels(labels(app, leader)));
+        workload.template.labels = labels(app, leader);
         workload.template.requests = Resources::new(100, 100);
         let most = u64::from(replicas);
         let needs = self.luck.one_in(2).then(|| u32::try_from(self.luck.below(most)).expect("small"));
-        App { workload, route: Route::Gap, revision: 1, needs, restarts: BTreeMap::new(), made: 0 }
+        App { workload, route: Route::Gap, revision: 1, leader, needs, restarts: BTreeMap::new(), made: 0 }
     }
 
     fn put_node(&mut self, node: Node) {
@@ -150,6 +173,12 @@ impl Toy {
 
     fn staying(&self, app: usize) -> usize {
         self.pods_of(app).filter(|life| !life.pod.terminating).count()
+    }
+
+    /// The healthy pods behind the Service of a workload.
+    fn healthy_behind(&self, leader: usize) -> u32 {
+        let apps = (0..self.apps.len()).filter(|app| self.apps[*app].leader == leader);
+        apps.map(|app| self.healthy(app)).sum()
     }
 
     fn healthy(&self, app: usize) -> u32 {
@@ -174,6 +203,9 @@ impl Toy {
         if !self.calm && self.luck.one_in(20) {
             self.mishap();
         }
+        if !self.calm && self.luck.one_in(40) {
+            self.revert();
+        }
         for app in 0..self.apps.len() {
             self.control(app, false);
         }
@@ -191,6 +223,16 @@ impl Toy {
             life.pod.ready = false;
             life.ready_at = Some(back);
             self.news.push(Change::Applied(Object::Pod(life.pod.clone())));
+        }
+    }
+
+    /// Somebody's GitOps takes a restart out of a template again, which is a rollout of its own.
+    fn revert(&mut self) {
+        let which = self.luck.below(u64::try_from(self.apps.len()).expect("small"));
+        let workload = &mut self.apps[usize::try_from(which).expect("small")];
+        if workload.workload.template.restart_id.take().is_some() {
+            workload.workload.generation += 1;
+            workload.revision += 1;
         }
     }
 
@@ -243,7 +285,7 @@ impl Toy {
         made.made += 1;
         let mut pod = pod(&name.to_string(), home);
         pod.uid = Uid::new(format!("uid-{app}-{}", made.made)).expect("plain");
-        pod.labels = labels(app).into();
+        pod.labels = labels(app, made.leader).into();
         pod.owner = Some(if made.workload.reference.kind == WorkloadKind::StatefulSet {
             let (name, uid) = (made.workload.reference.name.name().to_owned(), made.workload.uid.clone());
             Owner { kind: WorkloadKind::StatefulSet, name, uid }
@@ -307,7 +349,10 @@ impl Toy {
             for object in self.around(app) {
                 self.put(object);
             }
-            if healthy == 0 && self.calm && self.apps[app].route != Route::Gap {
+            let leads = self.apps[app].leader == app;
+            let mut behind = self.apps.iter().filter(|other| other.leader == app);
+            let unsafe_one = behind.any(|other| other.route == Route::Gap);
+            if leads && self.healthy_behind(app) == 0 && self.calm && !unsafe_one {
                 self.broken.push(format!("Service shop/a{app} has no ready endpoint"));
             }
         }
@@ -326,16 +371,20 @@ impl Toy {
             set.owner = Some(Owner { kind: WorkloadKind::Deployment, name: owner, uid });
             objects.push(Object::Workload(set));
         }
+        if made.leader != app {
+            return objects;
+        }
         if let Some(needs) = made.needs {
             let limit = BudgetLimit::MinAvailable(IntOrPercent::Int(needs));
-            let mut budget = budget(&name, limit, self.healthy(app), needs);
-            budget.selector = Some(LabelSelector::of_labels(labels(app)));
+            let mut budget = budget(&name, limit, self.healthy_behind(app), needs);
+            budget.selector = Some(LabelSelector::of_labels(Labels::from([behind(app)])));
             objects.push(Object::Budget(budget));
         }
         let mut front = service(&name);
-        front.selector = labels(app);
+        front.selector = Labels::from([behind(app)]);
         objects.push(Object::Service(front));
-        let healthy = self.pods_of(app).filter(|life| life.pod.is_healthy());
+        let of_it = |life: &&Life| self.apps[life.app].leader == app && life.pod.is_healthy();
+        let healthy = self.pods.values().filter(of_it);
         let names: Vec<String> = healthy.map(|life| life.pod.name.to_string()).collect();
         objects.push(Object::Slice(slice(&name, &names.iter().map(String::as_str).collect::<Vec<_>>())));
         objects
@@ -407,8 +456,9 @@ impl Toy {
             self.broken.push(format!("{name} is on no doomed node and was evicted"));
         }
         if takes_one {
-            let left = self.healthy(app) - 1;
-            let overdrawn = self.apps[app].needs.is_some_and(|needs| left < needs);
+            let leader = self.apps[app].leader;
+            let left = self.healthy_behind(leader) - 1;
+            let overdrawn = self.apps[leader].needs.is_some_and(|needs| left < needs);
             if overdrawn && !self.calm {
                 return EvictionAnswer::Refused { message: "not now".into(), retry_after_seconds: 0 };
             }
