@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Write, WriteAnswer};
-use crate::model::{Settings, StepId, Uid, WorkloadRef};
+use crate::model::{Settings, StepId, Uid, Workload, WorkloadRef};
 
 /// Settings of a workload that a run has borrowed, or has announced to borrow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,14 +23,23 @@ pub struct Loan {
 }
 
 impl Loan {
-    /// The command by which a person gives it back.
-    pub fn manual_return(&self) -> String {
+    /// What of it the workload still has as the run has set it; nothing of another object under the name.
+    pub fn still_lent(&self, workload: &Workload) -> Settings {
+        if workload.uid == self.uid {
+            self.lent.equal_in(&Settings::of(workload))
+        } else {
+            Settings::default()
+        }
+    }
+
+    /// The command by which a person gives back what is still lent.
+    pub fn manual_return(&self, still: &Settings) -> String {
         let (kind, name) = (self.workload.kind.as_str().to_lowercase(), &self.workload.name);
         format!(
             "kubectl -n {} patch {kind} {} --type merge -p '{}'",
             name.namespace(),
             name.name(),
-            self.former.merge_patch()
+            self.former.named_in(still).merge_patch()
         )
     }
 }

@@ -34,6 +34,8 @@ struct Night {
     late: VecDeque<Change>,
     /// How it ended.
     end: Option<RunOutcome>,
+    /// What it said to hold at its end.
+    holding: Vec<String>,
 }
 
 fn identity() -> ClusterIdentity {
@@ -51,7 +53,7 @@ fn leave(toy: &mut Toy) -> Plan {
     }
     let mut moves = Vec::new();
     for app in &mut toy.apps {
-        let choice = RouteChoice::of(&app.workload, &view).expect("no DaemonSet");
+        let choice = RouteChoice::of(&app.workload, &view, &Policy::default()).expect("no DaemonSet");
         app.route = choice.route;
         let workload = app.workload.reference.clone();
         moves.push(Action::Move { workload, off: off.clone(), route: choice.route, reason: choice.reason });
@@ -89,6 +91,7 @@ impl Night {
             sent: BTreeMap::new(),
             late: VecDeque::new(),
             end: None,
+            holding: Vec::new(),
         };
         night.listed(effects);
         night
@@ -129,7 +132,7 @@ impl Night {
                 }
                 Effect::Ask(_) => self.tell(Input::Gate(Answer::Pause)),
                 Effect::Emit(_) => {}
-                Effect::End(report) => self.end = Some(report.outcome),
+                Effect::End(report) => (self.end, self.holding) = (Some(report.outcome), report.holding),
             }
         }
     }
@@ -191,7 +194,14 @@ impl Night {
             }
         }
         let broken = self.rules();
-        Told { done: self.end == Some(RunOutcome::Done), restarts: self.toy.restarts(), broken }
+        let owed = self.toy.owed().count();
+        Told {
+            done: self.end == Some(RunOutcome::Done),
+            restarts: self.toy.restarts(),
+            borrowing: self.toy.borrowing(),
+            owed,
+            broken,
+        }
     }
 
     fn rules(&self) -> Vec<String> {
@@ -200,6 +210,12 @@ impl Night {
             let twice = app.restarts.values().any(|times| *times > 1);
             if twice || app.restarts.len() > 1 {
                 broken.push(format!("{} restarted again", app.workload.reference));
+            }
+        }
+        for owed in self.toy.owed().filter(|_| self.end.is_some()) {
+            let told = self.holding.iter().any(|held| held.contains(&format!("of {owed}; `kubectl")));
+            if !told || self.end == Some(RunOutcome::Done) {
+                broken.push(format!("{owed} has not got back what it lent, at {:?}", self.end));
             }
         }
         match &self.end {
@@ -228,6 +244,8 @@ fn names_a_blocker(cause: &str) -> bool {
 struct Told {
     done: bool,
     restarts: usize,
+    borrowing: usize,
+    owed: usize,
     broken: Vec<String>,
 }
 
@@ -257,4 +275,8 @@ fn whatever_happens_the_rules_of_a_move_hold() {
     assert!((nights * 6 / 10..nights).contains(&done), "{done} of {nights} are done");
     let restarted = told.iter().filter(|(_, night)| night.restarts > 0).count();
     assert!(restarted > nights / 3, "{restarted} of {nights} restart something");
+    let borrowing = told.iter().filter(|(_, night)| night.borrowing > 0).count();
+    let owed = told.iter().filter(|(_, night)| night.owed > 0).count();
+    assert!(borrowing > nights / 3, "{borrowing} of {nights} borrow something");
+    assert!(owed < nights / 100, "{owed} of {nights} say that they could not give something back");
 }
