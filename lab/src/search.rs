@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use upgrade_core::event::{Event, Report, RunOutcome};
 use upgrade_core::inventory::Inventory;
 use upgrade_core::journal::{Entry, Record, RunState, Write, WriteAnswer};
-use upgrade_core::model::{HolderId, PoolName, RunId, StepId};
+use upgrade_core::model::{HolderId, PoolName, RunId, Settings, StepId, Workload, WorkloadKind};
 use upgrade_core::plan::Plan;
 use upgrade_core::ports::{Answer, EventSink, Gate, Journal, PortError, Question};
 use upgrade_core::run::{Start, drive, stop_signal};
@@ -252,6 +252,13 @@ impl Night {
         for node in &after.nodes {
             if node.kubelet != Some(plan.target) || node.unschedulable || !node.ready {
                 broken.push(format!("the run is done, and node {} is not as it should be", node.name));
+            }
+        }
+        let has_size = |was: &&Workload| was.owner.is_none() && was.reference.kind != WorkloadKind::DaemonSet;
+        for was in before.workloads.iter().filter(has_size) {
+            let is = after.workloads.iter().find(|is| is.uid == was.uid);
+            if is.is_some_and(|is| Settings::of(is) != Settings::of(was)) {
+                broken.push(format!("the run is done, and {} has not got back what it lent", was.reference));
             }
         }
         let view = after.view();

@@ -14,7 +14,8 @@ use upgrade_core::access::{self, AccessAnswer, Right, Verb};
 use upgrade_core::inventory::{DeprecatedApi, Ownership};
 use upgrade_core::lock::{Lease, LeaseRecord, Lock, LockAction, LockTimes, lock_name};
 use upgrade_core::model::{
-    HolderId, KubeVersion, Node, Pod, PoolName, ProvisioningState, RestartId, RunId, Uid, WorkloadKind,
+    HolderId, IntOrPercent, KubeVersion, Node, Pod, PoolName, ProvisioningState, RestartId, RunId, Settings,
+    Uid, WorkloadKind,
 };
 use upgrade_core::ports::{
     BufferSpec, EvictionAnswer, OperationState, PortError, PortErrorKind, Ports, WriteMode,
@@ -133,6 +134,65 @@ pub(crate) async fn a_restart_replaces_every_pod_once(ports: Ports) {
         after.generation,
         "the second request changed something"
     );
+}
+
+/// Settings change only from what they were said to be, one by one or together; the same again changes nothing, and neither
+/// begins a rollout.
+pub(crate) async fn settings_are_changed_only_from_what_they_were(ports: Ports) {
+    let kubernetes = &ports.kubernetes;
+    let before = view(&ports).await;
+    let web = before.workloads().find(|w| {
+        w.reference.kind == WorkloadKind::Deployment
+            && w.replicas == 2
+            && w.reference.name.namespace() == "shop"
+    });
+    let web = web.expect("the demo has a Deployment with two replicas in shop");
+    let lent = Settings {
+        replicas: Some(3),
+        max_surge: Some(IntOrPercent::Int(2)),
+        max_unavailable: Some(IntOrPercent::Int(0)),
+        min_ready_seconds: Some(10),
+    };
+    let former = Settings::of(web).named_in(&lent);
+    let change = async |uid: &Uid, from: &Settings, to: &Settings, mode| {
+        kubernetes.change_settings(&web.reference, uid, from, to, mode).await
+    };
+    let conflict = |result: Result<(), PortError>| {
+        let error = result.unwrap_err();
+        assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Conflict, true), "{error}");
+    };
+    change(&web.uid, &former, &lent, WriteMode::DryRun).await.unwrap();
+    assert_eq!(view(&ports).await.workload(&web.reference).unwrap().generation, web.generation);
+    conflict(
+        change(&Uid::new("00000000-0000-0000-0000-000000000000").unwrap(), &former, &lent, WriteMode::Commit)
+            .await,
+    );
+    conflict(change(&web.uid, &Settings { replicas: Some(7), ..former }, &lent, WriteMode::Commit).await);
+    for _ in 0..2 {
+        change(&web.uid, &former, &lent, WriteMode::Commit).await.unwrap();
+    }
+    let shown = |wanted: Settings| {
+        until(&ports, move |view| {
+            let found = view.workload(&web.reference)?;
+            let is_so = wanted.differing_from(&Settings::of(found)).is_empty();
+            (is_so && found.is_settled()).then(|| found.clone())
+        })
+    };
+    let between = shown(lent).await;
+    assert_eq!((between.generation, between.template == web.template), (web.generation + 1, true));
+    // Somebody else changes one of them: nothing is given back over it, and the others are.
+    let theirs = Settings { max_surge: Some(IntOrPercent::Int(5)), ..Settings::default() };
+    change(&web.uid, &lent.named_in(&theirs), &theirs, WriteMode::Commit).await.unwrap();
+    conflict(change(&web.uid, &lent, &former, WriteMode::Commit).await);
+    let ours = Settings { max_surge: None, ..lent };
+    change(&web.uid, &ours, &former.named_in(&ours), WriteMode::Commit).await.unwrap();
+    shown(Settings { max_surge: theirs.max_surge, ..former }).await;
+    let database = before.workloads().find(|w| w.reference.kind == WorkloadKind::StatefulSet).unwrap();
+    let more = Settings { replicas: Some(9), ..Settings::default() };
+    let from = Settings::of(database).named_in(&more);
+    let result =
+        kubernetes.change_settings(&database.reference, &database.uid, &from, &more, WriteMode::Commit);
+    assert_eq!(result.await.unwrap_err().kind, PortErrorKind::Rejected);
 }
 
 /// The Eviction API's answers: accepted, gone, refused by a budget; another pod under the same name is not touched.

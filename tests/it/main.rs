@@ -10,6 +10,7 @@ mod faces;
 mod faults;
 mod kubectl;
 mod live;
+mod loans;
 mod lock;
 mod naive;
 mod readme;

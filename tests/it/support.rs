@@ -47,12 +47,13 @@ impl Journal for Records {
 pub(crate) type Deed = Box<dyn FnOnce() + Send>;
 type Habit = Box<dyn Fn() + Send>;
 
-/// Keeps every event, and does something once when a stage or a step begins, or something each time that a stage does.
+/// Keeps every event, and does something once when a stage or a step begins or a write is done, or something each time that a stage does.
 #[derive(Default)]
 struct Events {
     told: Mutex<Vec<Event>>,
     at_stage: Mutex<Option<(String, Deed)>>,
     at_step: Mutex<Option<(String, Deed)>>,
+    at_write: Mutex<Option<(String, Deed)>>,
     at_every_stage: Mutex<Option<Habit>>,
 }
 
@@ -68,6 +69,9 @@ impl EventSink for Events {
             }
             EventKind::StepStarted { step, .. } => {
                 self.at_step.lock().unwrap().take_if(|(wanted, _)| *wanted == step.to_string())
+            }
+            EventKind::WriteAnswered { what, ok: true, .. } => {
+                self.at_write.lock().unwrap().take_if(|(wanted, _)| what.starts_with(&**wanted))
             }
             _ => None,
         };
@@ -198,6 +202,18 @@ impl Night {
     /// Does something once, when a stage begins.
     pub(crate) fn at_stage(&self, stage: &str, deed: Deed) {
         *self.events.at_stage.lock().unwrap() = Some((stage.to_owned(), deed));
+    }
+
+    /// Does something once, when a write that is told like this is done.
+    pub(crate) fn at_write(&self, what: &str, deed: Deed) {
+        *self.events.at_write.lock().unwrap() = Some((what.to_owned(), deed));
+    }
+
+    /// One process works on the run and is asked to stop when a write that is told like this is done.
+    pub(crate) fn run_and_stop_at_write(&self, start: Start, what: &str) -> Result<Report, DriveError> {
+        let (handle, stop): (StopHandle, StopSignal) = stop_signal();
+        self.at_write(what, Box::new(move || handle.stop()));
+        self.drive(start, stop)
     }
 
     /// From now on questions are answered like this.

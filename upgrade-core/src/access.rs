@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::inventory::Inventory;
 use crate::lock::lock_name;
 use crate::model::{ObjectName, Workload, WorkloadKind, WorkloadRef};
-use crate::plan::{Route, RouteChoice};
+use crate::plan::RouteChoice;
+use crate::policy::Policy;
 use crate::ports::Kubernetes;
 use crate::view::ResourceKind;
 
@@ -175,23 +176,21 @@ pub const fn group(kind: ResourceKind) -> &'static str {
 }
 
 /// What a run needs beside the lists that the inventory has shown to be allowed: to follow every kind, to hold the lock, to
-/// cordon nodes, to restart these workloads, and to evict in these namespaces.
+/// cordon nodes, to write to these workloads, and to evict in these namespaces.
 pub(crate) fn needs<'a>(
-    restarted: impl IntoIterator<Item = &'a WorkloadRef>,
+    changed: impl IntoIterator<Item = &'a WorkloadRef>,
     evicted_in: impl IntoIterator<Item = &'a str>,
 ) -> BTreeSet<Right> {
     let watched = ResourceKind::ALL.map(|kind| Right::new(Verb::Watch, group(kind), kind.plural()));
     // Each write reads its object first.
     let written = [Verb::Get, Verb::Patch];
     let cordon = written.map(|verb| Right::new(verb, "", "nodes"));
-    let restart = restarted.into_iter().filter_map(|workload| {
+    let change = changed.into_iter().filter_map(|workload| {
         let kind = match workload.kind {
             WorkloadKind::Deployment => ResourceKind::Deployment,
             WorkloadKind::StatefulSet => ResourceKind::StatefulSet,
-            WorkloadKind::DaemonSet
-            | WorkloadKind::ReplicaSet
-            | WorkloadKind::Job
-            | WorkloadKind::Other(_) => return None,
+            WorkloadKind::ReplicaSet => ResourceKind::ReplicaSet,
+            WorkloadKind::DaemonSet | WorkloadKind::Job | WorkloadKind::Other(_) => return None,
         };
         let right = |verb| Right::new(verb, group(kind), kind.plural()).within(workload.name.namespace());
         Some(written.map(right))
@@ -201,16 +200,18 @@ pub(crate) fn needs<'a>(
         .map(|namespace| Right::new(Verb::Create, "", "pods/eviction").within(namespace));
     let lock = [Verb::Get, Verb::Create, Verb::Update]
         .map(|verb| Right::new(verb, "coordination.k8s.io", "leases").within(lock_name().namespace()));
-    watched.into_iter().chain(cordon).chain(lock).chain(restart.flatten()).chain(evict).collect()
+    watched.into_iter().chain(cordon).chain(lock).chain(change.flatten()).chain(evict).collect()
 }
 
 /// What any upgrade of this cluster could need. A plan needs a part of it.
 fn needs_of_cluster(inventory: &Inventory) -> BTreeSet<Right> {
     let view = inventory.view_of_workloads();
-    let by_restart = |w: &&Workload| RouteChoice::of(w, &view).is_some_and(|c| c.route == Route::Restart);
-    let restarted = view.workloads().filter(|w| w.owner.is_none()).filter(by_restart).map(|w| &w.reference);
+    let policy = Policy::default();
+    let is_changed =
+        |w: &&Workload| RouteChoice::of(w, &view, &policy).is_some_and(|choice| choice.route.writes());
+    let changed = view.workloads().filter(|w| w.owner.is_none()).filter(is_changed).map(|w| &w.reference);
     let evicted = inventory.pods.iter().filter(|pod| !pod.leaves_with_node()).map(|pod| pod.name.namespace());
-    needs(restarted, evicted)
+    needs(changed, evicted)
 }
 
 /// Asks the API server for every right that an upgrade of this cluster could need. What it does not answer is in the result as

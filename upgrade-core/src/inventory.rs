@@ -266,12 +266,13 @@ impl Inventory {
         put_in_order(&mut self.claims, |claim| &claim.name);
     }
 
-    /// What decides how a workload leaves a node, as a view: the workloads, the Services and the claims, without the many
-    /// pods.
+    /// What decides how a workload leaves a node, as a view: the workloads, the budgets, the Services and the claims, without the
+    /// many pods.
     pub(crate) fn view_of_workloads(&self) -> View {
         let mut view = View::default();
         let workloads = self.workloads.iter().cloned().map(Object::Workload);
-        let rest = (self.services.iter().cloned().map(Object::Service))
+        let rest = (self.budgets.iter().cloned().map(Object::Budget))
+            .chain(self.services.iter().cloned().map(Object::Service))
             .chain(self.claims.iter().cloned().map(Object::Claim));
         for object in workloads.chain(rest) {
             view.apply(Change::Applied(object));

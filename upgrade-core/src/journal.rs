@@ -3,6 +3,7 @@
 //! Recording and replay go through one total function, [`RunState::apply`]: whatever it refuses can neither be written nor
 //! be read. A journal is therefore always the story of a run that could have happened.
 
+mod loans;
 mod state;
 
 use jiff::Timestamp;
@@ -11,11 +12,13 @@ use serde::{Deserialize, Serialize};
 use crate::event::{RunOutcome, StepOutcome};
 use crate::ledger::ServiceRecord;
 use crate::model::{
-    FormatVersion, KubeVersion, NodeName, ObjectName, PoolName, RestartId, RunId, StepId, Uid, WorkloadRef,
+    FormatVersion, KubeVersion, NodeName, ObjectName, PoolName, RestartId, RunId, Settings, StepId, Uid,
+    WorkloadRef,
 };
 use crate::plan::Plan;
 use crate::ports::{BufferSpec, EvictionAnswer, OperationRef};
 
+pub use loans::Loan;
 pub use state::{IllegalRecord, RunState};
 
 /// One line of the journal.
@@ -151,6 +154,28 @@ pub enum Write {
         /// Its uid.
         uid: Uid,
     },
+    /// Borrow settings of a workload. What they were is durable before they are changed.
+    Lend {
+        /// The workload.
+        workload: WorkloadRef,
+        /// Its uid.
+        uid: Uid,
+        /// What they were.
+        former: Settings,
+        /// What they are meanwhile.
+        lent: Settings,
+    },
+    /// Give back what was borrowed of a workload, as far as it still is as the run has set it.
+    GiveBack {
+        /// The workload.
+        workload: WorkloadRef,
+        /// Its uid.
+        uid: Uid,
+        /// What they are.
+        lent: Settings,
+        /// What they were.
+        former: Settings,
+    },
 }
 
 impl Write {
@@ -161,7 +186,12 @@ impl Write {
             | Self::CreatePool { .. }
             | Self::UpgradePool { .. }
             | Self::DeletePool { .. } => true,
-            Self::Cordon { .. } | Self::Uncordon { .. } | Self::Restart { .. } | Self::Evict { .. } => false,
+            Self::Cordon { .. }
+            | Self::Uncordon { .. }
+            | Self::Restart { .. }
+            | Self::Evict { .. }
+            | Self::Lend { .. }
+            | Self::GiveBack { .. } => false,
         }
     }
 
@@ -183,6 +213,10 @@ impl std::fmt::Display for Write {
             Self::Uncordon { node, .. } => write!(f, "uncordon {node}"),
             Self::Restart { workload, .. } => write!(f, "restart {workload}"),
             Self::Evict { pod, .. } => write!(f, "evict {pod}"),
+            Self::Lend { workload, former, lent, .. } => {
+                write!(f, "borrow of {workload}: {lent} instead of {former}")
+            }
+            Self::GiveBack { workload, former, .. } => write!(f, "give back to {workload}: {former}"),
         }
     }
 }

@@ -18,8 +18,8 @@ use crate::inventory::{ClusterIdentity, DeprecatedApi, RancherFacts, Unseen};
 use crate::journal::Record;
 use crate::lock::{Lease, LeaseRecord};
 use crate::model::{
-    HolderId, KubeVersion, ManagedCluster, NodeName, ObjectName, Pool, PoolName, RestartId, RunId, Uid,
-    WorkloadRef,
+    HolderId, KubeVersion, ManagedCluster, NodeName, ObjectName, Pool, PoolName, RestartId, RunId, Settings,
+    Uid, WorkloadRef,
 };
 use crate::view::Change;
 
@@ -199,6 +199,18 @@ pub trait Kubernetes: Send + Sync {
         uid: &Uid,
         id: &RestartId,
         at: Timestamp,
+        mode: WriteMode,
+    ) -> Result<(), PortError>;
+
+    /// Changes settings of a Deployment or a ReplicaSet from what they were. Those that are so already stay; if one of them is
+    /// neither what it was nor what it shall be, or the name has another uid, it is a [`PortErrorKind::Conflict`] and nothing is
+    /// changed.
+    async fn change_settings(
+        &self,
+        workload: &WorkloadRef,
+        uid: &Uid,
+        from: &Settings,
+        to: &Settings,
         mode: WriteMode,
     ) -> Result<(), PortError>;
 

@@ -10,8 +10,8 @@ use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{NodeName, ObjectName, RestartId, Uid, WorkloadRef};
-use crate::plan::{Action, Plan, Route};
+use crate::model::{NodeName, ObjectName, RestartId, Settings, Uid, Workload, WorkloadRef};
+use crate::plan::{Action, Plan, Route, lent_by};
 use crate::ports::{Kubernetes, PortError, PortErrorKind, WriteMode};
 use crate::view::View;
 
@@ -27,6 +27,7 @@ const NO_DRY_RUN: &str = "does not support dry run";
 enum Trial {
     Cordon { node: NodeName, uid: Uid },
     Restart { workload: WorkloadRef, uid: Uid, id: RestartId },
+    Lend { workload: WorkloadRef, uid: Uid, former: Settings, lent: Settings },
     Evict { pod: ObjectName, uid: Uid, of: WorkloadRef },
 }
 
@@ -59,7 +60,7 @@ pub enum TrialAnswer {
     },
 }
 
-/// The writes of a plan that are worth a trial: each restart; for each workload that is evicted one of its pods; and one node
+/// The writes of a plan that are worth a trial: each restart and each loan; for each workload that is evicted one of its pods; and one node
 /// of each pool that is cordoned, because what admits one admits all.
 fn trials(plan: &Plan, view: &View) -> Vec<Trial> {
     let id = RestartId::new(format!("dry-run.{}", plan.hash())).expect("a hash is hexadecimal");
@@ -75,8 +76,9 @@ fn trials(plan: &Plan, view: &View) -> Vec<Trial> {
             }
             Action::Move { workload, route, off, .. } if seen.insert(workload) => {
                 let found = view.workload(workload);
-                trials.extend(match (route, found) {
-                    (Route::Restart, Some(found)) => Some(Trial::Restart {
+                trials.extend(found.and_then(|found| loan(*route, found, view)));
+                trials.extend(match found {
+                    Some(found) if route.restarts() => Some(Trial::Restart {
                         workload: workload.clone(),
                         uid: found.uid.clone(),
                         id: id.clone(),
@@ -105,6 +107,14 @@ fn trials(plan: &Plan, view: &View) -> Vec<Trial> {
     trials
 }
 
+/// What the move would borrow.
+fn loan(route: Route, workload: &Workload, view: &View) -> Option<Trial> {
+    let now = Settings::of(workload);
+    let lent = lent_by(route, workload, view).differing_from(&now);
+    let (workload, uid) = (workload.reference.clone(), workload.uid.clone());
+    (!lent.is_empty()).then(|| Trial::Lend { workload, uid, former: now.named_in(&lent), lent })
+}
+
 /// Tries the writes of a plan that the API server could refuse. Nothing is changed. The results are in the plan's order.
 pub async fn try_out(kubernetes: &dyn Kubernetes, plan: &Plan, view: &View, now: Timestamp) -> Vec<Tried> {
     stream::iter(trials(plan, view))
@@ -125,6 +135,10 @@ impl Trial {
             Self::Restart { workload, uid, id } => {
                 let result = kubernetes.restart(&workload, &uid, &id, now, mode).await;
                 (format!("restart {workload}"), workload.name.to_string(), result)
+            }
+            Self::Lend { workload, uid, former, lent } => {
+                let result = kubernetes.change_settings(&workload, &uid, &former, &lent, mode).await;
+                (format!("borrow {lent} of {workload}"), workload.name.to_string(), result)
             }
             Self::Evict { pod, uid, of } => {
                 // Every answer of the Eviction API means that the request was admitted.
@@ -157,6 +171,7 @@ fn answer(result: Result<(), PortError>) -> TrialAnswer {
 mod tests {
     use super::*;
     use crate::model::tests_support::inventory;
+    use crate::model::{IntOrPercent, Strategy};
     use crate::policy::Policy;
     use crate::ports::{CallOutcome, RemoteService};
 
@@ -172,11 +187,23 @@ mod tests {
             let of = |trial: &Trial| match trial {
                 Trial::Cordon { node, .. } => format!("cordon {node}"),
                 Trial::Restart { workload, .. } => format!("restart {workload}"),
+                Trial::Lend { workload, lent, .. } => format!("borrow {lent} of {workload}"),
                 Trial::Evict { pod, .. } => format!("evict {pod}"),
             };
             trials(&plan, &inventory.view()).iter().map(of).collect()
         };
         assert_eq!(names(&inventory), ["cordon s0", "cordon u0", "restart Deployment shop/web"]);
+        inventory.workloads[0].strategy =
+            Strategy::Rolling { max_surge: IntOrPercent::Int(0), max_unavailable: IntOrPercent::Int(1) };
+        assert_eq!(
+            names(&inventory),
+            [
+                "cordon s0",
+                "cordon u0",
+                "borrow maxSurge 1 of Deployment shop/web",
+                "restart Deployment shop/web"
+            ]
+        );
         inventory.workloads[0].paused = true;
         assert_eq!(names(&inventory), ["cordon s0", "cordon u0", "evict shop/web-1-a"]);
     }

@@ -351,11 +351,16 @@ impl View {
         in_namespace(&self.budgets, pod.name.namespace()).filter(move |budget| budget.protects(pod))
     }
 
-    /// Does a budget protect the pods that a workload makes?
-    pub fn has_budget(&self, workload: &Workload) -> bool {
+    /// The budgets that protect the pods that a workload makes.
+    pub fn budgets_for<'a>(&'a self, workload: &'a Workload) -> impl Iterator<Item = &'a Budget> {
         let labels = &workload.template.labels;
-        let selects = |budget: &Budget| budget.selector.as_ref().is_some_and(|own| own.matches(labels));
-        in_namespace(&self.budgets, workload.reference.name.namespace()).any(selects)
+        let selects = |budget: &&Budget| budget.selector.as_ref().is_some_and(|own| own.matches(labels));
+        in_namespace(&self.budgets, workload.reference.name.namespace()).filter(selects)
+    }
+
+    /// Is there one?
+    pub fn has_budget(&self, workload: &Workload) -> bool {
+        self.budgets_for(workload).next().is_some()
     }
 
     /// The pods that a budget protects.

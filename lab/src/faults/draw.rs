@@ -41,7 +41,8 @@ fn draw_when(rng: &mut fastrand::Rng) -> When {
     let write = WriteKind::ALL[rng.usize(..WriteKind::ALL.len())];
     let nth = match write {
         WriteKind::Cordon | WriteKind::Restart | WriteKind::Evict => rng.u32(1..=12),
-        WriteKind::Lease
+        WriteKind::Loan
+        | WriteKind::Lease
         | WriteKind::UpgradeControlPlane
         | WriteKind::CreatePool
         | WriteKind::UpgradePool

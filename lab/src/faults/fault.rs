@@ -51,6 +51,8 @@ pub enum WriteKind {
     Cordon,
     /// A workload is restarted.
     Restart,
+    /// Settings of a workload are borrowed or given back.
+    Loan,
     /// A pod is evicted.
     Evict,
     /// A lease is created or written over.
@@ -228,9 +230,10 @@ impl From<Fault> for Pair {
 
 impl WriteKind {
     /// Every kind.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Cordon,
         Self::Restart,
+        Self::Loan,
         Self::Evict,
         Self::Lease,
         Self::UpgradeControlPlane,
@@ -242,7 +245,7 @@ impl WriteKind {
     /// Whom it is sent to.
     pub(crate) fn service(self) -> Service {
         match self {
-            Self::Cordon | Self::Restart | Self::Evict | Self::Lease => Service::Kubernetes,
+            Self::Cordon | Self::Restart | Self::Loan | Self::Evict | Self::Lease => Service::Kubernetes,
             Self::UpgradeControlPlane | Self::CreatePool | Self::UpgradePool | Self::DeletePool => {
                 Service::Azure
             }

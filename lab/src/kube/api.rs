@@ -188,7 +188,7 @@ pub(crate) fn is_dry_run(options: Option<&DeleteOptions>) -> bool {
         .is_some_and(|stages| stages.iter().any(|stage| stage == "All"))
 }
 
-fn check_uid<T: Stored>(name: &str, meta: &ObjectMeta, uid: &str) -> Result<(), ApiError> {
+pub(super) fn check_uid<T: Stored>(name: &str, meta: &ObjectMeta, uid: &str) -> Result<(), ApiError> {
     let actual = meta.uid.as_deref().unwrap_or_default();
     if actual == uid { Ok(()) } else { Err(ApiError::wrong_uid::<T>(name, uid, actual)) }
 }

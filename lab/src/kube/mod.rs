@@ -30,6 +30,7 @@ pub(crate) mod removal;
 mod replicaset;
 mod revisions;
 mod scheduler;
+pub(crate) mod settings;
 mod statefulset;
 mod taints;
 #[cfg(test)]

@@ -169,13 +169,15 @@ fn template(template: &core::PodTemplateSpec) -> PodTemplate {
     let spec = template.spec.as_ref().unwrap_or(&no_spec);
     let meta = template.metadata.as_ref();
     let restart = meta.and_then(|meta| meta.annotations.as_ref()?.get(RESTART_ANNOTATION));
-    let probed = !spec.containers.is_empty() && spec.containers.iter().all(|c| c.readiness_probe.is_some());
+    let gated = spec.readiness_gates.as_ref().is_some_and(|gates| !gates.is_empty());
+    let probed = spec.containers.iter().filter(|c| c.readiness_probe.is_some()).count();
     PodTemplate {
         labels: meta.map(labels).unwrap_or_default(),
         restart_id: restart.and_then(|id| RestartId::new(id.as_str()).ok()),
         requests: rules::requests(spec),
         rules: rules::of_pod(spec),
-        readiness_probe: probed || spec.readiness_gates.as_ref().is_some_and(|gates| !gates.is_empty()),
+        readiness_probe: gated || probed > 0 && probed == spec.containers.len(),
+        unprobed: !gated && probed == 0,
         claims: claims(spec),
         claim_templates: false,
         images: images(spec),

@@ -12,7 +12,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Precondition
 use upgrade_core::access::{AccessAnswer, Right, Verb, group};
 use upgrade_core::inventory::Unseen;
 use upgrade_core::lock::{Lease, LeaseRecord};
-use upgrade_core::model::{Labels, NodeName, ObjectName, RestartId, Uid, WorkloadKind, WorkloadRef};
+use upgrade_core::model::{
+    Labels, NodeName, ObjectName, RestartId, Settings, Uid, WorkloadKind, WorkloadRef,
+};
 use upgrade_core::ports::{
     CallOutcome, EvictionAnswer, KubeSnapshot, Kubernetes, METRICS, PortError, PortErrorKind, RemoteService,
     WriteMode,
@@ -23,7 +25,7 @@ use super::lease;
 use super::weather;
 use crate::error::ApiError;
 use crate::faults::{Call, Service, Sky, Symptom, WatchMarks, WriteKind};
-use crate::kube::api;
+use crate::kube::{api, settings};
 use crate::lab::Lab;
 use crate::store::{Kind, Store};
 use crate::world::World;
@@ -95,6 +97,26 @@ impl Kubernetes for DirectKubernetes {
         let right = Right::new(Verb::Patch, group(ResourceKind::Deployment), plural).within(name.namespace());
         self.patched(call(WriteKind::Restart, mode), &right, kind, name.name(), mode, |store| {
             api::restart(store, workload, uid.as_str(), id, at)
+        })
+    }
+
+    async fn change_settings(
+        &self,
+        workload: &WorkloadRef,
+        uid: &Uid,
+        from: &Settings,
+        to: &Settings,
+        mode: WriteMode,
+    ) -> Result<(), PortError> {
+        let name = &workload.name;
+        let kind = match workload.kind {
+            WorkloadKind::ReplicaSet => Kind::ReplicaSet,
+            _ => Kind::Deployment,
+        };
+        let plural = kind.names().plural;
+        let right = Right::new(Verb::Patch, group(ResourceKind::Deployment), plural).within(name.namespace());
+        self.patched(call(WriteKind::Loan, mode), &right, kind, name.name(), mode, |store| {
+            settings::change_settings(store, workload, uid.as_str(), from, to)
         })
     }
 

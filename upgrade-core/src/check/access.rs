@@ -6,7 +6,7 @@ use super::{Case, finding, target};
 use crate::access::{AccessAnswer, Known, Right, namespaces, needs};
 use crate::finding::{Finding, Severity};
 use crate::model::{ObjectName, WorkloadRef};
-use crate::plan::{Route, RouteChoice, movers};
+use crate::plan::{RouteChoice, movers};
 
 /// A right that is missing. Nobody can accept it: the run would stop in the middle.
 pub(super) const DENIED: &str = "PER-001";
@@ -18,8 +18,8 @@ const UNANSWERED: &str = "PER-002";
 const NAMED: usize = 5;
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
-    let Some(moves) =
-        target(case.inventory, case.request).and_then(|target| movers(case.inventory, case.view, target))
+    let Some(moves) = target(case.inventory, case.request)
+        .and_then(|target| movers(case.inventory, case.view, case.policy, target))
     else {
         return Vec::new();
     };
@@ -60,12 +60,13 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     denied.chain(unanswered).collect()
 }
 
-/// What this upgrade needs: restarts where it restarts, evictions wherever a pod could be left for the drain.
+/// What this upgrade needs: changes of workloads where it restarts them or borrows of them, evictions wherever a pod could be left
+/// for the drain.
 fn needed(moves: &[(WorkloadRef, RouteChoice)]) -> BTreeSet<Right> {
-    let restarted = moves.iter().filter(|(_, choice)| choice.route == Route::Restart).map(|(owner, _)| owner);
+    let changed = moves.iter().filter(|(_, choice)| choice.route.writes()).map(|(owner, _)| owner);
     let moved: BTreeSet<&WorkloadRef> = moves.iter().map(|(owner, _)| owner).collect();
     let evicted = namespaces(moved.iter().map(|owner: &&WorkloadRef| -> &ObjectName { &owner.name }));
-    needs(restarted, evicted)
+    needs(changed, evicted)
 }
 
 /// Where a right is missing, and the server's last word on it.

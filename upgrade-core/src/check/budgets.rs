@@ -3,21 +3,22 @@
 use super::{Case, finding};
 use crate::finding::{Finding, Severity};
 use crate::model::{Budget, BudgetLimit, IntOrPercent, Pod, Workload};
-use crate::plan::{Route, RouteChoice};
+use crate::plan::{Route, RouteChoice, counted};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = case.view.budgets().filter_map(forbids_everything).collect();
     let lasting = case.view.workloads().filter(|w| w.owner.is_none());
     for workload in lasting {
-        let Some(choice) = RouteChoice::of(workload, case.view) else { continue };
+        let Some(choice) = RouteChoice::of(workload, case.view, case.policy) else { continue };
         let pods: Vec<&Pod> = case.view.pods_of(workload).filter(|pod| !pod.is_finished()).collect();
         let Some(pod) = pods.first() else { continue };
         let budgets: Vec<&Budget> = case.view.budgets_of(pod).collect();
         match (&budgets[..], choice.route) {
             ([], _) => {}
             ([_, _, ..], route) => findings.push(overlapping(workload, &budgets, route)),
-            ([budget], Route::Restart) => findings.extend(restarted_past(workload, budget)),
-            ([budget], _) => findings.extend(never_allows(case, workload, budget)),
+            ([budget], route) if route.restarts() => findings.extend(restarted_past(workload, budget)),
+            ([budget], Route::ScaleThenEvict) => findings.extend(never_allows(case, workload, budget, 1)),
+            ([budget], _) => findings.extend(never_allows(case, workload, budget, 0)),
         }
     }
     findings
@@ -39,7 +40,7 @@ fn forbids_everything(budget: &Budget) -> Option<Finding> {
 
 fn overlapping(workload: &Workload, budgets: &[&Budget], route: Route) -> Finding {
     let names: Vec<String> = budgets.iter().map(|budget| budget.name.to_string()).collect();
-    let severity = if route == Route::Restart { Severity::Advisory } else { Severity::Blocking };
+    let severity = if route.restarts() { Severity::Advisory } else { Severity::Blocking };
     finding(
         severity,
         "PDB-001",
@@ -70,11 +71,10 @@ fn restarted_past(workload: &Workload, budget: &Budget) -> Option<Finding> {
     ))
 }
 
-fn never_allows(case: &Case<'_>, workload: &Workload, budget: &Budget) -> Option<Finding> {
-    // A budget over several workloads counts all their pods; what one workload has to spare is decided over all of them.
-    let protected: Vec<&Pod> =
-        case.view.pods().filter(|pod| !pod.is_finished() && budget.protects(pod)).collect();
-    let total = u32::try_from(protected.len()).unwrap_or(u32::MAX).max(workload.replicas);
+/// Lets the budget no pod of the workload go, even if `lent` more are there? A budget over several workloads counts all their
+/// pods; what one workload has to spare is decided over all of them.
+fn never_allows(case: &Case<'_>, workload: &Workload, budget: &Budget, lent: u32) -> Option<Finding> {
+    let total = counted(workload, budget, case.view).saturating_add(lent);
     if let Some(message) = &budget.status.sync_failed {
         let text = format!(
             "Kubernetes cannot compute it ({message}), so it allows no eviction of {}",

@@ -23,7 +23,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
         }
     }
     for (owner, pods) in &owners {
-        if let Some(choice) = RouteChoice::of_owner(owner, *pods, case.view) {
+        if let Some(choice) = RouteChoice::of_owner(owner, *pods, case.view, case.policy) {
             findings.extend(check_mover(case, owner, &choice));
         }
     }
@@ -49,7 +49,7 @@ fn check_mover(case: &Case<'_>, owner: &WorkloadRef, choice: &RouteChoice) -> Ve
         ));
     }
     let Some(workload) = case.view.workload(owner) else { return findings };
-    if choice.route == Route::Restart && !workload.template.readiness_probe {
+    if choice.route.restarts() && !workload.template.readiness_probe {
         let message =
             format!("{owner} has no readiness probe: a new pod counts as ready when it has only started");
         findings.push(finding(Severity::Advisory, "MOV-004", name, message, "add a readiness probe"));

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::loans::{Loan, Loans};
 use super::{Entry, Record, Write, WriteAnswer};
 use crate::event::{RunOutcome, StepOutcome};
 use crate::ledger::ServiceRecord;
@@ -42,6 +43,7 @@ pub struct RunState {
     operations: BTreeMap<StepId, OperationRef>,
     restarted: BTreeSet<StepId>,
     cordoned: BTreeSet<(NodeName, Uid)>,
+    loans: Loans,
     closed: Option<RunOutcome>,
     ledger: Vec<ServiceRecord>,
     opened_at: Option<Timestamp>,
@@ -87,10 +89,14 @@ impl RunState {
             Entry::Intent { id, step, write } => {
                 self.intents.insert(*id, (step.clone(), write.clone()));
                 self.open.insert(*id);
+                self.loans.announced(*id, step, write);
                 self.intents_of.entry(step.clone()).or_default().push(*id);
             }
             Entry::Answered { id, answer } => {
                 self.open.remove(id);
+                if let Some((step, write)) = self.intents.get(id) {
+                    self.loans.answered(*id, step, write, answer);
+                }
                 match (answer, self.intents.get(id)) {
                     (WriteAnswer::Accepted { operation }, Some((step, _))) => {
                         self.operations.insert(step.clone(), operation.clone());
@@ -107,6 +113,7 @@ impl RunState {
             Entry::StepFinished { step, outcome } => {
                 self.finished.insert(step.clone(), outcome.clone());
                 self.operations.remove(step);
+                self.loans.end(step);
             }
             Entry::StageFinished { stage } => {
                 self.stages_finished.insert(*stage, record.at);
@@ -251,6 +258,17 @@ impl RunState {
     /// The steps whose restart is surely in its workload's template, or was.
     pub fn restarted(&self) -> &BTreeSet<StepId> {
         &self.restarted
+    }
+
+    /// What the run has borrowed of workloads and not surely given back, in the order in which it was announced. A loan whose
+    /// answer nobody knows is among them: the workload shows.
+    pub fn loans(&self) -> impl DoubleEndedIterator<Item = &Loan> {
+        self.loans.all()
+    }
+
+    /// What a step has borrowed, likewise.
+    pub fn loan_of(&self, step: &StepId) -> Option<&Loan> {
+        self.loans.of(step)
     }
 
     /// Has the run cordoned this very node?

@@ -8,6 +8,7 @@ mod budget;
 mod format;
 mod ids;
 mod int_or_percent;
+mod loan;
 mod node;
 mod pod;
 mod quantity;
@@ -29,6 +30,7 @@ pub use ids::{
     RunId, StepId, Uid,
 };
 pub use int_or_percent::IntOrPercent;
+pub use loan::Settings;
 pub use node::{Node, ZONE_LABEL};
 pub use pod::{Owner, Pod, PodPhase};
 pub use quantity::{Bytes, MilliCpu, QuantityError, Resources};

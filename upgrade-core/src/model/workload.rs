@@ -152,6 +152,9 @@ pub struct PodTemplate {
     pub rules: SchedulingRules,
     /// Every container has a readiness probe, or the pod a readiness gate: "ready" means something.
     pub readiness_probe: bool,
+    /// No container has one, and the pod no gate: "ready" means no more than "started".
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unprobed: bool,
     /// Names of PersistentVolumeClaims in the template; those a StatefulSet makes are on its pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<String>,

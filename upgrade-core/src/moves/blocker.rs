@@ -70,11 +70,10 @@ fn remedy(pod: &Pod, reason: Option<&str>, workload: Option<&Workload>) -> Strin
         Some("CrashLoopBackOff" | "RunContainerError" | "CreateContainerError") => {
             format!("see why it does not start (kubectl {scope} logs {name} --previous)")
         }
-        Some(_) => format!("see kubectl {scope} describe pod {name}"),
         None if workload.is_some_and(|workload| workload.template.readiness_probe) => {
             format!("its readiness probe does not succeed (kubectl {scope} describe pod {name})")
         }
-        None => format!("see kubectl {scope} describe pod {name}"),
+        Some(_) | None => format!("see kubectl {scope} describe pod {name}"),
     }
 }
 

@@ -6,9 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::allowance::{Allowances, Refusal};
+use super::loan::{Lending, returned};
 use super::room::Room;
-use crate::journal::Write;
-use crate::model::{Pod, PoolName, RestartId, RunId, StepId, Uid, Workload, WorkloadKind, WorkloadRef};
+use crate::journal::{Loan, Write};
+use crate::model::{
+    Pod, PoolName, RestartId, RunId, Settings, StepId, Uid, Workload, WorkloadKind, WorkloadRef,
+};
 use crate::plan::Route;
 use crate::run::Verdict;
 use crate::span;
@@ -28,6 +31,12 @@ pub(crate) struct OpenMove<'a> {
     pub(crate) begun: bool,
     /// The template has shown this step's restart before; if it is missing now, somebody took it out.
     pub(crate) restart_seen: bool,
+    /// What it has borrowed of the workload.
+    pub(crate) loan: Option<&'a Loan>,
+    /// The workload has shown the whole loan before.
+    pub(crate) loan_seen: bool,
+    /// The loan was sent and does not show yet.
+    pub(crate) lending: bool,
     /// When the move's turn came, for Jobs.
     pub(crate) since: Timestamp,
 }
@@ -110,7 +119,8 @@ impl<'a> MoveCase<'a> {
 
     /// Nothing is left on the doomed nodes, and the workload is at strength.
     fn finished(&self, open: &OpenMove<'_>) -> Option<Verdict> {
-        if !self.doomed(open.workload, open.off).is_empty() {
+        // What is on its way has to come back, too.
+        if open.lending || !self.doomed(open.workload, open.off).is_empty() {
             return None;
         }
         let Some(workload) = self.view.workload(open.workload) else {
@@ -120,20 +130,29 @@ impl<'a> MoveCase<'a> {
             return Some(Verdict::Done(format!("no pod of {} is on {}", open.workload, open.off)));
         }
         let settled = open.workload.kind == WorkloadKind::Job || workload.is_settled();
-        settled.then(|| {
+        if !settled {
+            return None;
+        }
+        let back = returned(open, workload);
+        Some(back.unwrap_or_else(|| {
             Verdict::Done(format!("{} pod(s) of {} are at work elsewhere", workload.replicas, open.workload))
-        })
+        }))
     }
 
     /// The next step of a move that is not finished.
     fn advance(&self, open: &OpenMove<'_>, allowances: &mut Allowances<'a>) -> Verdict {
         let workload = self.view.workload(open.workload);
         match (open.route, workload) {
-            (Route::Restart, Some(workload)) => self.restart(open, workload, allowances),
+            (Route::Restart | Route::RestartWithLoan, Some(workload)) => {
+                self.restart(open, workload, allowances)
+            }
+            (Route::ScaleThenEvict, Some(workload)) => self.scale_then_evict(open, workload, allowances),
             (Route::WaitThenEvict, _) => {
                 self.wait_then_evict(open.workload, open.off, open.since, allowances)
             }
-            (Route::Restart | Route::Evict, _) => self.evict(open.workload, open.off, false, allowances),
+            (Route::Restart | Route::RestartWithLoan | Route::ScaleThenEvict | Route::Evict, _) => {
+                self.evict(open.workload, open.off, false, allowances)
+            }
             (Route::Gap, _) => self.evict(open.workload, open.off, true, allowances),
         }
     }
@@ -159,11 +178,52 @@ impl<'a> MoveCase<'a> {
                 strength(workload)
             ));
         }
+        match self.lending(open, workload) {
+            Lending::Ready => {}
+            Lending::Missing(write) => return Verdict::Write(vec![write]),
+            Lending::TakenBack(gone) => return self.without_loan(open, workload, gone, allowances),
+        }
         Verdict::Write(vec![Write::Restart {
             workload: open.workload.clone(),
             uid: workload.uid.clone(),
             restart: id,
         }])
+    }
+
+    /// One more pod stands in while they go one by one.
+    fn scale_then_evict(
+        &self,
+        open: &OpenMove<'_>,
+        workload: &Workload,
+        allowances: &mut Allowances<'a>,
+    ) -> Verdict {
+        match self.lending(open, workload) {
+            Lending::Missing(_) if !workload.is_settled() => {
+                Verdict::Wait(format!("{} to be at strength first: {}", open.workload, strength(workload)))
+            }
+            Lending::Missing(write) => Verdict::Write(vec![write]),
+            Lending::Ready => self.evict(open.workload, open.off, false, allowances),
+            Lending::TakenBack(gone) => self.without_loan(open, workload, gone, allowances),
+        }
+    }
+
+    /// Somebody has taken back what the move had borrowed, and it is not borrowed again. What has several replicas leaves as it
+    /// would have without it; a single one needs a person.
+    fn without_loan(
+        &self,
+        open: &OpenMove<'_>,
+        workload: &Workload,
+        gone: Settings,
+        allowances: &mut Allowances<'a>,
+    ) -> Verdict {
+        let stays = self.doomed(open.workload, open.off).into_iter().any(|pod| !self.is_leaving(pod));
+        if workload.replicas > 1 || !stays {
+            return self.evict(open.workload, open.off, false, allowances);
+        }
+        Verdict::Fail(format!(
+            "somebody (GitOps, an operator?) has taken back {gone}, which was borrowed of {}; with one replica it cannot leave without",
+            open.workload
+        ))
     }
 
     fn wait_then_evict(

@@ -7,9 +7,11 @@
 mod allowance;
 mod blocker;
 mod engine;
+mod loan;
 mod room;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use blocker::{blocker, blocker_on};
 pub(crate) use engine::{MoveCase, OpenMove, Round, leftovers, restart_id};
+pub(crate) use loan::give_back;

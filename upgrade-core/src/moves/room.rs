@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::engine::MoveCase;
 use crate::journal::Write;
-use crate::model::{Node, NodeName, ObjectName, Pod, Resources, SchedulingRules, Workload, WorkloadRef};
+use crate::model::{
+    Node, NodeName, ObjectName, Pod, Resources, SchedulingRules, Settings, Workload, WorkloadRef,
+};
 use crate::plan::Route;
 use crate::run::Verdict;
 use crate::view::{Usage, View};
@@ -68,8 +70,14 @@ impl<'a> Room<'a> {
         let has_begun = case.under_way.iter().any(|(workload, _)| *workload == mover);
         let fits = |write: &Write| match write {
             // Sent again: its room is kept already.
-            Write::Restart { .. } if has_begun => true,
-            Write::Restart { workload, .. } => {
+            Write::Restart { .. } | Write::Lend { .. } if has_begun => true,
+            Write::Lend { workload, former, lent: Settings { replicas: Some(lent), .. }, .. } => {
+                let Some(workload) = case.view.workload(workload) else { return true };
+                let more = lent.saturating_sub(former.replicas.unwrap_or(workload.replicas));
+                self.take(case, &Needs::of_new_pod(workload), more) || alone && case.may_grow
+            }
+            // What is borrowed for a restart is borrowed when the restart may follow.
+            Write::Restart { workload, .. } | Write::Lend { workload, .. } => {
                 let Some(workload) = case.view.workload(workload) else { return true };
                 let (needs, count) = (Needs::of_new_pod(workload), workload.replicas);
                 let coming = count.saturating_sub(self.placed(workload, case, Node::takes_pods));
@@ -114,8 +122,10 @@ impl<'a> Room<'a> {
             let Some(workload) = self.view.workload(workload) else { continue };
             let placed = match route {
                 // Whatever is on nodes that take no pods any more comes again.
-                Route::Restart => self.placed(workload, case, Node::takes_pods),
-                Route::Evict | Route::WaitThenEvict | Route::Gap => self.placed(workload, case, |_| true),
+                Route::Restart | Route::RestartWithLoan => self.placed(workload, case, Node::takes_pods),
+                Route::Evict | Route::ScaleThenEvict | Route::WaitThenEvict | Route::Gap => {
+                    self.placed(workload, case, |_| true)
+                }
             };
             let needs = Needs::of_new_pod(workload);
             let places = self.places(&promised, &needs, workload.replicas.saturating_sub(placed));

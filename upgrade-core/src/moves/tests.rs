@@ -93,6 +93,9 @@ impl Fixture {
             route,
             begun: false,
             restart_seen: false,
+            loan: None,
+            loan_seen: false,
+            lending: false,
             since: Timestamp::UNIX_EPOCH,
         }
     }

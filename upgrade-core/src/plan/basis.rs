@@ -64,7 +64,7 @@ impl Basis {
         }
         let lasting = view.workloads().filter(|w| w.reference.kind != WorkloadKind::Job && w.owner.is_none());
         for workload in lasting {
-            if let Some(choice) = RouteChoice::of(workload, view) {
+            if let Some(choice) = RouteChoice::of(workload, view, policy) {
                 facts.insert(workload.reference.to_string(), format!("moves by {}", choice.route));
             }
         }

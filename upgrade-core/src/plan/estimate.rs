@@ -35,7 +35,7 @@ pub(crate) fn expected_duration(
     policy: &Policy,
     target: KubeVersion,
 ) -> Option<Duration> {
-    let work = work(inventory, view, target).ok()?;
+    let work = work(inventory, view, policy, target).ok()?;
     let stages = assemble(&work, policy, follows_rancher(inventory, policy));
     Some(of_stages(&stages, inventory, policy))
 }

@@ -6,6 +6,7 @@
 
 mod basis;
 mod estimate;
+mod loan;
 mod planner;
 mod route;
 mod stages;
@@ -17,7 +18,9 @@ use sha2::{Digest, Sha256};
 
 pub use basis::{Basis, Drift, Fact};
 pub(crate) use estimate::expected_duration;
+pub(crate) use loan::lent_by;
 pub use planner::{PlanError, plan};
+pub(crate) use route::counted;
 pub use route::{Route, RouteChoice};
 pub(crate) use stages::{movers, owners_on};
 

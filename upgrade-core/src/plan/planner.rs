@@ -45,7 +45,7 @@ pub fn plan(inventory: &Inventory, policy: &Policy, request: VersionRequest) -> 
         // Unreachable while `check` reports a target that is not offered as blocking; refusing again costs nothing.
         return Err(PlanError::Blocked(findings));
     };
-    let work = work(inventory, &view, target)?;
+    let work = work(inventory, &view, policy, target)?;
     Ok(Plan {
         format: FormatVersion::CURRENT,
         cluster: inventory.identity.clone(),
@@ -220,8 +220,8 @@ mod tests {
     fn a_gap_must_be_accepted_by_name() {
         let mut inventory = inventory();
         let web = &mut inventory.workloads[0];
+        web.reference.kind = crate::model::WorkloadKind::StatefulSet;
         web.replicas = 1;
-        web.strategy = crate::model::Strategy::Recreate;
         inventory.pods.truncate(1);
         assert_eq!(blocking(&inventory, &Policy::default(), "1.35"), ["MOV-001 shop/web"]);
         let policy = Policy { allow_gap: ["shop/web".parse().unwrap()].into(), ..Policy::default() };
@@ -262,6 +262,10 @@ mod tests {
         // Evictions do.
         let mut paused = strict;
         paused.workloads[0].paused = true;
+        // One more replica makes room, where a number can.
+        let made = plan(&paused, &Policy::default(), request("1.35")).unwrap();
+        assert!(!made.findings.iter().any(|f| f.code.starts_with("PDB-")));
+        paused.budgets[0].limit = BudgetLimit::MinAvailable(IntOrPercent::Percent(100));
         assert_eq!(blocking(&paused, &Policy::default(), "1.35"), ["PDB-002 shop/web"]);
         let zero = one(BudgetLimit::MaxUnavailable(IntOrPercent::Int(0)));
         assert_eq!(blocking(&zero, &Policy::default(), "1.35"), ["PDB-003 shop/web"]);

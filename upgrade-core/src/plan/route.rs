@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Workload, WorkloadKind, WorkloadRef};
+use super::loan::{for_one_more, for_restart};
+use crate::model::{Budget, Workload, WorkloadKind, WorkloadRef};
+use crate::policy::Policy;
 use crate::view::View;
 
 /// A way to leave doomed nodes.
@@ -13,9 +15,13 @@ use crate::view::View;
 pub enum Route {
     /// A rolling restart: each new pod is ready before an old one goes.
     Restart,
+    /// The same, with settings of the workload borrowed for it: as they are, old pods would go before new ones serve.
+    RestartWithLoan,
     /// Evictions: under a budget, as many pods at a time as the workload's own rollouts let be missing; else one pod after
     /// another, each replaced and ready before the next.
     Evict,
+    /// Evictions with one more replica borrowed, which stands in for the one that goes.
+    ScaleThenEvict,
     /// Wait for the Job to end by itself, then evict what is left.
     WaitThenEvict,
     /// Eviction of something that nothing else stands in for: a gap, accepted by name.
@@ -26,10 +32,29 @@ impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Restart => "restart",
+            Self::RestartWithLoan => "restart with a loan",
             Self::Evict => "eviction",
+            Self::ScaleThenEvict => "eviction with one more replica",
             Self::WaitThenEvict => "waiting, then eviction",
             Self::Gap => "eviction with a gap",
         })
+    }
+}
+
+impl Route {
+    /// The workload's pods are replaced by a rollout of its own.
+    pub fn restarts(self) -> bool {
+        matches!(self, Self::Restart | Self::RestartWithLoan)
+    }
+
+    /// The workload itself is written to, not only its pods.
+    pub fn writes(self) -> bool {
+        self.restarts() || self.borrows()
+    }
+
+    /// Something of the workload may be borrowed for the move.
+    pub fn borrows(self) -> bool {
+        matches!(self, Self::RestartWithLoan | Self::ScaleThenEvict)
     }
 }
 
@@ -49,9 +74,9 @@ impl RouteChoice {
 
     /// The route of whatever owns pods on doomed nodes; owners that are not read (custom resources) are judged by the number
     /// of their pods. `None` for a DaemonSet.
-    pub fn of_owner(owner: &WorkloadRef, pods: usize, view: &View) -> Option<Self> {
+    pub fn of_owner(owner: &WorkloadRef, pods: usize, view: &View, policy: &Policy) -> Option<Self> {
         match view.workload(owner) {
-            Some(workload) => Self::of(workload, view),
+            Some(workload) => Self::of(workload, view, policy),
             None if pods > 1 => Some(Self::new(
                 Route::Evict,
                 format!("its owner is not known to Drover; {pods} pods, one leaves at a time"),
@@ -61,22 +86,25 @@ impl RouteChoice {
     }
 
     /// The route of a workload; `None` for a DaemonSet, whose pods go and come with their nodes.
-    pub fn of(workload: &Workload, view: &View) -> Option<Self> {
+    pub fn of(workload: &Workload, view: &View, policy: &Policy) -> Option<Self> {
         let replicas = workload.replicas;
         Some(match &workload.reference.kind {
             WorkloadKind::DaemonSet => return None,
             WorkloadKind::Job => {
                 Self::new(Route::WaitThenEvict, "a Job cannot be restarted without losing its work")
             }
-            WorkloadKind::Deployment => Self::of_deployment(workload, view),
+            WorkloadKind::Deployment => Self::of_deployment(workload, view, policy),
             WorkloadKind::StatefulSet if replicas > 1 => Self::new(
                 Route::Evict,
                 format!("a StatefulSet replaces in place; {replicas} replicas, one leaves at a time"),
             ),
             WorkloadKind::StatefulSet => Self::new(
                 Route::Gap,
-                "a StatefulSet never starts the new pod before the old one is gone, and has one replica",
+                "a StatefulSet never starts the new pod before the old one is gone, and has one replica; a second would be another member, and no stand-in",
             ),
+            WorkloadKind::ReplicaSet if workload.owner.is_none() => {
+                Self::with_one_more(workload, view, policy, "its owner cannot roll")
+            }
             WorkloadKind::ReplicaSet | WorkloadKind::Other(_) if replicas > 1 => {
                 Self::new(Route::Evict, format!("its owner cannot roll; {}", pace(workload, view)))
             }
@@ -86,7 +114,7 @@ impl RouteChoice {
         })
     }
 
-    fn of_deployment(workload: &Workload, view: &View) -> Self {
+    fn of_deployment(workload: &Workload, view: &View, policy: &Policy) -> Self {
         let replicas = workload.replicas;
         let one_by_one = |why: &str| match replicas {
             0 | 1 => Self::new(Route::Gap, format!("{why}, and it has one replica")),
@@ -101,19 +129,83 @@ impl RouteChoice {
             };
         }
         if workload.paused {
-            return one_by_one("its rollouts are paused");
+            return Self::with_one_more(workload, view, policy, "its rollouts are paused");
         }
         if uses_exclusive_claim(workload, view) {
             return Self::new(Route::Gap, "its disk can be attached to one node at a time");
         }
-        match workload.rolling_limits() {
-            None => one_by_one("its strategy Recreate would stop every pod first"),
-            Some((0, _)) => one_by_one("maxSurge comes to 0"),
-            Some((_, unavailable)) if replicas > 0 && unavailable >= replicas => {
-                one_by_one("maxUnavailable covers every replica")
-            }
-            Some((surge, _)) => Self::new(Route::Restart, format!("rolling update with a surge of {surge}")),
+        let Some((surge, _)) = workload.rolling_limits() else {
+            return Self::with_one_more(
+                workload,
+                view,
+                policy,
+                "its strategy Recreate would stop every pod first",
+            );
+        };
+        let lent = for_restart(workload, view);
+        let whys = [
+            lent.max_surge.map(|_| "maxSurge comes to 0"),
+            lent.max_unavailable.map(|_| "maxUnavailable covers every replica"),
+            lent.min_ready_seconds.map(|_| "nothing says when a new pod is ready"),
+        ];
+        let why = whys.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+        let stops_first = lent.max_surge.is_some() || lent.max_unavailable.is_some();
+        if stops_first && replicas > 1 && lets_go(workload, view, 0) {
+            return one_by_one(&why);
         }
+        if lent.is_empty() {
+            return Self::new(Route::Restart, format!("rolling update with a surge of {surge}"));
+        }
+        Self::new(
+            Route::RestartWithLoan,
+            format!("{why}; {lent} is lent for the restart and given back after it"),
+        )
+    }
+
+    /// The route of an owner that does not replace its pods the new one first: one more is lent where one of them cannot be
+    /// missed.
+    fn with_one_more(workload: &Workload, view: &View, policy: &Policy, why: &str) -> Self {
+        let replicas = workload.replicas;
+        let budgeted = view.has_budget(workload);
+        let pinned = budgeted && !lets_go(workload, view, 0);
+        let helps = !budgeted || lets_go(workload, view, 1);
+        // Two copies at a time are not everybody's: whoever has accepted the gap does not get them.
+        if replicas == 1 && policy.allow_gap.contains(&workload.reference.name) {
+            return Self::new(Route::Gap, format!("{why}, and it has one replica"));
+        }
+        if replicas > 0 && (replicas == 1 || pinned) && helps && !uses_exclusive_claim(workload, view) {
+            let all = if replicas == 1 {
+                "it has one replica".to_owned()
+            } else {
+                format!("its budget lets none of its {replicas} replicas go")
+            };
+            let lent = for_one_more(workload, view);
+            let reason =
+                format!("{why}, and {all}; {lent} is lent until the last pod has moved, and then given back");
+            return Self::new(Route::ScaleThenEvict, reason);
+        }
+        match replicas {
+            0 | 1 => Self::new(Route::Gap, format!("{why}, and it has one replica")),
+            _ => Self::new(Route::Evict, format!("{why}; {}", pace(workload, view))),
+        }
+    }
+}
+
+/// The pods that a budget counts: those of every workload that it protects, and at least this one's.
+pub(crate) fn counted(workload: &Workload, budget: &Budget, view: &View) -> u32 {
+    let protected = view.pods_under(budget).filter(|pod| !pod.is_finished()).count();
+    u32::try_from(protected).unwrap_or(u32::MAX).max(workload.replicas)
+}
+
+/// Does its one budget ever let a pod of the workload go, if there are so many more of them?
+fn lets_go(workload: &Workload, view: &View, more: u32) -> bool {
+    let budgets: Vec<&Budget> = view.budgets_for(workload).collect();
+    match budgets[..] {
+        [budget] => {
+            budget.status.sync_failed.is_none()
+                && budget.limit.allows_any(counted(workload, budget, view).saturating_add(more))
+        }
+        _ => false,
     }
 }
 
@@ -139,14 +231,22 @@ fn uses_exclusive_claim(workload: &Workload, view: &View) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Strategy;
-    use crate::model::tests_support::{deployment, exclusive_claim};
+    use crate::model::tests_support::{budget, deployment, exclusive_claim, replica_set, service};
+    use crate::model::{BudgetLimit, IntOrPercent, Owner, Strategy, Uid};
     use crate::view::{Change, Object};
 
-    fn route(workload: &Workload) -> Route {
+    fn view() -> View {
         let mut view = View::default();
         view.apply(Change::Applied(Object::Claim(exclusive_claim("shop/disk"))));
-        RouteChoice::of(workload, &view).expect("not a DaemonSet").route
+        view
+    }
+
+    fn choice(workload: &Workload) -> RouteChoice {
+        RouteChoice::of(workload, &view(), &Policy::default()).expect("not a DaemonSet")
+    }
+
+    fn route(workload: &Workload) -> Route {
+        choice(workload).route
     }
 
     #[test]
@@ -155,23 +255,109 @@ mod tests {
     }
 
     #[test]
-    fn a_single_replica_whose_max_unavailable_is_one_would_be_gone_for_a_moment() {
-        assert_eq!(route(&deployment(1, "1", "1")), Route::Gap);
+    fn hazard_02_a_surge_of_nothing_is_lent_one() {
+        let choice = choice(&deployment(3, "0", "1"));
+        assert_eq!(choice.route, Route::RestartWithLoan);
+        let reason = "maxSurge comes to 0; maxSurge 1 is lent for the restart and given back after it";
+        assert_eq!(choice.reason, reason);
+        // Rounded, as Kubernetes does.
+        assert_eq!(route(&deployment(3, "1%", "0")), Route::Restart);
+        assert_eq!(route(&deployment(3, "0%", "25%")), Route::RestartWithLoan);
     }
 
     #[test]
-    fn without_surge_several_replicas_are_evicted_one_by_one() {
-        assert_eq!(route(&deployment(3, "0", "1")), Route::Evict);
-        assert_eq!(route(&deployment(1, "0", "1")), Route::Gap);
+    fn hazard_03_a_max_unavailable_that_covers_every_replica_is_lent_none() {
+        let choice = choice(&deployment(1, "1", "1"));
+        assert_eq!(choice.route, Route::RestartWithLoan);
+        assert!(choice.reason.contains("maxUnavailable 0 is lent"), "{}", choice.reason);
+        assert!(
+            self::choice(&deployment(4, "0", "100%")).reason.contains("maxSurge 1, maxUnavailable 0 is lent")
+        );
     }
 
     #[test]
-    fn recreate_is_evicted_pod_by_pod_and_alone_it_is_a_gap() {
+    fn where_a_budget_guards_several_replicas_they_are_evicted_under_it() {
+        let under = |limit| {
+            let mut view = view();
+            view.apply(Change::Applied(Object::Budget(budget("shop/web", limit, 3, 2))));
+            RouteChoice::of(&deployment(3, "0", "1"), &view, &Policy::default()).unwrap().route
+        };
+        assert_eq!(under(BudgetLimit::MinAvailable(IntOrPercent::Int(2))), Route::Evict);
+        // One that never lets any go is not asked by a restart.
+        assert_eq!(under(BudgetLimit::MinAvailable(IntOrPercent::Int(3))), Route::RestartWithLoan);
+    }
+
+    #[test]
+    fn hazard_17_a_pod_that_says_nothing_must_have_run_a_while_where_a_service_sends_traffic_to_it() {
+        let mut web = deployment(1, "25%", "25%");
+        web.template.readiness_probe = false;
+        assert_eq!(route(&web), Route::Restart, "nobody sends traffic to it");
+        let mut view = view();
+        view.apply(Change::Applied(Object::Service(service("shop/web"))));
+        let route = |web: &Workload| RouteChoice::of(web, &view, &Policy::default()).unwrap();
+        assert_eq!(route(&web).route, Route::RestartWithLoan);
+        assert!(route(&web).reason.contains("minReadySeconds 10 is lent"), "{}", route(&web).reason);
+        web.replicas = 3;
+        assert_eq!(route(&web).route, Route::Restart, "one of its containers has a probe");
+        web.template.unprobed = true;
+        assert_eq!(route(&web).route, Route::RestartWithLoan);
+        web.min_ready_seconds = 30;
+        assert_eq!(route(&web).route, Route::Restart, "it waits long enough already");
+    }
+
+    #[test]
+    fn recreate_is_evicted_pod_by_pod_and_alone_one_more_is_lent() {
         let mut web = deployment(3, "1", "0");
         web.strategy = Strategy::Recreate;
         assert_eq!(route(&web), Route::Evict);
         web.replicas = 1;
-        assert_eq!(route(&web), Route::Gap);
+        let reason = "its strategy Recreate would stop every pod first, and it has one replica; replicas 2 is lent until the last pod has moved, and then given back";
+        assert_eq!((route(&web), choice(&web).reason), (Route::ScaleThenEvict, reason.to_owned()));
+        let accepted = Policy { allow_gap: ["shop/web".parse().unwrap()].into(), ..Policy::default() };
+        let choice = RouteChoice::of(&web, &view(), &accepted).unwrap();
+        assert_eq!(choice.route, Route::Gap, "two at a time are not wanted");
+        web.template.claims = vec!["disk".into()];
+        assert_eq!(route(&web), Route::Gap, "its disk is on one node at a time");
+    }
+
+    #[test]
+    fn hazard_16_a_budget_that_lets_none_of_two_go_gets_a_third() {
+        let mut set = replica_set(2);
+        set.owner = None;
+        let under = |limit| {
+            let mut view = view();
+            view.apply(Change::Applied(Object::Budget(budget("shop/web", limit, 2, 2))));
+            RouteChoice::of(&set, &view, &Policy::default()).unwrap()
+        };
+        let pinned = under(BudgetLimit::MinAvailable(IntOrPercent::Int(2)));
+        assert_eq!(pinned.route, Route::ScaleThenEvict);
+        assert!(
+            pinned.reason.contains("lets none of its 2 replicas go; replicas 3 is lent"),
+            "{}",
+            pinned.reason
+        );
+        assert_eq!(under(BudgetLimit::MinAvailable(IntOrPercent::Int(1))).route, Route::Evict);
+        // No number of replicas satisfies these.
+        assert_eq!(under(BudgetLimit::MinAvailable(IntOrPercent::Percent(100))).route, Route::Evict);
+        assert_eq!(under(BudgetLimit::MaxUnavailable(IntOrPercent::Int(0))).route, Route::Evict);
+    }
+
+    #[test]
+    fn what_belongs_to_somebody_else_or_has_a_name_of_its_own_is_never_scaled() {
+        let mut coredns = deployment(1, "0", "1");
+        coredns.reference.name = "kube-system/coredns".parse().unwrap();
+        assert_ne!(route(&coredns), Route::ScaleThenEvict);
+        let mut set = replica_set(1);
+        set.owner = Some(Owner {
+            kind: WorkloadKind::Other("Rollout".into()),
+            name: "web".into(),
+            uid: Uid::new("rollout").unwrap(),
+        });
+        assert_eq!(route(&set), Route::Gap);
+        let mut database = deployment(1, "0", "0");
+        database.reference.kind = WorkloadKind::StatefulSet;
+        database.strategy = Strategy::Ordered { partition: 0 };
+        assert!(choice(&database).reason.ends_with("a second would be another member, and no stand-in"));
     }
 
     #[test]

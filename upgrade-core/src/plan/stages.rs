@@ -34,7 +34,12 @@ pub(crate) fn pool_order(pools: &[Pool]) -> Vec<&Pool> {
     ordered
 }
 
-pub(super) fn work(inventory: &Inventory, view: &View, target: KubeVersion) -> Result<Work, BufferNameError> {
+pub(super) fn work(
+    inventory: &Inventory,
+    view: &View,
+    policy: &Policy,
+    target: KubeVersion,
+) -> Result<Work, BufferNameError> {
     let mut taken: Vec<PoolName> = inventory.pools.iter().map(|pool| pool.name.clone()).collect();
     let mut pools = Vec::new();
     for pool in pool_order(&inventory.pools).into_iter().filter(|pool| pool.version != target) {
@@ -47,7 +52,7 @@ pub(super) fn work(inventory: &Inventory, view: &View, target: KubeVersion) -> R
             taken.push(name.clone());
             Some(BufferSpec { name, like: pool.name.clone(), count, version: target })
         };
-        let moves = if buffer.is_some() { moves(view, &pool.name, &nodes) } else { Vec::new() };
+        let moves = if buffer.is_some() { moves(view, policy, &pool.name, &nodes) } else { Vec::new() };
         pools.push(PoolWork { pool: pool.name.clone(), buffer, moves });
     }
     Ok(Work { target, control_plane: inventory.cluster.version != target, pools })
@@ -58,16 +63,17 @@ pub(super) fn work(inventory: &Inventory, view: &View, target: KubeVersion) -> R
 pub(crate) fn movers(
     inventory: &Inventory,
     view: &View,
+    policy: &Policy,
     target: KubeVersion,
 ) -> Option<Vec<(WorkloadRef, RouteChoice)>> {
-    let work = work(inventory, view, target).ok()?;
+    let work = work(inventory, view, policy, target).ok()?;
     let idle = !work.control_plane && work.pools.is_empty();
     (!idle).then(|| work.pools.into_iter().flat_map(|pool| pool.moves).collect())
 }
 
 /// The workloads that may have pods on these nodes when their turn comes: those that have, and those that could. Large ones
 /// first, so that the long moves do not begin last; then by name.
-fn moves(view: &View, pool: &PoolName, nodes: &[&Node]) -> Vec<(WorkloadRef, RouteChoice)> {
+fn moves(view: &View, policy: &Policy, pool: &PoolName, nodes: &[&Node]) -> Vec<(WorkloadRef, RouteChoice)> {
     let present = owners_on(view, pool);
     let could = |w: &Workload| w.replicas > 0 && nodes.iter().any(|node| w.template.rules.admits(node));
     let able =
@@ -80,7 +86,7 @@ fn moves(view: &View, pool: &PoolName, nodes: &[&Node]) -> Vec<(WorkloadRef, Rou
         .filter_map(|owner| {
             let pods = present.get(owner).copied().unwrap_or(0);
             let size = view.workload(owner).map_or(u32::try_from(pods).unwrap_or(u32::MAX), |w| w.replicas);
-            Some((size, owner.clone(), RouteChoice::of_owner(owner, pods, view)?))
+            Some((size, owner.clone(), RouteChoice::of_owner(owner, pods, view, policy)?))
         })
         .collect();
     moving.sort_by(|a, b| (b.0, &a.1).cmp(&(a.0, &b.1)));
@@ -233,7 +239,12 @@ impl Layout<'_> {
                 route: choice.route,
                 reason: choice.reason.clone(),
             };
-            vec![(action, forward("pods are replaced, never moved back in time"))]
+            let reversal = if choice.route.borrows() {
+                loan("the move itself at its end, or the end of the run".to_owned())
+            } else {
+                forward("pods are replaced, never moved back in time")
+            };
+            vec![(action, reversal)]
         });
         if !moves.is_empty() {
             self.stage(title.to_owned(), lanes.collect());

@@ -220,6 +220,14 @@ async fn send(ports: &Ports, run: &RunId, write: Write) -> (WriteAnswer, Option<
                 .await
                 .map(|()| WriteAnswer::Done)
         }
+        Write::Lend { workload, uid, former, lent } => kubernetes
+            .change_settings(&workload, &uid, &former, &lent, WriteMode::Commit)
+            .await
+            .map(|()| WriteAnswer::Done),
+        Write::GiveBack { workload, uid, lent, former } => kubernetes
+            .change_settings(&workload, &uid, &lent, &former, WriteMode::Commit)
+            .await
+            .map(|()| WriteAnswer::Done),
         Write::Evict { pod, uid } => kubernetes
             .evict(&pod, &uid, WriteMode::Commit)
             .await

@@ -41,7 +41,7 @@ pub(super) fn report(known: &AtTheEnd<'_>, outcome: RunOutcome, now: Timestamp) 
     }
 }
 
-/// What the run has borrowed and not given back: buffers it has begun to make, and cordons.
+/// What the run has borrowed and not given back: buffers it has begun to make, settings of workloads, and cordons.
 fn holding(plan: &Plan, state: &RunState, view: &View, azure: Option<&AzureView>) -> Vec<String> {
     let created =
         |name| state.announced().any(|write| matches!(write, Write::CreatePool { name: n, .. } if n == name));
@@ -63,7 +63,17 @@ fn holding(plan: &Plan, state: &RunState, view: &View, azure: Option<&AzureView>
         }
         _ => None,
     });
+    let loans = state.loans().filter_map(|loan| {
+        let still = match view.workload(&loan.workload) {
+            Some(workload) => loan.still_lent(workload),
+            // Nothing was seen yet.
+            None if view.workloads().next().is_none() => loan.lent,
+            None => return None,
+        };
+        let (workload, command) = (&loan.workload, loan.manual_return(&still));
+        (!still.is_empty()).then(|| format!("{still} of {workload}; `{command}` gives it back"))
+    });
     let ours = state.cordons();
     let cordoned = view.nodes().filter(|node| node.unschedulable && ours.contains(&(&node.name, &node.uid)));
-    buffers.chain(cordoned.map(|node| format!("cordon of node {}", node.name))).collect()
+    buffers.chain(loans).chain(cordoned.map(|node| format!("cordon of node {}", node.name))).collect()
 }

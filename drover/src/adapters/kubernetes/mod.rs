@@ -26,7 +26,7 @@ use serde::Deserialize;
 use upgrade_core::access::{AccessAnswer, Right};
 use upgrade_core::inventory::{DeprecatedApi, Unseen};
 use upgrade_core::lock::{Lease, LeaseRecord};
-use upgrade_core::model::{KubeVersion, NodeName, ObjectName, RestartId, Uid, WorkloadRef};
+use upgrade_core::model::{KubeVersion, NodeName, ObjectName, RestartId, Settings, Uid, WorkloadRef};
 use upgrade_core::ports::{
     CallOutcome, EvictionAnswer, KubeSnapshot, Kubernetes, METRICS, PortError, PortErrorKind, RemoteService,
     WriteMode,
@@ -195,6 +195,17 @@ impl Kubernetes for HttpKubernetes {
         mode: WriteMode,
     ) -> Result<(), PortError> {
         writes::restart(&self.api, workload, uid, id, at, mode).await
+    }
+
+    async fn change_settings(
+        &self,
+        workload: &WorkloadRef,
+        uid: &Uid,
+        from: &Settings,
+        to: &Settings,
+        mode: WriteMode,
+    ) -> Result<(), PortError> {
+        writes::change_settings(&self.api, workload, uid, from, to, mode).await
     }
 
     async fn evict(&self, pod: &ObjectName, uid: &Uid, mode: WriteMode) -> Result<EvictionAnswer, PortError> {

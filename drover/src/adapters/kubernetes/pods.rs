@@ -53,13 +53,15 @@ pub(super) fn template(
     claim_templates: bool,
 ) -> Result<PodTemplate, DecodeError> {
     let wire::Template { metadata, spec } = template;
+    let (readiness_probe, unprobed) = says_when_ready(&spec);
     let restart_id = metadata.annotations.and_then(|annotations| annotations.restart_id);
     Ok(PodTemplate {
         labels: metadata.labels.unwrap_or_default(),
         // Somebody else's value is nobody's restart.
         restart_id: restart_id.and_then(|text| RestartId::new(text).ok()),
         requests: requests(meta, &spec)?,
-        readiness_probe: says_when_ready(&spec),
+        readiness_probe,
+        unprobed,
         claims: claims(&spec),
         claim_templates,
         images: images(&spec),
@@ -79,12 +81,12 @@ fn phase(text: Option<&str>) -> PodPhase {
     }
 }
 
-/// Every container has a readiness probe, or the pod a readiness gate.
-fn says_when_ready(spec: &wire::PodSpec) -> bool {
+/// Does every container have a readiness probe, or the pod a readiness gate; and is there none of either?
+fn says_when_ready(spec: &wire::PodSpec) -> (bool, bool) {
     let gated = spec.readiness_gates.as_ref().is_some_and(|gates| !gates.is_empty());
     let containers = spec.containers.as_deref().unwrap_or_default();
-    gated
-        || (!containers.is_empty() && containers.iter().all(|container| container.readiness_probe.is_some()))
+    let probed = containers.iter().filter(|container| container.readiness_probe.is_some()).count();
+    (gated || probed > 0 && probed == containers.len(), !gated && probed == 0)
 }
 
 fn claims(spec: &wire::PodSpec) -> Vec<String> {

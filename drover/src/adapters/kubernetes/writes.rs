@@ -1,18 +1,19 @@
-//! The three writes of a run. Each is sent once, and fenced by the object's uid; each may be only tried.
+//! The writes of a run. Each is sent once, and fenced by the object's uid; each may be only tried.
 
 use jiff::Timestamp;
 use rancher_client::KubeStatus;
 use serde::Deserialize;
 use serde_json::json;
 use upgrade_core::model::{
-    NodeName, ObjectName, RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RestartId, Uid, WorkloadKind,
-    WorkloadRef,
+    NodeName, ObjectName, RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RestartId, Settings, Uid,
+    WorkloadKind, WorkloadRef,
 };
 use upgrade_core::ports::{CallOutcome, EvictionAnswer, PortError, PortErrorKind, RemoteService, WriteMode};
 
 use super::api::{Api, dry_run, object_path};
-use super::failure::Failure;
+use super::failure::{Failure, undecodable};
 use super::wire;
+use super::workloads;
 
 fn refused(kind: PortErrorKind, message: String) -> PortError {
     PortError::new(RemoteService::Kubernetes, kind, CallOutcome::NothingDone, message)
@@ -103,6 +104,45 @@ pub(super) async fn restart(
         "metadata": {"uid": uid},
         "spec": {"template": {"metadata": {"annotations": annotations}}},
     });
+    api.patch(&path, &patch, mode).await.map_err(|failure| of_patch(failure, &what))
+}
+
+pub(super) async fn change_settings(
+    api: &Api,
+    workload: &WorkloadRef,
+    uid: &Uid,
+    from: &Settings,
+    to: &Settings,
+    mode: WriteMode,
+) -> Result<(), PortError> {
+    let what = format!("setting {to} of {workload}");
+    let plural = match workload.kind {
+        WorkloadKind::Deployment => "deployments",
+        WorkloadKind::ReplicaSet => "replicasets",
+        WorkloadKind::StatefulSet | WorkloadKind::DaemonSet | WorkloadKind::Job | WorkloadKind::Other(_) => {
+            let message = format!("{what}: only Deployments and ReplicaSets lend something");
+            return Err(refused(PortErrorKind::Rejected, message));
+        }
+    };
+    let path = object_path("/apis/apps/v1", plural, &workload.name);
+    let found: wire::Workload = api.read(&path).await.map_err(|failure| failure.of_read(&what))?;
+    if found.metadata.uid.as_deref() != Some(uid.as_str()) {
+        return Err(replaced(&what, found.metadata.uid.as_deref(), uid));
+    }
+    let version = found.metadata.resource_version.clone();
+    let found = workloads::workload(workload.kind.clone(), found);
+    let now = Settings::of(&found.map_err(|error| undecodable(&what, error))?).named_in(to);
+    let missing = to.differing_from(&now);
+    let gone = from.named_in(&missing).differing_from(&now);
+    if !gone.is_empty() {
+        return Err(refused(PortErrorKind::Conflict, format!("{what}: it has {now}, not {gone}")));
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    // What was read is what is changed: the version is the fence.
+    let mut patch = missing.merge_patch();
+    patch["metadata"] = json!({"uid": uid, "resourceVersion": version});
     api.patch(&path, &patch, mode).await.map_err(|failure| of_patch(failure, &what))
 }
 

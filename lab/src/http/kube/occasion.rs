@@ -1,5 +1,7 @@
 //! Which of a run's writes a request is.
 
+use serde_json::Value;
+
 use super::super::call::Call;
 use super::path::Target;
 use super::verbs::Verb;
@@ -13,10 +15,19 @@ pub(in super::super) fn write_of(call: &Call, path: &[&str], body: &[u8]) -> Opt
     match (verb, target.kind) {
         (Verb::Evict(_), _) => Some(WriteKind::Evict),
         (Verb::Patch { .. } | Verb::Update { .. }, Kind::Node) => Some(WriteKind::Cordon),
-        (Verb::Patch { .. }, Kind::Deployment | Kind::StatefulSet) => Some(WriteKind::Restart),
+        (Verb::Patch { .. }, Kind::Deployment | Kind::StatefulSet) if is_about_template(body) => {
+            Some(WriteKind::Restart)
+        }
+        (Verb::Patch { .. }, Kind::Deployment | Kind::ReplicaSet) => Some(WriteKind::Loan),
         (Verb::Create { .. } | Verb::Update { .. } | Verb::Patch { .. }, Kind::Lease) => {
             Some(WriteKind::Lease)
         }
         _ => None,
     }
+}
+
+/// Does a merge patch change the pod template?
+fn is_about_template(patch: &[u8]) -> bool {
+    let patch: Value = serde_json::from_slice(patch).unwrap_or_default();
+    patch.pointer("/spec/template").is_some()
 }

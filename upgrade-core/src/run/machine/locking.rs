@@ -16,6 +16,11 @@ pub(super) struct LockState {
 }
 
 impl Machine {
+    /// May something be written at all? Then the cluster is proven, and nobody else works on it.
+    pub(super) fn is_locked(&self) -> bool {
+        self.lock.held
+    }
+
     /// Begins a stage; before the first of this process the lock is taken.
     pub(super) fn lock_and_start(&mut self, now: Timestamp, stage: u32) {
         if self.lock.held {
@@ -49,7 +54,10 @@ impl Machine {
                     self.hold(None, self.not_locked());
                 }
             }
-            (LockNews::Lost(to), _) => self.hold(None, lost(to.as_ref())),
+            (LockNews::Lost(to), _) => {
+                self.lock.held = false;
+                self.hold(None, lost(to.as_ref()));
+            }
             // The run ends; the lock is given back.
             (LockNews::Held | LockNews::Occupied(_) | LockNews::Refused(_) | LockNews::Failed(_), None) => {}
         }

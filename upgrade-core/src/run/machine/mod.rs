@@ -1,6 +1,7 @@
 //! The run machine: a pure function from what happened to what is to be done.
 
 mod agenda;
+mod loans;
 mod locking;
 mod observe;
 mod progress;
@@ -31,6 +32,7 @@ use crate::run::outcome::{self, AtTheEnd};
 use crate::view::{Change, ResourceKind, View};
 
 use agenda::Agenda;
+use loans::Parting;
 use locking::LockState;
 use second_writer::{BufferSteps, RancherReading, StepWithRancher};
 use sent::Sent;
@@ -140,6 +142,9 @@ struct Memory {
     restart_seen: bool,
     /// It was told that somebody took the restart out again.
     restart_lost: bool,
+    loan_seen: bool,
+    /// It was told that somebody has set otherwise what was borrowed.
+    loan_lost: bool,
     second_writer: StepWithRancher,
 }
 
@@ -182,6 +187,7 @@ pub struct Machine {
     agenda: Agenda,
     steps: BTreeMap<StepId, Memory>,
     sent: Sent,
+    parting: Parting,
     moving_total: u32,
     last_progress: Option<EventKind>,
     stops: u32,
@@ -244,6 +250,7 @@ impl Machine {
             agenda: Agenda::default(),
             steps: BTreeMap::new(),
             sent: Sent::default(),
+            parting: Parting::default(),
             moving_total: 0,
             last_progress: None,
             stops: 0,
@@ -345,8 +352,8 @@ impl Machine {
                     }
                 }
                 Phase::Ending(outcome) => {
-                    let answered = self.sent.is_empty() && self.is_adopted(now, &outcome);
-                    if answered || self.stops > 1 {
+                    let at_rest = self.sent.is_empty() && !self.gives_back(now, &outcome);
+                    if self.stops > 1 || at_rest && self.is_adopted(now, &outcome) {
                         self.end(now, outcome);
                     }
                     return;
@@ -366,6 +373,7 @@ impl Machine {
     }
 
     fn end(&mut self, now: Timestamp, outcome: RunOutcome) {
+        let outcome = self.with_what_is_owed(outcome);
         let ledger = self.ledger.records();
         self.record(now, Entry::Closed { outcome: outcome.clone(), ledger });
         let known = AtTheEnd {

@@ -9,7 +9,7 @@ use super::agenda::Agenda;
 use super::{Doubt, Input, Look, Machine, Phase, SYNC_LIMIT, TICK, signed};
 use crate::event::{EventKind, RunOutcome};
 use crate::inventory::{ClusterIdentity, Unproven};
-use crate::journal::{Entry, WriteAnswer};
+use crate::journal::{Entry, Write, WriteAnswer};
 use crate::ledger::Notice;
 use crate::model::{ObjectName, WorkloadRef};
 use crate::plan::Action;
@@ -222,6 +222,11 @@ impl Machine {
             retry_after.unwrap_or_default().max(doubled)
         });
         self.agenda.answered(&step);
+        self.note_return(&step, &write, &answer);
+        if let (Write::Lend { .. }, WriteAnswer::Unknown { .. }) = (&write, &answer) {
+            // What may have been borrowed has to come back: it gets its time to show.
+            self.sent.took_effect(write.clone(), now);
+        }
         match answer {
             WriteAnswer::Done | WriteAnswer::Accepted { .. } => {
                 self.sent.took_effect(write, now);

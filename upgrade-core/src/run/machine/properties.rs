@@ -36,6 +36,8 @@ struct Night {
     silent_until: Timestamp,
     /// How it ended.
     end: Option<RunOutcome>,
+    /// What it said to hold at its end.
+    holding: Vec<String>,
 }
 
 fn identity() -> ClusterIdentity {
@@ -53,7 +55,7 @@ fn leave(toy: &mut Toy) -> Plan {
     }
     let mut moves = Vec::new();
     for app in &mut toy.apps {
-        let choice = RouteChoice::of(&app.workload, &view).expect("no DaemonSet");
+        let choice = RouteChoice::of(&app.workload, &view, &Policy::default()).expect("no DaemonSet");
         app.route = choice.route;
         let workload = app.workload.reference.clone();
         moves.push(Action::Move { workload, off: off.clone(), route: choice.route, reason: choice.reason });
@@ -92,6 +94,7 @@ impl Night {
             late: VecDeque::new(),
             silent_until: Timestamp::MIN,
             end: None,
+            holding: Vec::new(),
         };
         night.listed(effects);
         night
@@ -133,7 +136,7 @@ impl Night {
                 }
                 Effect::Ask(_) => self.tell(Input::Gate(Answer::Pause)),
                 Effect::Emit(_) => {}
-                Effect::End(report) => self.end = Some(report.outcome),
+                Effect::End(report) => (self.end, self.holding) = (Some(report.outcome), report.holding),
             }
         }
     }
@@ -159,7 +162,9 @@ impl Night {
     fn arrives_unseen(&mut self, write: &Write) {
         self.toy.act(write);
         if let Write::Restart { restart, .. } = write {
-            self.toy.apps.iter_mut().for_each(|app| drop(app.restarts.remove(restart)));
+            for app in &mut self.toy.apps {
+                app.restarts.remove(restart);
+            }
         }
     }
 
@@ -183,7 +188,7 @@ impl Night {
     /// The watches tell what has happened, or a part of it, or nothing for a while.
     fn deliver(&mut self) {
         if self.toy.luck.one_in(60) {
-            let seconds = i64::try_from(self.toy.luck.below(90)).expect("small");
+            let seconds = i64::try_from(self.toy.luck.below(2)).expect("small");
             self.silent_until = self.toy.now + SignedDuration::from_secs(seconds);
             let (kind, outcome) = (PortErrorKind::Unreachable, CallOutcome::NothingDone);
             let lost = PortError::new(RemoteService::Kubernetes, kind, outcome, "the watch was cut");
@@ -218,7 +223,14 @@ impl Night {
             }
         }
         let broken = self.rules();
-        Told { done: self.end == Some(RunOutcome::Done), restarts: self.toy.restarts(), broken }
+        let owed = self.toy.owed().count();
+        Told {
+            done: self.end == Some(RunOutcome::Done),
+            restarts: self.toy.restarts(),
+            borrowing: self.toy.borrowing(),
+            owed,
+            broken,
+        }
     }
 
     fn rules(&self) -> Vec<String> {
@@ -226,6 +238,12 @@ impl Night {
         for app in &self.toy.apps {
             if app.restarts.values().sum::<u32>() > 1 {
                 broken.push(format!("{} restarted again", app.workload.reference));
+            }
+        }
+        for owed in self.toy.owed().filter(|_| self.end.is_some()) {
+            let told = self.holding.iter().any(|held| held.contains(&format!("of {owed}; `kubectl")));
+            if !told || self.end == Some(RunOutcome::Done) {
+                broken.push(format!("{owed} has not got back what it lent, at {:?}", self.end));
             }
         }
         match &self.end {
@@ -254,6 +272,8 @@ fn names_a_blocker(cause: &str) -> bool {
 struct Told {
     done: bool,
     restarts: usize,
+    borrowing: usize,
+    owed: usize,
     broken: Vec<String>,
 }
 
@@ -283,4 +303,8 @@ fn whatever_happens_the_rules_of_a_move_hold() {
     assert!((nights * 6 / 10..nights).contains(&done), "{done} of {nights} are done");
     let restarted = told.iter().filter(|(_, night)| night.restarts > 0).count();
     assert!(restarted > nights / 3, "{restarted} of {nights} restart something");
+    let borrowing = told.iter().filter(|(_, night)| night.borrowing > 0).count();
+    let owed = told.iter().filter(|(_, night)| night.owed > 0).count();
+    assert!(borrowing > nights / 3, "{borrowing} of {nights} borrow something");
+    assert!(owed < nights / 100, "{owed} of {nights} say that they could not give something back");
 }

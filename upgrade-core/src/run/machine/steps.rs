@@ -102,6 +102,8 @@ impl Machine {
                 fresh_writes: 0,
                 restart_seen: false,
                 restart_lost: false,
+                loan_seen: self.state.loan_of(&step.id).is_some_and(|loan| loan.taken),
+                loan_lost: false,
                 second_writer: StepWithRancher::default(),
             };
             self.steps.insert(step.id.clone(), fresh);
@@ -122,6 +124,7 @@ impl Machine {
                 self.emit(now, EventKind::Warning { message });
             }
         }
+        self.look_at_loan(now, &step.id);
     }
 
     pub(super) fn act_on(&mut self, now: Timestamp, step: &Step, verdict: Verdict) {

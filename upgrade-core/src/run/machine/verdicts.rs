@@ -105,6 +105,9 @@ impl Machine {
             route: *route,
             begun: agenda.has_begun(lane) || self.has_begun(&step.id),
             restart_seen: self.restart_was_there(&step.id, workload),
+            loan: self.state.loan_of(&step.id),
+            loan_seen: self.steps.get(&step.id).is_some_and(|memory| memory.loan_seen),
+            lending: self.is_lending(&step.id),
             since: agenda.since(&step.id).unwrap_or(now),
         };
         Some((step, open))
@@ -125,7 +128,9 @@ impl Machine {
 
     /// A move has begun when it has announced a write of its own; cordons that it makes up for do not count.
     pub(super) fn has_begun(&self, step: &StepId) -> bool {
-        self.state.has_announced(step, |write| matches!(write, Write::Restart { .. } | Write::Evict { .. }))
+        self.state.has_announced(step, |write| {
+            matches!(write, Write::Restart { .. } | Write::Evict { .. } | Write::Lend { .. })
+        })
     }
 
     fn single_verdict(&self, case: &MoveCase<'_>, step: &Step) -> Verdict {

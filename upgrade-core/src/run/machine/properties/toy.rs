@@ -9,7 +9,7 @@ use crate::journal::{Write, WriteAnswer};
 use crate::model::tests_support::{budget, node, pod, replica_set, service, slice};
 use crate::model::{
     BudgetLimit, IntOrPercent, LabelSelector, Labels, Node, NodeName, ObjectName, Owner, Pod, Resources,
-    RestartId, Strategy, Uid, Workload, WorkloadKind, WorkloadRef,
+    RestartId, Settings, Strategy, Uid, Workload, WorkloadKind, WorkloadRef,
 };
 use crate::plan::Route;
 use crate::ports::EvictionAnswer;
@@ -49,6 +49,8 @@ struct Life {
 pub(super) struct App {
     pub(super) workload: Workload,
     pub(super) route: Route,
+    /// Its settings, which a run may borrow and has to give back.
+    first: Settings,
     revision: u32,
     /// The workload whose Service and budget it shares: itself, or one that never rolls, as it does not.
     pub(super) leader: usize,
@@ -126,16 +128,11 @@ impl Toy {
         let mut workload = replica_set(replicas);
         workload.owner = None;
         let kind = if self.luck.one_in(4) { WorkloadKind::StatefulSet } else { WorkloadKind::Deployment };
-        workload.strategy = match kind {
-            WorkloadKind::StatefulSet => Strategy::Ordered { partition: 0 },
-            _ => {
-                let number =
-                    |luck: &mut Luck| IntOrPercent::Int(u32::try_from(luck.below(3)).expect("small"));
-                Strategy::Rolling {
-                    max_surge: number(&mut self.luck),
-                    max_unavailable: number(&mut self.luck),
-                }
-            }
+        let number = |luck: &mut Luck| IntOrPercent::Int(u32::try_from(luck.below(3)).expect("small"));
+        workload.strategy = if kind == WorkloadKind::StatefulSet {
+            Strategy::Ordered { partition: 0 }
+        } else {
+            Strategy::Rolling { max_surge: number(&mut self.luck), max_unavailable: number(&mut self.luck) }
         };
         workload.reference = WorkloadRef { kind, name: format!("shop/a{app}").parse().expect("a name") };
         workload.uid = Uid::new(format!("app-{app}")).expect("plain");
@@ -152,9 +149,12 @@ impl Toy {
         workload.selector = Some(LabelSelector::of_labels(labels(app, leader)));
         workload.template.labels = labels(app, leader);
         workload.template.requests = Resources::new(100, 100);
-        let most = u64::from(replicas);
+        // Where rollouts do not help, a budget may pin all of them.
+        workload.paused = workload.reference.kind == WorkloadKind::Deployment && self.luck.one_in(5);
+        let most = u64::from(replicas) + u64::from(workload.paused);
         let needs = self.luck.one_in(2).then(|| u32::try_from(self.luck.below(most)).expect("small"));
-        App { workload, route: Route::Gap, revision: 1, leader, needs, restarts: BTreeMap::new(), made: 0 }
+        let (first, restarts) = (Settings::of(&workload), BTreeMap::new());
+        App { workload, route: Route::Gap, first, revision: 1, leader, needs, restarts, made: 0 }
     }
 
     fn put_node(&mut self, node: Node) {
@@ -266,6 +266,15 @@ impl Toy {
             self.apps[app].made += 1;
             self.make(app, name, at_first);
             new += 1;
+        }
+        // Fewer are wanted than there are: those that do not work go first.
+        let newest = |life: &&Life| life.revision == revision && !life.pod.terminating;
+        let mut spare: Vec<(bool, ObjectName)> =
+            self.pods_of(app).filter(newest).map(|life| (life.pod.ready, life.pod.name.clone())).collect();
+        spare.sort();
+        let too_many = spare.len().saturating_sub(usize::try_from(replicas).expect("small"));
+        for (_, name) in spare.into_iter().take(too_many) {
+            self.end(&name);
         }
         let old = |life: &&Life| life.revision != revision && !life.pod.terminating;
         let mut old: Vec<(bool, ObjectName)> =
@@ -442,8 +451,45 @@ impl Toy {
                 WriteAnswer::Done
             }
             Write::Evict { pod, uid } => WriteAnswer::Eviction { eviction: self.evict(pod, uid) },
+            Write::Lend { workload, former, lent, .. } => self.change(workload, former, lent),
+            Write::GiveBack { workload, lent, former, .. } => self.change(workload, lent, former),
             other => WriteAnswer::Failed { message: format!("nobody asks for {other}"), retryable: false },
         }
+    }
+
+    fn change(&mut self, workload: &WorkloadRef, from: &Settings, to: &Settings) -> WriteAnswer {
+        let failed = |message: &str, retryable| WriteAnswer::Failed { message: message.into(), retryable };
+        let Some(app) = self.apps.iter_mut().find(|app| app.workload.reference == *workload) else {
+            return failed("not found", false);
+        };
+        let now = Settings::of(&app.workload);
+        let missing = to.differing_from(&now);
+        if !from.named_in(&missing).differing_from(&now).is_empty() {
+            return failed("conflict", true);
+        }
+        if let Some(replicas) = missing.replicas {
+            app.workload.replicas = replicas;
+        }
+        if let Strategy::Rolling { max_surge, max_unavailable } = &mut app.workload.strategy {
+            *max_surge = missing.max_surge.unwrap_or(*max_surge);
+            *max_unavailable = missing.max_unavailable.unwrap_or(*max_unavailable);
+        }
+        if !missing.is_empty() {
+            app.workload.generation += 1;
+            self.news.push(Change::Applied(Object::Workload(app.workload.clone())));
+        }
+        WriteAnswer::Done
+    }
+
+    /// The workloads that have not got back what they lent.
+    pub(super) fn owed(&self) -> impl Iterator<Item = &WorkloadRef> {
+        let owed = self.apps.iter().filter(|app| Settings::of(&app.workload) != app.first);
+        owed.map(|app| &app.workload.reference)
+    }
+
+    /// How many borrow something.
+    pub(super) fn borrowing(&self) -> usize {
+        self.apps.iter().filter(|app| app.route.borrows()).count()
     }
 
     fn evict(&mut self, name: &ObjectName, uid: &Uid) -> EvictionAnswer {
