@@ -3,6 +3,7 @@
 mod change;
 mod pools;
 mod protection;
+mod selection;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use crate::model::{
 pub use change::{Change, Object, ResourceKind, Touched};
 use pools::Pools;
 use protection::Protection;
+use selection::{Selection, asked};
 
 /// The cluster as last observed.
 ///
@@ -35,6 +37,8 @@ pub struct View {
     slices_by_service: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
     pools: Pools,
     protection: Protection,
+    budgets_by_label: Selection,
+    services_by_label: Selection,
 }
 
 fn unlink<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
@@ -90,6 +94,11 @@ impl View {
             Object::Budget(budget) => self.insert_budget(budget, touched),
             Object::Service(service) => {
                 touched.endpoints(service.name.clone());
+                self.remove_service(&service.name);
+                // An empty selector chooses nothing.
+                if !service.selector.is_empty() {
+                    self.services_by_label.insert(&service.name, &service.selector);
+                }
                 self.services.insert(service.name.clone(), service);
             }
             Object::Slice(slice) => {
@@ -119,11 +128,15 @@ impl View {
             ResourceKind::Pod => self.remove_pod(&name, touched),
             ResourceKind::PodDisruptionBudget => {
                 touched.namespaces.insert(name.namespace().to_owned());
-                self.budgets.remove(&name);
+                if let Some(budget) = self.budgets.remove(&name)
+                    && let Some(labels) = asked(budget.selector.as_ref())
+                {
+                    self.budgets_by_label.remove(&name, labels);
+                }
                 self.protection.forget(&name);
             }
             ResourceKind::Service => {
-                self.services.remove(&name);
+                self.remove_service(&name);
                 touched.endpoints(name);
             }
             ResourceKind::EndpointSlice => self.remove_slice(&name, touched),
@@ -139,6 +152,12 @@ impl View {
                     self.remove_workload(&WorkloadRef { kind, name }, touched);
                 }
             }
+        }
+    }
+
+    fn remove_service(&mut self, name: &ObjectName) {
+        if let Some(service) = self.services.remove(name) {
+            self.services_by_label.remove(name, &service.selector);
         }
     }
 
@@ -186,7 +205,8 @@ impl View {
             self.pods_by_owner.entry(owner.uid.clone()).or_default().insert(pod.name.clone());
         }
         self.pools.insert_pod(&pod, self.pool_of(&pod).as_ref());
-        self.protection.insert(&pod, in_namespace(&self.budgets, pod.name.namespace()));
+        let budgets = self.budgets_by_label.candidates(pod.name.namespace(), &pod.labels);
+        self.protection.insert(&pod, budgets.into_iter().filter_map(|name| self.budgets.get(name)));
         self.pods.insert(pod.name.clone(), pod);
     }
 
@@ -200,12 +220,20 @@ impl View {
             unlink(&mut self.pods_by_owner, &owner.uid, name);
         }
         self.pools.remove_pod(&pod, self.pool_of(&pod).as_ref());
-        self.protection.remove(&pod, in_namespace(&self.budgets, name.namespace()));
+        let budgets = self.budgets_by_label.candidates(name.namespace(), &pod.labels);
+        self.protection.remove(&pod, budgets.into_iter().filter_map(|name| self.budgets.get(name)));
     }
 
     fn insert_budget(&mut self, budget: Budget, touched: &mut Touched) {
         touched.namespaces.insert(budget.name.namespace().to_owned());
-        if self.budgets.get(&budget.name).is_none_or(|old| old.selector != budget.selector) {
+        let known = self.budgets.get(&budget.name);
+        if known.is_none_or(|old| old.selector != budget.selector) {
+            if let Some(labels) = known.and_then(|old| asked(old.selector.as_ref())) {
+                self.budgets_by_label.remove(&budget.name, labels);
+            }
+            if let Some(labels) = asked(budget.selector.as_ref()) {
+                self.budgets_by_label.insert(&budget.name, labels);
+            }
             let pods = self.pods_in_namespace(budget.name.namespace()).filter(|pod| budget.protects(pod));
             let pods = pods.map(|pod| pod.name.clone()).collect();
             self.protection.set(&budget.name, pods);
@@ -332,16 +360,27 @@ impl View {
         self.budgets.values()
     }
 
-    /// The budgets that protect a pod; Kubernetes evicts nothing that has two.
-    pub fn budgets_of<'a>(&'a self, pod: &'a Pod) -> impl Iterator<Item = &'a Budget> {
-        in_namespace(&self.budgets, pod.name.namespace()).filter(move |budget| budget.protects(pod))
+    /// The budgets that protect a pod, by name; Kubernetes evicts nothing that has two.
+    pub fn budgets_of<'a>(&'a self, pod: &Pod) -> impl Iterator<Item = &'a Budget> + use<'a> {
+        self.budgets_for(pod.name.namespace(), &pod.labels)
+    }
+
+    /// The budgets that protect pods with these labels, by name.
+    pub fn budgets_for<'a>(
+        &'a self,
+        namespace: &str,
+        labels: &Labels,
+    ) -> impl Iterator<Item = &'a Budget> + use<'a> {
+        let names = self.budgets_by_label.candidates(namespace, labels);
+        let selects = |budget: &&Budget| budget.selector.as_ref().is_some_and(|own| own.matches(labels));
+        let budgets: Vec<&Budget> =
+            names.into_iter().filter_map(|name| self.budgets.get(name)).filter(selects).collect();
+        budgets.into_iter()
     }
 
     /// Does a budget protect the pods that a workload makes?
     pub fn has_budget(&self, workload: &Workload) -> bool {
-        let labels = &workload.template.labels;
-        let selects = |budget: &Budget| budget.selector.as_ref().is_some_and(|own| own.matches(labels));
-        in_namespace(&self.budgets, workload.reference.name.namespace()).any(selects)
+        self.budgets_for(workload.reference.name.namespace(), &workload.template.labels).next().is_some()
     }
 
     /// The pods that a budget protects.
@@ -359,13 +398,19 @@ impl View {
         self.services.get(name)
     }
 
-    /// The Services that send traffic to pods with these labels.
+    /// The Services that send traffic to pods with these labels, by name.
     pub fn services_for<'a>(
         &'a self,
-        namespace: &'a str,
-        labels: &'a Labels,
-    ) -> impl Iterator<Item = &'a Service> {
-        in_namespace(&self.services, namespace).filter(move |service| service.selects(namespace, labels))
+        namespace: &str,
+        labels: &Labels,
+    ) -> impl Iterator<Item = &'a Service> + use<'a> {
+        let names = self.services_by_label.candidates(namespace, labels);
+        let services: Vec<&Service> = names
+            .into_iter()
+            .filter_map(|name| self.services.get(name))
+            .filter(|service| service.selects(namespace, labels))
+            .collect();
+        services.into_iter()
     }
 
     /// The ready endpoints of a Service, each counted once even if several slices name it.

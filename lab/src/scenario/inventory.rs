@@ -41,6 +41,7 @@ impl Lab {
         let view = inventory.view();
         let scenario = scenario(inventory, &view, timing);
         let mut world = World::empty_beside(&scenario, seed, taken(inventory));
+        world.store.forget();
         Replica::of(inventory, &view, &scenario, &mut world, seed).build();
         world.dispatch();
         world.settle(SignedDuration::from_mins(2));
