@@ -7,7 +7,8 @@ mod selection;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 
 use crate::model::{
     Budget, Claim, EndpointSlice, Labels, Node, NodeName, ObjectName, Owner, Pod, PoolName, Service, Uid,
@@ -31,17 +32,17 @@ pub struct View {
     services: BTreeMap<ObjectName, Service>,
     slices: BTreeMap<ObjectName, EndpointSlice>,
     claims: BTreeMap<ObjectName, Claim>,
-    pods_by_node: BTreeMap<NodeName, BTreeSet<ObjectName>>,
-    pods_by_owner: BTreeMap<Uid, BTreeSet<ObjectName>>,
-    sets_by_deployment: BTreeMap<Uid, BTreeSet<WorkloadRef>>,
-    slices_by_service: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
+    pods_by_node: HashMap<NodeName, BTreeSet<ObjectName>>,
+    pods_by_owner: HashMap<Uid, BTreeSet<ObjectName>>,
+    sets_by_deployment: HashMap<Uid, BTreeSet<WorkloadRef>>,
+    slices_by_service: HashMap<ObjectName, BTreeSet<ObjectName>>,
     pools: Pools,
     protection: Protection,
     budgets_by_label: Selection,
     services_by_label: Selection,
 }
 
-fn unlink<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
+fn unlink<K: Eq + Hash, V: Ord>(index: &mut HashMap<K, BTreeSet<V>>, key: &K, value: &V) {
     if let Some(set) = index.get_mut(key) {
         set.remove(value);
         if set.is_empty() {
@@ -180,10 +181,6 @@ impl View {
         }
     }
 
-    fn pool_of(&self, pod: &Pod) -> Option<PoolName> {
-        self.nodes.get(pod.node.as_ref()?)?.pool()
-    }
-
     fn insert_pod(&mut self, pod: Pod, touched: &mut Touched) {
         touched.workloads.extend(self.workload_of(&pod));
         let same = |old: &Pod| {
@@ -204,7 +201,8 @@ impl View {
         if let Some(owner) = &pod.owner {
             self.pods_by_owner.entry(owner.uid.clone()).or_default().insert(pod.name.clone());
         }
-        self.pools.insert_pod(&pod, self.pool_of(&pod).as_ref());
+        let pool = pool_of(&self.nodes, &pod);
+        self.pools.insert_pod(&pod, pool);
         let budgets = self.budgets_by_label.candidates(pod.name.namespace(), &pod.labels);
         self.protection.insert(&pod, budgets.into_iter().filter_map(|name| self.budgets.get(name)));
         self.pods.insert(pod.name.clone(), pod);
@@ -219,7 +217,8 @@ impl View {
         if let Some(owner) = &pod.owner {
             unlink(&mut self.pods_by_owner, &owner.uid, name);
         }
-        self.pools.remove_pod(&pod, self.pool_of(&pod).as_ref());
+        let pool = pool_of(&self.nodes, &pod);
+        self.pools.remove_pod(&pod, pool);
         let budgets = self.budgets_by_label.candidates(name.namespace(), &pod.labels);
         self.protection.remove(&pod, budgets.into_iter().filter_map(|name| self.budgets.get(name)));
     }
@@ -360,6 +359,11 @@ impl View {
         self.budgets.values()
     }
 
+    /// One budget.
+    pub fn budget(&self, name: &ObjectName) -> Option<&Budget> {
+        self.budgets.get(name)
+    }
+
     /// The budgets that protect a pod, by name; Kubernetes evicts nothing that has two.
     pub fn budgets_of<'a>(&'a self, pod: &Pod) -> impl Iterator<Item = &'a Budget> + use<'a> {
         self.budgets_for(pod.name.namespace(), &pod.labels)
@@ -421,11 +425,13 @@ impl View {
             .into_iter()
             .flatten()
             .filter_map(|name| self.slices.get(name));
-        let ready: BTreeSet<&str> = slices
-            .flat_map(|slice| &slice.endpoints)
+        let mut ready: Vec<&str> = slices
+            .flat_map(|slice| slice.endpoints.iter())
             .filter(|endpoint| endpoint.ready)
             .map(|endpoint| endpoint.address.as_str())
             .collect();
+        ready.sort_unstable();
+        ready.dedup();
         u32::try_from(ready.len()).unwrap_or(u32::MAX)
     }
 
@@ -437,8 +443,13 @@ impl View {
             .into_iter()
             .flatten()
             .filter_map(|name| self.slices.get(name));
-        let ready = slices.flat_map(|slice| &slice.endpoints).filter(|endpoint| endpoint.ready);
+        let ready = slices.flat_map(|slice| slice.endpoints.iter()).filter(|endpoint| endpoint.ready);
         ready.filter_map(|endpoint| self.pods.get(endpoint.pod.as_ref()?))
+    }
+
+    /// One slice.
+    pub fn slice(&self, name: &ObjectName) -> Option<&EndpointSlice> {
+        self.slices.get(name)
     }
 
     /// All slices, by name.
@@ -464,6 +475,11 @@ fn deployment_of(workload: &Workload) -> Option<&Owner> {
 
 fn service_of(slice: &EndpointSlice) -> Option<ObjectName> {
     ObjectName::new(slice.name.namespace(), slice.service.as_deref()?).ok()
+}
+
+/// The name of the pool that a pod's node is in.
+fn pool_of<'a>(nodes: &'a BTreeMap<NodeName, Node>, pod: &Pod) -> Option<&'a str> {
+    nodes.get(pod.node.as_ref()?)?.pool_label()
 }
 
 /// The Deployment behind a ReplicaSet.

@@ -192,6 +192,10 @@ fn take_in<T: Slim>(world: &mut World, since: u64) -> Vec<Logged<T>> {
     let changes: Vec<Logged<T>> = changes.cloned().collect();
     for logged in &changes {
         let change = match logged.change {
+            ChangeType::Modified if logged.is_report => {
+                let renewed = logged.object.renew(&world.kube.view);
+                renewed.or_else(|| logged.object.slim(&world.store)).map(Change::Applied)
+            }
             ChangeType::Added | ChangeType::Modified => logged.object.slim(&world.store).map(Change::Applied),
             ChangeType::Deleted => {
                 Some(Change::Deleted { kind: T::RESOURCE, name: name_of(&*logged.object) })
@@ -311,7 +315,8 @@ fn on_pod(world: &mut World, logged: &Logged<Pod>) {
         }
         return;
     }
-    world.kube.scheduler.saw_pod(pod);
+    let same = logged.is_report || before.is_some_and(|before| asks_for_the_same(before, pod));
+    world.kube.scheduler.saw_pod(&key, pod, same);
     disruption::on_pod(world, &key, pod, before);
     let terminating = pods::is_terminating;
     if terminating(pod) && !before.is_some_and(terminating) {
@@ -336,6 +341,12 @@ fn on_pod(world: &mut World, logged: &Logged<Pod>) {
     {
         kubelet::told_to_stop(world, pod);
     }
+}
+
+/// Does the scheduler see the same pod, but for its state?
+fn asks_for_the_same(before: &Pod, pod: &Pod) -> bool {
+    let (old, new) = (&before.metadata, &pod.metadata);
+    old.labels == new.labels && old.owner_references == new.owner_references && before.spec == pod.spec
 }
 
 /// The Deployment of a Recreate rollout waits for pods, not for ReplicaSets.

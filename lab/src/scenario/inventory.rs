@@ -205,7 +205,7 @@ impl<'a> Replica<'a> {
     }
 
     fn selector(workload: &Workload) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector {
-        workload.selector.as_ref().map(objects::selector).unwrap_or_default()
+        workload.selector.as_deref().map(objects::selector).unwrap_or_default()
     }
 
     fn deployment(&mut self, workload: &Workload) {
@@ -356,7 +356,7 @@ impl<'a> Replica<'a> {
             spec: Some(JobSpec {
                 completions: Some(parallelism),
                 parallelism: Some(parallelism),
-                selector: workload.selector.as_ref().map(objects::selector),
+                selector: workload.selector.as_deref().map(objects::selector),
                 template,
                 ..JobSpec::default()
             }),

@@ -105,7 +105,7 @@ fn a_restart_waits_for_strength_is_asked_for_once_and_ends_with_the_last_old_pod
         matches!(fixture.one(&view, Route::Restart), Verdict::Write(w) if matches!(w[0], Write::Restart { .. }))
     );
     let mut rolling = deployment(2, "1", "0");
-    rolling.template.restart_id = Some(restart_id(&fixture.run, &fixture.step));
+    rolling.template.to_mut().restart_id = Some(restart_id(&fixture.run, &fixture.step));
     rolling.status.updated = 1;
     view.apply(Change::Applied(Object::Workload(rolling.clone())));
     assert_eq!(

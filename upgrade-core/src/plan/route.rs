@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn a_disk_for_one_node_makes_a_restart_deadlock_so_it_is_a_gap() {
         let mut web = deployment(1, "1", "0");
-        web.template.claims = vec!["disk".into()];
+        web.template.to_mut().claims = vec!["disk".into()];
         assert_eq!(route(&web), Route::Gap);
     }
 
