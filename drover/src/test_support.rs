@@ -12,7 +12,9 @@ use upgrade_core::Inventory;
 use upgrade_core::access::{AccessAnswer, Right};
 use upgrade_core::inventory::{ClusterIdentity, RancherFacts};
 use upgrade_core::lock::{Lease, LeaseRecord};
-use upgrade_core::model::{KubeVersion, NodeName, ObjectName, PoolName, RestartId, RunId, Uid, WorkloadRef};
+use upgrade_core::model::{
+    KubeVersion, NodeName, ObjectName, PoolName, RestartId, RunId, Settings, Uid, WorkloadRef,
+};
 use upgrade_core::ports::{
     Azure, AzureView, BufferSpec, Clock, EvictionAnswer, KubeSnapshot, Kubernetes, OperationRef,
     OperationState, PortError, Rancher, WriteMode,
@@ -126,6 +128,18 @@ impl Kubernetes for Shown {
         _: &Uid,
         _: &RestartId,
         _: Timestamp,
+        mode: WriteMode,
+    ) -> Result<(), PortError> {
+        only_tried(mode);
+        Ok(())
+    }
+
+    async fn change_settings(
+        &self,
+        _: &WorkloadRef,
+        _: &Uid,
+        _: &Settings,
+        _: &Settings,
         mode: WriteMode,
     ) -> Result<(), PortError> {
         only_tried(mode);

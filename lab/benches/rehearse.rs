@@ -234,11 +234,12 @@ fn deployment(like: &Inventory, inventory: &mut Inventory, number: u32, nodes: &
     deployment.reference = WorkloadRef { kind: WorkloadKind::Deployment, name: name(&app) };
     set.reference = WorkloadRef { kind: WorkloadKind::ReplicaSet, name: name(&format!("{app}-1")) };
     for workload in [&mut deployment, &mut set] {
-        label(&mut workload.template.labels);
-        workload.template.claims.clear();
-        workload.template.requests = asks();
+        let template = workload.template.to_mut();
+        label(&mut template.labels);
+        template.claims.clear();
+        template.requests = asks();
         if let Some(selector) = &mut workload.selector {
-            label(&mut selector.labels);
+            label(&mut selector.to_mut().labels);
         }
         workload.replicas = REPLICAS;
         let status = &mut workload.status;
@@ -251,7 +252,7 @@ fn deployment(like: &Inventory, inventory: &mut Inventory, number: u32, nodes: &
     let mut slice =
         like.slices.iter().find(|s| s.service.as_deref() == Some("api")).expect("a slice").clone();
     (slice.name, slice.service) = (name(&format!("{app}-1")), Some(app.clone()));
-    slice.endpoints.clear();
+    slice.endpoints.to_mut().clear();
     for replica in 0..REPLICAS {
         let index = number * REPLICAS + replica;
         let mut pod = pod.clone();
@@ -263,7 +264,7 @@ fn deployment(like: &Inventory, inventory: &mut Inventory, number: u32, nodes: &
         if let Some(owner) = &mut pod.owner {
             (owner.name, owner.uid) = (set.reference.name.name().to_owned(), set.uid.clone());
         }
-        slice.endpoints.push(Endpoint {
+        slice.endpoints.to_mut().push(Endpoint {
             address: format!("10.{}.{}.{}", index >> 16, index >> 8 & 255, index & 255),
             pod: Some(pod.name.clone()),
             node: pod.node.clone(),

@@ -3,11 +3,13 @@
 mod change;
 mod pools;
 mod protection;
+mod selection;
 #[cfg(test)]
 mod tests;
 mod usage;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 
 use crate::model::{
     Budget, Claim, EndpointSlice, Labels, Node, NodeName, ObjectName, Owner, Pod, PoolName, Service, Uid,
@@ -17,6 +19,7 @@ use crate::model::{
 pub use change::{Change, Object, ResourceKind, Touched};
 use pools::Pools;
 use protection::Protection;
+use selection::{Selection, asked};
 pub use usage::Usage;
 use usage::Usages;
 
@@ -32,16 +35,18 @@ pub struct View {
     services: BTreeMap<ObjectName, Service>,
     slices: BTreeMap<ObjectName, EndpointSlice>,
     claims: BTreeMap<ObjectName, Claim>,
-    pods_by_node: BTreeMap<NodeName, BTreeSet<ObjectName>>,
-    pods_by_owner: BTreeMap<Uid, BTreeSet<ObjectName>>,
-    sets_by_deployment: BTreeMap<Uid, BTreeSet<WorkloadRef>>,
-    slices_by_service: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
+    pods_by_node: HashMap<NodeName, BTreeSet<ObjectName>>,
+    pods_by_owner: HashMap<Uid, BTreeSet<ObjectName>>,
+    sets_by_deployment: HashMap<Uid, BTreeSet<WorkloadRef>>,
+    slices_by_service: HashMap<ObjectName, BTreeSet<ObjectName>>,
     pools: Pools,
     protection: Protection,
     usages: Usages,
+    budgets_by_label: Selection,
+    services_by_label: Selection,
 }
 
-fn unlink<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
+fn unlink<K: Eq + Hash, V: Ord>(index: &mut HashMap<K, BTreeSet<V>>, key: &K, value: &V) {
     if let Some(set) = index.get_mut(key) {
         set.remove(value);
         if set.is_empty() {
@@ -94,6 +99,11 @@ impl View {
             Object::Budget(budget) => self.insert_budget(budget, touched),
             Object::Service(service) => {
                 touched.endpoints(service.name.clone());
+                self.remove_service(&service.name);
+                // An empty selector chooses nothing.
+                if !service.selector.is_empty() {
+                    self.services_by_label.insert(&service.name, &service.selector);
+                }
                 self.services.insert(service.name.clone(), service);
             }
             Object::Slice(slice) => {
@@ -123,11 +133,15 @@ impl View {
             ResourceKind::Pod => self.remove_pod(&name, touched),
             ResourceKind::PodDisruptionBudget => {
                 touched.namespaces.insert(name.namespace().to_owned());
-                self.budgets.remove(&name);
+                if let Some(budget) = self.budgets.remove(&name)
+                    && let Some(labels) = asked(budget.selector.as_ref())
+                {
+                    self.budgets_by_label.remove(&name, labels);
+                }
                 self.protection.forget(&name);
             }
             ResourceKind::Service => {
-                self.services.remove(&name);
+                self.remove_service(&name);
                 touched.endpoints(name);
             }
             ResourceKind::EndpointSlice => self.remove_slice(&name, touched),
@@ -143,6 +157,12 @@ impl View {
                     self.remove_workload(&WorkloadRef { kind, name }, touched);
                 }
             }
+        }
+    }
+
+    fn remove_service(&mut self, name: &ObjectName) {
+        if let Some(service) = self.services.remove(name) {
+            self.services_by_label.remove(name, &service.selector);
         }
     }
 
@@ -166,10 +186,6 @@ impl View {
         }
     }
 
-    fn pool_of(&self, pod: &Pod) -> Option<PoolName> {
-        self.nodes.get(pod.node.as_ref()?)?.pool()
-    }
-
     fn insert_pod(&mut self, pod: Pod, touched: &mut Touched) {
         touched.workloads.extend(self.workload_of(&pod));
         let same = |old: &Pod| {
@@ -191,8 +207,10 @@ impl View {
         if let Some(owner) = &pod.owner {
             self.pods_by_owner.entry(owner.uid.clone()).or_default().insert(pod.name.clone());
         }
-        self.pools.insert_pod(&pod, self.pool_of(&pod).as_ref());
-        self.protection.insert(&pod, in_namespace(&self.budgets, pod.name.namespace()));
+        let pool = pool_of(&self.nodes, &pod);
+        self.pools.insert_pod(&pod, pool);
+        let budgets = self.budgets_by_label.candidates(pod.name.namespace(), &pod.labels);
+        self.protection.insert(&pod, budgets.into_iter().filter_map(|name| self.budgets.get(name)));
         self.usages.insert(&pod);
         self.pods.insert(pod.name.clone(), pod);
     }
@@ -208,13 +226,22 @@ impl View {
         if let Some(owner) = &pod.owner {
             unlink(&mut self.pods_by_owner, &owner.uid, name);
         }
-        self.pools.remove_pod(&pod, self.pool_of(&pod).as_ref());
-        self.protection.remove(&pod, in_namespace(&self.budgets, name.namespace()));
+        let pool = pool_of(&self.nodes, &pod);
+        self.pools.remove_pod(&pod, pool);
+        let budgets = self.budgets_by_label.candidates(name.namespace(), &pod.labels);
+        self.protection.remove(&pod, budgets.into_iter().filter_map(|name| self.budgets.get(name)));
     }
 
     fn insert_budget(&mut self, budget: Budget, touched: &mut Touched) {
         touched.namespaces.insert(budget.name.namespace().to_owned());
-        if self.budgets.get(&budget.name).is_none_or(|old| old.selector != budget.selector) {
+        let known = self.budgets.get(&budget.name);
+        if known.is_none_or(|old| old.selector != budget.selector) {
+            if let Some(labels) = known.and_then(|old| asked(old.selector.as_ref())) {
+                self.budgets_by_label.remove(&budget.name, labels);
+            }
+            if let Some(labels) = asked(budget.selector.as_ref()) {
+                self.budgets_by_label.insert(&budget.name, labels);
+            }
             let pods = self.pods_in_namespace(budget.name.namespace()).filter(|pod| budget.protects(pod));
             let pods = pods.map(|pod| pod.name.clone()).collect();
             self.protection.set(&budget.name, pods);
@@ -346,21 +373,32 @@ impl View {
         self.budgets.values()
     }
 
-    /// The budgets that protect a pod; Kubernetes evicts nothing that has two.
-    pub fn budgets_of<'a>(&'a self, pod: &'a Pod) -> impl Iterator<Item = &'a Budget> {
-        in_namespace(&self.budgets, pod.name.namespace()).filter(move |budget| budget.protects(pod))
+    /// One budget.
+    pub fn budget(&self, name: &ObjectName) -> Option<&Budget> {
+        self.budgets.get(name)
     }
 
-    /// The budgets that protect the pods that a workload makes.
-    pub fn budgets_for<'a>(&'a self, workload: &'a Workload) -> impl Iterator<Item = &'a Budget> {
-        let labels = &workload.template.labels;
+    /// The budgets that protect a pod, by name; Kubernetes evicts nothing that has two.
+    pub fn budgets_of<'a>(&'a self, pod: &Pod) -> impl Iterator<Item = &'a Budget> + use<'a> {
+        self.budgets_for(pod.name.namespace(), &pod.labels)
+    }
+
+    /// The budgets that protect pods with these labels, by name.
+    pub fn budgets_for<'a>(
+        &'a self,
+        namespace: &str,
+        labels: &Labels,
+    ) -> impl Iterator<Item = &'a Budget> + use<'a> {
+        let names = self.budgets_by_label.candidates(namespace, labels);
         let selects = |budget: &&Budget| budget.selector.as_ref().is_some_and(|own| own.matches(labels));
-        in_namespace(&self.budgets, workload.reference.name.namespace()).filter(selects)
+        let budgets: Vec<&Budget> =
+            names.into_iter().filter_map(|name| self.budgets.get(name)).filter(selects).collect();
+        budgets.into_iter()
     }
 
-    /// Is there one?
+    /// Does a budget protect the pods that a workload makes?
     pub fn has_budget(&self, workload: &Workload) -> bool {
-        self.budgets_for(workload).next().is_some()
+        self.budgets_for(workload.reference.name.namespace(), &workload.template.labels).next().is_some()
     }
 
     /// The pods that a budget protects.
@@ -378,13 +416,19 @@ impl View {
         self.services.get(name)
     }
 
-    /// The Services that send traffic to pods with these labels.
+    /// The Services that send traffic to pods with these labels, by name.
     pub fn services_for<'a>(
         &'a self,
-        namespace: &'a str,
-        labels: &'a Labels,
-    ) -> impl Iterator<Item = &'a Service> {
-        in_namespace(&self.services, namespace).filter(move |service| service.selects(namespace, labels))
+        namespace: &str,
+        labels: &Labels,
+    ) -> impl Iterator<Item = &'a Service> + use<'a> {
+        let names = self.services_by_label.candidates(namespace, labels);
+        let services: Vec<&Service> = names
+            .into_iter()
+            .filter_map(|name| self.services.get(name))
+            .filter(|service| service.selects(namespace, labels))
+            .collect();
+        services.into_iter()
     }
 
     /// The ready endpoints of a Service, each counted once even if several slices name it.
@@ -395,11 +439,13 @@ impl View {
             .into_iter()
             .flatten()
             .filter_map(|name| self.slices.get(name));
-        let ready: BTreeSet<&str> = slices
-            .flat_map(|slice| &slice.endpoints)
+        let mut ready: Vec<&str> = slices
+            .flat_map(|slice| slice.endpoints.iter())
             .filter(|endpoint| endpoint.ready)
             .map(|endpoint| endpoint.address.as_str())
             .collect();
+        ready.sort_unstable();
+        ready.dedup();
         u32::try_from(ready.len()).unwrap_or(u32::MAX)
     }
 
@@ -411,8 +457,13 @@ impl View {
             .into_iter()
             .flatten()
             .filter_map(|name| self.slices.get(name));
-        let ready = slices.flat_map(|slice| &slice.endpoints).filter(|endpoint| endpoint.ready);
+        let ready = slices.flat_map(|slice| slice.endpoints.iter()).filter(|endpoint| endpoint.ready);
         ready.filter_map(|endpoint| self.pods.get(endpoint.pod.as_ref()?))
+    }
+
+    /// One slice.
+    pub fn slice(&self, name: &ObjectName) -> Option<&EndpointSlice> {
+        self.slices.get(name)
     }
 
     /// All slices, by name.
@@ -438,6 +489,11 @@ fn deployment_of(workload: &Workload) -> Option<&Owner> {
 
 fn service_of(slice: &EndpointSlice) -> Option<ObjectName> {
     ObjectName::new(slice.name.namespace(), slice.service.as_deref()?).ok()
+}
+
+/// The name of the pool that a pod's node is in.
+fn pool_of<'a>(nodes: &'a BTreeMap<NodeName, Node>, pod: &Pod) -> Option<&'a str> {
+    nodes.get(pod.node.as_ref()?)?.pool_label()
 }
 
 /// The Deployment behind a ReplicaSet.

@@ -40,11 +40,12 @@ fn workload(kind: WorkloadKind, name: &str, replicas: u32) -> Workload {
         owner: None,
         generation: 1,
         replicas,
-        selector: Some(LabelSelector::of_labels(labels.clone())),
+        selector: Some(LabelSelector::of_labels(labels.clone()).into()),
         strategy,
         paused: false,
         min_ready_seconds: 0,
-        template: PodTemplate { labels, readiness_probe: !name.ends_with("blind"), ..PodTemplate::default() },
+        template: PodTemplate { labels, readiness_probe: !name.ends_with("blind"), ..PodTemplate::default() }
+            .into(),
         status: WorkloadStatus {
             observed_generation: 1,
             replicas,

@@ -48,6 +48,7 @@ const TOKEN_NAME: &str = "token-lab01";
 impl Server {
     /// Starts to serve. Fails where the port is taken, the token files cannot be written, or an option is out of range.
     pub fn start(lab: Lab, options: &ServerOptions) -> io::Result<Self> {
+        lab.with(|world| world.store.remember());
         if !(options.time_scale.is_finite() && options.time_scale > 0.0) {
             let message = format!("the time scale must be a positive number, not {}", options.time_scale);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));

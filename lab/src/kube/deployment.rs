@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use upgrade_core::model::Strategy;
 
 use super::events::Reason;
-use super::{Work, controlled_by, pods, proportion, uid_of};
+use super::{Seen, Work, controlled_by, pods, proportion, uid_of};
 use crate::ports::convert::deployment_strategy;
 use crate::store::Key;
 use crate::world::World;
@@ -111,19 +111,37 @@ fn is_same(ours: &PodTemplateSpec, wanted: &PodTemplateSpec) -> bool {
 }
 
 pub(super) fn reconcile(world: &mut World, key: &Key) {
-    let Some(deployment) = world.store.get::<Deployment>(&key.namespace, &key.name).cloned() else { return };
+    let work = Work::Deployment(key.clone());
+    let Some(deployment) = world.store.get::<Deployment>(&key.namespace, &key.name).cloned() else {
+        return world.settle_work(work, None, None);
+    };
+    let uid = uid_of(&*deployment).to_owned();
+    let seen = Seen::now::<Deployment>(world, key, &uid);
+    if world.rests(&work, seen) {
+        return;
+    }
     let case = Case::of(key, deployment);
-    let sets = Sets::of(world, &case.deployment);
+    let mut sets = Sets::of(world, &case.deployment);
     let was_scaled =
         sets.all().any(|set| spec_replicas(set) > 0 && annotation(set, DESIRED) != Some(case.replicas));
-    if case.deployment.spec.paused == Some(true) || was_scaled {
+    let done = if case.deployment.spec.paused == Some(true) || was_scaled {
         proportion::scale(world, &case, &sets);
+        true
     } else if case.rolling {
-        roll(world, &case, &sets);
+        roll(world, &case, &sets)
     } else {
         recreate(world, &case, &sets);
+        // It looks at pods.
+        false
+    };
+    let untouched = seen.is_some_and(|seen| seen.controlled == world.store.touched(&uid));
+    if !untouched {
+        sets = Sets::of(world, &case.deployment);
     }
-    status::report(world, &case);
+    let deadline = status::report(world, case, &sets);
+    // Sets as they should be and a status that says so: there is nothing to do until one of them changes.
+    let seen = Seen::now::<Deployment>(world, key, &uid).filter(|_| done && untouched);
+    world.settle_work(work, seen, deadline);
 }
 
 /// What a Deployment notes on its sets: its own size, and the most pods there may be.
@@ -138,6 +156,13 @@ pub(super) fn annotation(set: &ReplicaSet, key: &str) -> Option<i32> {
 /// Sets a set's size and notes the Deployment's on it; says whether the size changed.
 pub(super) fn scale_set(world: &mut World, case: &Case, set: &ReplicaSet, to: i32) -> bool {
     let changed = spec_replicas(set) != to;
+    let noted = [(DESIRED, case.replicas), (MAX, case.most())];
+    if !changed
+        && set.spec.replicas.is_some()
+        && noted.iter().all(|(key, count)| annotation(set, key) == Some(*count))
+    {
+        return false;
+    }
     let (desired, most) = (case.replicas.to_string(), case.most().to_string());
     let name = set.metadata.name.clone().unwrap_or_default();
     let _ = world.store.update::<ReplicaSet>(&case.key.namespace, &name, |set| {
@@ -164,8 +189,12 @@ fn tell_scaled(world: &mut World, case: &Case, set: &ReplicaSet, from: i32, to: 
 fn ensure_new(world: &mut World, case: &Case, sets: &Sets) -> Option<(Arc<ReplicaSet>, bool)> {
     let newest = sets.old.iter().filter_map(|set| annotation(set, REVISION)).max().unwrap_or_default();
     if let Some(set) = &sets.new {
-        let revision =
-            annotation(set, REVISION).filter(|own| *own > newest).unwrap_or(newest + 1).to_string();
+        let noted = annotation(set, REVISION);
+        let revision = noted.filter(|own| *own > newest).unwrap_or(newest + 1);
+        if noted == Some(revision) && set.spec.min_ready_seconds == case.min_ready() {
+            return Some((Arc::clone(set), false));
+        }
+        let revision = revision.to_string();
         let name = set.metadata.name.clone().unwrap_or_default();
         let set = world.store.update::<ReplicaSet>(&case.key.namespace, &name, |set| {
             set.spec.min_ready_seconds = case.min_ready();
@@ -238,17 +267,14 @@ fn new_set(case: &Case, replicas: i32, revision: i32) -> ReplicaSet {
     }
 }
 
-fn roll(world: &mut World, case: &Case, sets: &Sets) {
-    let Some((new, made)) = ensure_new(world, case, sets) else { return };
-    if made || scale_new(world, case, &new, sets) {
-        return;
-    }
-    if scale_old(world, case, &new, sets) {
-        return;
-    }
-    if is_complete(world, case) {
+/// One pass of a rolling update; false while something else than a set's change is waited for.
+fn roll(world: &mut World, case: &Case, sets: &Sets) -> bool {
+    let Some((new, made)) = ensure_new(world, case, sets) else { return false };
+    let goes_on = made || scale_new(world, case, &new, sets) || scale_old(world, case, &new, sets);
+    if !goes_on && is_complete(world, case) {
         clean_up(world, case, sets);
     }
+    true
 }
 
 fn scale_new(world: &mut World, case: &Case, new: &ReplicaSet, sets: &Sets) -> bool {

@@ -10,7 +10,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::{CSINode, VolumeAttachment};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use upgrade_core::model::{ObjectName, WorkloadKind};
+use upgrade_core::model::{Labels, ObjectName, WorkloadKind, ZONE_LABEL};
 use upgrade_core::view::{Change, Object};
 
 use super::kubelet::Step;
@@ -27,6 +27,7 @@ pub(crate) fn dispatch(world: &mut World) {
         return;
     }
     world.kube.dispatched = world.store.revision();
+    let written = world.store.take_written();
     for logged in take_in::<Node>(world, since) {
         on_node(world, &logged);
     }
@@ -101,8 +102,23 @@ pub(crate) fn dispatch(world: &mut World) {
         on_pod(world, &logged);
         garbage::on_leaf_change(world, &logged);
     }
-    for kind in PLAIN {
+    for kind in PLAIN.iter().filter(|kind| written.has(**kind)) {
         with_kind(*kind, Plain { world, since });
+    }
+    if world.store.forgets() {
+        for kind in Kind::ALL.iter().filter(|kind| written.has(**kind)) {
+            with_kind(*kind, HasSeen(&mut world.store));
+        }
+    }
+}
+
+struct HasSeen<'a>(&'a mut Store);
+
+impl KindVisitor for HasSeen<'_> {
+    type Output = ();
+
+    fn visit<T: Stored>(self) {
+        self.0.has_seen::<T>();
     }
 }
 
@@ -176,6 +192,10 @@ fn take_in<T: Slim>(world: &mut World, since: u64) -> Vec<Logged<T>> {
     let changes: Vec<Logged<T>> = changes.cloned().collect();
     for logged in &changes {
         let change = match logged.change {
+            ChangeType::Modified if logged.is_report => {
+                let renewed = logged.object.renew(&world.kube.view);
+                renewed.or_else(|| logged.object.slim(&world.store)).map(Change::Applied)
+            }
             ChangeType::Added | ChangeType::Modified => logged.object.slim(&world.store).map(Change::Applied),
             ChangeType::Deleted => {
                 Some(Change::Deleted { kind: T::RESOURCE, name: name_of(&*logged.object) })
@@ -205,7 +225,7 @@ fn added<T: Stored>(store: &Store) -> Vec<Logged<T>> {
     let (revision, change) = (store.revision(), ChangeType::Added);
     store
         .list::<T>()
-        .map(|object| Logged { revision, change, object: Arc::clone(object), before: None })
+        .map(|object| Logged { revision, change, object: Arc::clone(object), before: None, is_report: false })
         .collect()
 }
 
@@ -245,10 +265,16 @@ fn work_of(namespace: &str, owner: &OwnerReference) -> Option<Work> {
 }
 
 fn on_node(world: &mut World, logged: &Logged<Node>) {
+    let name = key_of(&*logged.object).name;
     if logged.change == ChangeType::Deleted {
-        world.kube.scheduler.lost_node(&key_of(&*logged.object).name);
+        world.kube.scheduler.lost_node(&name);
+        world.kube.zones.remove(&name);
     } else {
         world.kube.scheduler.saw_node(&logged.object, &world.store);
+        match logged.object.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE_LABEL)) {
+            Some(zone) => drop(world.kube.zones.insert(name, zone.clone())),
+            None => drop(world.kube.zones.remove(&name)),
+        }
     }
     let spec = |node: &Arc<Node>| node.spec.clone();
     let labels = |node: &Arc<Node>| node.metadata.labels.clone();
@@ -271,11 +297,13 @@ fn on_node(world: &mut World, logged: &Logged<Node>) {
 }
 
 fn on_pod(world: &mut World, logged: &Logged<Pod>) {
-    let (pod, before) = (&logged.object, logged.before.as_deref());
+    let pod = &logged.object;
+    // A report leaves alone what is compared here: the pod stands for what it was.
+    let before = if logged.is_report { Some(&**pod) } else { logged.before.as_deref() };
     let key = key_of(&**pod);
     enqueue_owner(world, logged);
     enqueue_selected(world, &key, pod, before);
-    volumes::on_pod(world, logged);
+    volumes::on_pod(world, logged.change, pod, before);
     quota::on_pod(world, &key.namespace);
     if logged.change == ChangeType::Deleted {
         world.kube.scheduler.lost_pod(&key);
@@ -287,7 +315,8 @@ fn on_pod(world: &mut World, logged: &Logged<Pod>) {
         }
         return;
     }
-    world.kube.scheduler.saw_pod(pod);
+    let same = logged.is_report || before.is_some_and(|before| asks_for_the_same(before, pod));
+    world.kube.scheduler.saw_pod(&key, pod, same);
     disruption::on_pod(world, &key, pod, before);
     let terminating = pods::is_terminating;
     if terminating(pod) && !before.is_some_and(terminating) {
@@ -314,6 +343,12 @@ fn on_pod(world: &mut World, logged: &Logged<Pod>) {
     }
 }
 
+/// Does the scheduler see the same pod, but for its state?
+fn asks_for_the_same(before: &Pod, pod: &Pod) -> bool {
+    let (old, new) = (&before.metadata, &pod.metadata);
+    old.labels == new.labels && old.owner_references == new.owner_references && before.spec == pod.spec
+}
+
 /// The Deployment of a Recreate rollout waits for pods, not for ReplicaSets.
 fn on_pod_gone(world: &mut World, pod: &Pod) {
     let Some(owner) = controller(&pod.metadata) else { return };
@@ -327,19 +362,17 @@ fn on_pod_gone(world: &mut World, pod: &Pod) {
 
 /// The budgets and Services that select the pod, or did.
 fn enqueue_selected(world: &mut World, key: &Key, pod: &Pod, before: Option<&Pod>) {
-    let slim = |pod: &Pod| match pod.slim(&world.store) {
-        Some(Object::Pod(pod)) => Some(pod),
-        _ => None,
-    };
-    let now = slim(pod);
+    let no_labels = Labels::new();
     // The same labels select the same.
-    let before = before.filter(|before| before.metadata.labels != pod.metadata.labels).and_then(slim);
+    let before = before.filter(|before| before.metadata.labels != pod.metadata.labels);
     let view = &world.kube.view;
     let key_from = |name: &ObjectName| Key::new(name.namespace(), name.name());
     let mut work = Vec::new();
-    for pod in now.iter().chain(&before) {
-        work.extend(view.budgets_of(pod).map(|budget| Work::Budget(key_from(&budget.name))));
-        let services = view.services_for(&key.namespace, &pod.labels);
+    for pod in [Some(pod), before].into_iter().flatten() {
+        let labels = pod.metadata.labels.as_ref().unwrap_or(&no_labels);
+        let budgets = view.budgets_for(&key.namespace, labels);
+        work.extend(budgets.map(|budget| Work::Budget(key_from(&budget.name))));
+        let services = view.services_for(&key.namespace, labels);
         work.extend(services.map(|service| Work::Endpoints(key_from(&service.name))));
     }
     for work in work {

@@ -35,9 +35,14 @@ pub(super) fn reconcile(world: &mut World, key: &Key) {
             status
         }
     };
-    let _ = world
-        .store
-        .update::<PodDisruptionBudget>(&key.namespace, &key.name, |budget| budget.status = Some(status));
+    let is_news = budget.status.as_ref() != Some(&status);
+    // Nobody else holds it when it is written.
+    drop(budget);
+    if is_news {
+        world.store.report::<PodDisruptionBudget>(&key.namespace, &key.name, |budget| {
+            budget.status = Some(status);
+        });
+    }
 }
 
 /// All pods that the selector matches, in whatever phase.
@@ -57,13 +62,13 @@ fn expected(
     namespace: &str,
     matched: &[Arc<Pod>],
 ) -> Result<(u32, u32), String> {
-    let spec = budget.spec.clone().unwrap_or_default();
+    let spec = budget.spec.as_ref();
     let limit = |value| int_or_percent(value).ok_or_else(|| "invalid value for IntOrString".to_owned());
-    if let Some(value) = &spec.max_unavailable {
+    if let Some(value) = spec.and_then(|spec| spec.max_unavailable.as_ref()) {
         let scale = scale(world, namespace, matched)?;
         return Ok((scale, scale.saturating_sub(limit(value)?.ceil_of(scale))));
     }
-    match spec.min_available.as_ref().map(limit).transpose()? {
+    match spec.and_then(|spec| spec.min_available.as_ref()).map(limit).transpose()? {
         Some(percent @ IntOrPercent::Percent(_)) => {
             let scale = scale(world, namespace, matched)?;
             Ok((scale, percent.ceil_of(scale)))
@@ -77,8 +82,14 @@ fn expected(
 /// The sum of the replicas of the distinct controllers of the pods. Pods without one are skipped.
 fn scale(world: &World, namespace: &str, matched: &[Arc<Pod>]) -> Result<u32, String> {
     let mut scales: BTreeMap<String, u32> = BTreeMap::new();
+    let mut last = None;
     for pod in matched {
         let Some(owner) = controller(&pod.metadata) else { continue };
+        // Most pods have the owner of the one before.
+        if last == Some(owner) {
+            continue;
+        }
+        last = Some(owner);
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         let (uid, replicas) = scale_of(world, namespace, owner, name)?;
         scales.insert(uid, replicas);

@@ -9,10 +9,12 @@ use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
     ContainerStatus, Pod, PodIP, PodSpec, PodStatus, Probe,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use upgrade_core::model::NodeName;
 
 use super::events::Reason;
 use super::{Task, job, key_of, pods, removal, uid_of, volumes};
+use crate::ports::convert::condition;
 use crate::store::{Key, controller};
 use crate::timing::Timing;
 use crate::world::World;
@@ -63,10 +65,14 @@ pub(super) fn step(world: &mut World, step: Step, key: &Key, uid: &str) {
         return;
     }
     match step {
-        Step::Arrives => arrive(world, key, &pod),
+        Step::Arrives => arrive(world, key, pod),
         Step::BacksOff => images::back_off(world, key),
-        Step::Starts => start(world, key, &pod),
-        Step::BecomesReady => become_ready(world, key, &pod),
+        Step::Starts => start(world, key, pod),
+        Step::BecomesReady => {
+            let life = Life::of(&pod);
+            drop(pod);
+            become_ready(world, key, life);
+        }
         Step::Crashes => crash(world, key, &pod),
         Step::Finishes => finish(world, key),
         Step::Ends => {
@@ -78,6 +84,19 @@ pub(super) fn step(world: &mut World, step: Step, key: &Key, uid: &str) {
 
 fn next(world: &mut World, after: Duration, step: Step, pod: &Pod) {
     world.soon(after, Task::Pod(step, key_of(pod), uid_of(pod).to_owned()));
+}
+
+/// Which of its lives a pod is in: a probe of an earlier start says nothing of this one.
+#[derive(Clone, Copy)]
+struct Life {
+    restarts: i32,
+    crashes: bool,
+}
+
+impl Life {
+    fn of(pod: &Pod) -> Self {
+        Self { restarts: pods::restarts(pod), crashes: said(pod, CRASH_SECONDS).is_some() }
+    }
 }
 
 fn spec(pod: &Pod) -> &PodSpec {
@@ -99,54 +118,65 @@ fn machine_name(world: &World, pod: &Pod) -> Option<NodeName> {
     world.kube.machines.contains_key(&name).then_some(name)
 }
 
-fn arrive(world: &mut World, key: &Key, pod: &Arc<Pod>) {
-    let Some(node) = machine_name(world, pod) else { return };
-    if pods::phase(pod) != "Pending" || has_begun(pod) {
+fn arrive(world: &mut World, key: &Key, pod: Arc<Pod>) {
+    let Some(node) = machine_name(world, &pod) else { return };
+    if pods::phase(&pod) != "Pending" || has_begun(&pod) {
         // It has been running since before the world began, or another step has seen to it.
         return;
     }
-    show_creating(world, key, pod);
-    if !volumes::are_attached(world, pod) {
+    if !volumes::are_attached(world, &pod) {
         // The attachment will say.
-        return;
+        return show_creating(world, key, &pod);
     }
     let sandbox = world.draw(Timing::Sandbox);
-    let Some(here) = images::pull_all(world, key, &node, pod) else { return };
-    let inits = spec(pod).init_containers.as_ref().map_or(0, Vec::len);
+    let Some(here) = images::pull_all(world, key, &node, &pod) else { return };
+    let inits = spec(&pod).init_containers.as_ref().map_or(0, Vec::len);
     let init: Duration = (0..inits).map(|_| world.draw(Timing::Init)).sum();
     let after = until(world, here) + sandbox + init;
-    begin(world, key);
-    next(world, after, Step::Starts, pod);
+    next(world, after, Step::Starts, &pod);
+    begin(world, key, pod);
 }
 
 /// Nothing is in the way of its containers any more.
 fn has_begun(pod: &Pod) -> bool {
-    crate::ports::convert::condition(pod, "PodReadyToStartContainers").is_some_and(|c| c.status == "True")
+    condition(pod, "PodReadyToStartContainers").is_some_and(|c| c.status == "True")
 }
 
-fn begin(world: &mut World, key: &Key) {
+fn begin(world: &mut World, key: &Key, pod: Arc<Pod>) {
     let now = world.store.time();
-    let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
+    let containers = creating(&pod);
+    // Nobody else holds it when it is written.
+    drop(pod);
+    world.store.report::<Pod>(&key.namespace, &key.name, |pod| {
         let status = pod.status.get_or_insert_default();
+        create(status, containers, &now);
         wait(status, "ContainerCreating", None);
         pods::set_condition(status, "PodReadyToStartContainers", true, None, None, &now);
     });
 }
 
-fn show_creating(world: &mut World, key: &Key, pod: &Pod) {
-    let now = world.store.time();
+/// The containers of a pod that has just come.
+fn creating(pod: &Pod) -> Vec<ContainerStatus> {
     let status = |container: &Container| ContainerStatus {
         name: container.name.clone(),
         image: container.image.clone().unwrap_or_default(),
         state: Some(waiting("ContainerCreating", None)),
         ..ContainerStatus::default()
     };
-    let containers: Vec<ContainerStatus> = spec(pod).containers.iter().map(status).collect();
+    spec(pod).containers.iter().map(status).collect()
+}
+
+fn create(status: &mut PodStatus, containers: Vec<ContainerStatus>, now: &Time) {
+    status.start_time.get_or_insert(now.clone());
+    status.container_statuses.get_or_insert(containers);
+    pods::set_condition(status, "Ready", false, Some("ContainersNotReady"), None, now);
+}
+
+fn show_creating(world: &mut World, key: &Key, pod: &Pod) {
+    let now = world.store.time();
+    let containers = creating(pod);
     let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
-        let status = pod.status.get_or_insert_default();
-        status.start_time.get_or_insert(now.clone());
-        status.container_statuses.get_or_insert(containers);
-        pods::set_condition(status, "Ready", false, Some("ContainersNotReady"), None, &now);
+        create(pod.status.get_or_insert_default(), containers, &now);
     });
 }
 
@@ -172,17 +202,52 @@ fn address(world: &mut World) -> String {
     format!("10.{}.{}.{}", 244 + number / 64_516 % 8, number / 254 % 254, number % 254 + 1)
 }
 
-fn start(world: &mut World, key: &Key, pod: &Arc<Pod>) {
+fn start(world: &mut World, key: &Key, pod: Arc<Pod>) {
     let now = world.store.time();
     let ip = match pod.status.as_ref().and_then(|status| status.pod_ip.clone()) {
         Some(ip) => ip,
         None => address(world),
     };
+    let containers: Vec<String> = if world.tells_events() {
+        spec(&pod).containers.iter().map(|container| container.name.clone()).collect()
+    } else {
+        Vec::new()
+    };
+    let crash = said_seconds(&pod, CRASH_SECONDS);
+    if let Some(after) = crash {
+        next(world, after, Step::Crashes, &pod);
+    }
+    let mut is_ready = false;
+    match probed(world, &pod) {
+        _ if said(&pod, NEVER_READY) == Some("true") => {}
+        // It does not live to see its first good probe.
+        Some(after) if crash.is_some_and(|crash| crash <= after) => {}
+        Some(after) => next(world, after, Step::BecomesReady, &pod),
+        None => is_ready = true,
+    }
+    if let Some(run) = run_time(world, &pod) {
+        next(world, run, Step::Finishes, &pod);
+    }
+    let life = Life::of(&pod);
+    // Nobody else holds it when it is written.
+    drop(pod);
+    run(world, key, ip, &now);
+    for container in containers {
+        world.tell::<Pod>(key, Reason::Created, || format!("Created container: {container}"));
+        world.tell::<Pod>(key, Reason::Started, || format!("Started container {container}"));
+    }
+    if is_ready {
+        become_ready(world, key, life);
+    }
+}
+
+/// The containers run.
+fn run(world: &mut World, key: &Key, ip: String, now: &Time) {
     let running = ContainerState {
         running: Some(ContainerStateRunning { started_at: Some(now.clone()) }),
         ..ContainerState::default()
     };
-    let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
+    world.store.report::<Pod>(&key.namespace, &key.name, |pod| {
         let status = pod.status.get_or_insert_default();
         status.phase = Some("Running".to_owned());
         status.pod_ip = Some(ip.clone());
@@ -191,26 +256,8 @@ fn start(world: &mut World, key: &Key, pod: &Arc<Pod>) {
             container.state = Some(running.clone());
             container.started = Some(true);
         }
-        pods::set_condition(status, "Initialized", true, None, None, &now);
+        pods::set_condition(status, "Initialized", true, None, None, now);
     });
-    for container in &spec(pod).containers {
-        world.tell::<Pod>(key, Reason::Created, || format!("Created container: {}", container.name));
-        world.tell::<Pod>(key, Reason::Started, || format!("Started container {}", container.name));
-    }
-    let crash = said_seconds(pod, CRASH_SECONDS);
-    if let Some(after) = crash {
-        next(world, after, Step::Crashes, pod);
-    }
-    match probed(world, pod) {
-        _ if said(pod, NEVER_READY) == Some("true") => {}
-        // It does not live to see its first good probe.
-        Some(after) if crash.is_some_and(|crash| crash <= after) => {}
-        Some(after) => next(world, after, Step::BecomesReady, pod),
-        None => become_ready(world, key, pod),
-    }
-    if let Some(run) = run_time(world, pod) {
-        next(world, run, Step::Finishes, pod);
-    }
 }
 
 /// When the containers' probes have succeeded: the startup probe first, then readiness as often as it has to. `None` for a pod
@@ -243,20 +290,20 @@ fn run_time(world: &mut World, pod: &Pod) -> Option<Duration> {
     owner.then(|| said_seconds(pod, RUN_SECONDS).unwrap_or_else(|| world.draw(Timing::JobRun)))
 }
 
-fn become_ready(world: &mut World, key: &Key, pod: &Pod) {
-    let runs = |status: &ContainerStatus| status.state.as_ref().is_some_and(|state| state.running.is_some());
-    let found = world.store.get::<Pod>(&key.namespace, &key.name);
-    let statuses = found.and_then(|found| found.status.as_ref()?.container_statuses.clone());
-    let restarts = |pod: &Pod| pods::restarts(pod);
-    // A probe of an earlier start says nothing of this one.
-    if found.is_none_or(|found| restarts(found) != restarts(pod)) && said(pod, CRASH_SECONDS).is_some() {
+fn become_ready(world: &mut World, key: &Key, life: Life) {
+    let Some(found) = world.store.get::<Pod>(&key.namespace, &key.name) else { return };
+    if life.crashes && pods::restarts(found) != life.restarts {
         return;
     }
-    if !statuses.into_iter().flatten().all(|status| runs(&status)) {
+    let runs = |status: &ContainerStatus| status.state.as_ref().is_some_and(|state| state.running.is_some());
+    let statuses = || found.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    let says = |kind| condition(found, kind).is_some_and(|condition| condition.status == "True");
+    let is_so = says("ContainersReady") && says("Ready") && statuses().all(|status| status.ready);
+    if is_so || !statuses().all(runs) {
         return;
     }
     let now = world.store.time();
-    let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
+    world.store.report::<Pod>(&key.namespace, &key.name, |pod| {
         let status = pod.status.get_or_insert_default();
         for container in status.container_statuses.iter_mut().flatten() {
             container.ready = true;

@@ -37,7 +37,7 @@ mod taints;
 pub(crate) mod tests;
 mod volumes;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -84,6 +84,8 @@ pub(crate) struct Kube {
     /// Pulls of a pod's images that have failed in a row, by the pod's uid.
     pull_failures: BTreeMap<String, u32>,
     machines: BTreeMap<NodeName, Machine>,
+    /// The zones of the nodes, by their labels.
+    zones: HashMap<String, String>,
     /// Where volumes are attached, or about to be: nodes by volume.
     attachments: BTreeMap<String, BTreeSet<String>>,
     /// Since when a node has a taint that takes pods away, by node and key.
@@ -97,15 +99,17 @@ pub(crate) struct Kube {
     /// The store's revision up to which the writes have been shown to the controllers.
     dispatched: u64,
     /// Work that is on the queue already.
-    queued: BTreeSet<Work>,
+    queued: HashSet<Work>,
     /// Work that will be put there, and when.
-    later: BTreeMap<Work, Timestamp>,
+    later: HashMap<Work, Timestamp>,
+    /// Work that has nothing to do as long as what it was done on is as it was then.
+    settled: HashMap<Work, Rest>,
     scheduler: scheduler::Scheduler,
     events: events::Events,
     /// Pods that left a Job unfinished since its controller looked last, by the Job's uid.
     job_losses: BTreeMap<String, job::Losses>,
     /// Work that has failed in a row, and how often.
-    failures: BTreeMap<Work, u32>,
+    failures: HashMap<Work, u32>,
     /// What autoscalers have recommended lately.
     recommendations: autoscaler::Recommendations,
     /// Until when a Job that has lost a pod waits, by its uid.
@@ -178,7 +182,7 @@ pub(crate) enum Task {
 }
 
 /// Something a controller has to look at.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Work {
     /// A HorizontalPodAutoscaler.
     Autoscaler(Key),
@@ -204,6 +208,29 @@ pub(crate) enum Work {
     Volume(String),
 }
 
+/// What a controller's pass over an object rests on: the revisions of the last writes of the object and of what it controls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    object: u64,
+    controlled: u64,
+}
+
+impl Seen {
+    /// As it is now. `None`: the object is not there.
+    fn now<T: Stored>(world: &World, key: &Key, uid: &str) -> Option<Self> {
+        let object = T::table(&world.store).revision_of(&key.namespace, &key.name)?;
+        Some(Self { object, controlled: world.store.touched(uid) })
+    }
+}
+
+/// Work that has nothing to do.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    seen: Seen,
+    /// When there is something to do even if nothing changes.
+    until: Option<Timestamp>,
+}
+
 impl Kube {
     pub(crate) fn new(version: KubeVersion) -> Self {
         Self {
@@ -214,17 +241,19 @@ impl Kube {
             gone_images: BTreeSet::new(),
             pull_failures: BTreeMap::new(),
             machines: BTreeMap::new(),
+            zones: HashMap::new(),
             attachments: BTreeMap::new(),
             tainted: BTreeMap::new(),
             slow_boots: BTreeMap::new(),
             never_joining: BTreeMap::new(),
             next_instance: BTreeMap::new(),
             dispatched: 0,
-            queued: BTreeSet::new(),
-            later: BTreeMap::new(),
+            queued: HashSet::new(),
+            later: HashMap::new(),
+            settled: HashMap::new(),
             scheduler: scheduler::Scheduler::default(),
             events: events::Events::default(),
-            failures: BTreeMap::new(),
+            failures: HashMap::new(),
             recommendations: BTreeMap::new(),
             job_losses: BTreeMap::new(),
             job_backoffs: BTreeMap::new(),
@@ -275,6 +304,32 @@ impl World {
             self.kube.later.remove(&work);
             self.enqueue(work);
         }
+    }
+
+    /// Is all still as it was when this work had nothing left to do? Then its pass would do nothing, and is saved.
+    fn rests(&mut self, work: &Work, seen: Option<Seen>) -> bool {
+        let Some(rest) = self.kube.settled.get(work).copied() else { return false };
+        if seen != Some(rest.seen) || rest.until.is_some_and(|at| at <= self.now()) {
+            return false;
+        }
+        if let Some(at) = rest.until {
+            self.enqueue_at(at, work.clone());
+        }
+        true
+    }
+
+    /// This work is done, as far as can be known from what it has seen; `None`: it is not.
+    fn settle_work(&mut self, work: Work, seen: Option<Seen>, until: Option<Timestamp>) {
+        match seen {
+            Some(seen) => drop(self.kube.settled.insert(work, Rest { seen, until })),
+            None => drop(self.kube.settled.remove(&work)),
+        }
+    }
+
+    /// As [`enqueue_later`](Self::enqueue_later), at a time that is to come.
+    fn enqueue_at(&mut self, at: Timestamp, work: Work) {
+        let after = Duration::try_from(at.duration_since(self.now())).unwrap_or_default();
+        self.enqueue_later(after, work);
     }
 
     /// The control plane runs this version from now on.

@@ -9,7 +9,7 @@ use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStat
 use k8s_openapi::api::core::v1::Pod;
 
 use super::events::Reason;
-use super::{Work, controlled_by, pods, uid_of};
+use super::{Seen, Work, controlled_by, pods, uid_of};
 use crate::error::ApiError;
 use crate::store::{Key, controller};
 use crate::world::World;
@@ -17,37 +17,53 @@ use crate::world::World;
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 pub(super) fn reconcile(world: &mut World, key: &Key) {
-    let Some(set) = world.store.get::<ReplicaSet>(&key.namespace, &key.name).cloned() else { return };
+    let work = Work::ReplicaSet(key.clone());
+    let Some(set) = world.store.get::<ReplicaSet>(&key.namespace, &key.name).cloned() else {
+        return world.settle_work(work, None, None);
+    };
+    let uid = uid_of(&*set).to_owned();
+    let seen = Seen::now::<ReplicaSet>(world, key, &uid);
+    if world.rests(&work, seen) {
+        return;
+    }
+    let failure = keep_number(world, key, &set);
+    match &failure {
+        Some(_) => world.retry_later(work.clone()),
+        None => drop(world.kube.failures.remove(&work)),
+    }
+    let next = report(world, key, set, failure.as_ref());
+    // With the number that is wanted and a status that says so, there is nothing to do until a pod changes.
+    let seen = Seen::now::<ReplicaSet>(world, key, &uid).filter(|_| failure.is_none());
+    world.settle_work(work, seen, next);
+}
+
+/// Makes the pods that are missing, or deletes those that are too many. An error is why one could not be made.
+fn keep_number(world: &mut World, key: &Key, set: &Arc<ReplicaSet>) -> Option<ApiError> {
     let wanted = usize::try_from(set.spec.replicas.unwrap_or(1)).unwrap_or_default();
-    let active = active_pods(world, uid_of(&*set));
-    let mut failure: Option<ApiError> = None;
-    if active.len() < wanted {
+    let count = active_pods(world, uid_of(&**set)).count();
+    if count < wanted {
         let template = set.spec.template.clone().unwrap_or_default();
-        for _ in active.len()..wanted {
-            let mut pod = pods::of_template(&template, &key.namespace, controlled_by(&*set));
+        for _ in count..wanted {
+            let mut pod = pods::of_template(&template, &key.namespace, controlled_by(&**set));
             pod.metadata.generate_name = Some(format!("{}-", key.name));
             match world.create_pod(pod) {
                 Ok(pod) => pods::tell_created::<ReplicaSet>(world, key, &pod),
                 Err(error) => {
                     world
                         .tell::<ReplicaSet>(key, Reason::FailedCreate, || format!("Error creating: {error}"));
-                    failure = Some(error);
-                    break;
+                    return Some(error);
                 }
             }
         }
-    } else if active.len() > wanted {
-        for pod in victims(world, &set, active, wanted) {
+    } else if count > wanted {
+        let active = active_pods(world, uid_of(&**set)).cloned().collect();
+        for pod in victims(world, set, active, wanted) {
             let name = pod.metadata.name.as_deref().unwrap_or_default();
             world.delete_pod(&key.namespace, name, None).expect("it was just listed");
             world.tell::<ReplicaSet>(key, Reason::SuccessfulDelete, || format!("Deleted pod: {name}"));
         }
     }
-    match &failure {
-        Some(_) => world.retry_later(Work::ReplicaSet(key.clone())),
-        None => drop(world.kube.failures.remove(&Work::ReplicaSet(key.clone()))),
-    }
-    report(world, key, &set, failure.as_ref());
+    None
 }
 
 /// The condition that tells why pods could not be made.
@@ -63,40 +79,53 @@ fn failed(world: &World, set: &ReplicaSet, error: &ApiError) -> ReplicaSetCondit
     }
 }
 
-fn active_pods(world: &World, uid: &str) -> Vec<Arc<Pod>> {
-    world.store.owned_by::<Pod>(uid).filter(|pod| pods::is_active(pod)).cloned().collect()
+fn active_pods<'w>(world: &'w World, uid: &str) -> impl Iterator<Item = &'w Arc<Pod>> + use<'w> {
+    world.store.owned_by::<Pod>(uid).filter(|pod| pods::is_active(pod))
 }
 
-fn report(world: &mut World, key: &Key, set: &ReplicaSet, failure: Option<&ApiError>) {
+/// Writes the status; returns when the next pod counts as available.
+fn report(
+    world: &mut World,
+    key: &Key,
+    set: Arc<ReplicaSet>,
+    failure: Option<&ApiError>,
+) -> Option<Timestamp> {
     let now = world.now();
     let min_ready = set.spec.min_ready_seconds.unwrap_or_default();
-    let active = active_pods(world, uid_of(set));
-    let going = world
-        .store
-        .owned_by::<Pod>(uid_of(set))
-        .filter(|pod| pods::is_terminating(pod) && !pods::is_finished(pod));
-    let terminating = i32::try_from(going.count()).unwrap_or(i32::MAX);
-    let count = |meant: &dyn Fn(&Pod) -> bool| {
-        i32::try_from(active.iter().filter(|pod| meant(pod)).count()).unwrap_or(i32::MAX)
-    };
+    let (mut replicas, mut ready, mut available, mut terminating) = (0, 0, 0, 0);
+    let mut soon: Option<Timestamp> = None;
+    for pod in world.store.owned_by::<Pod>(uid_of(&*set)).filter(|pod| !pods::is_finished(pod)) {
+        if pods::is_terminating(pod) {
+            terminating += 1;
+            continue;
+        }
+        replicas += 1;
+        ready += i32::from(pods::is_ready(pod));
+        match pods::ready_since(pod).map(|since| pods::available_at(since, min_ready)) {
+            Some(at) if at > now => soon = Some(soon.map_or(at, |soon| soon.min(at))),
+            Some(_) => available += 1,
+            None => {}
+        }
+    }
     let status = ReplicaSetStatus {
-        replicas: count(&|_| true),
-        fully_labeled_replicas: Some(count(&|_| true)),
-        ready_replicas: Some(count(&pods::is_ready)),
-        available_replicas: Some(count(&|pod| pods::is_available(pod, min_ready, now))),
+        replicas,
+        fully_labeled_replicas: Some(replicas),
+        ready_replicas: Some(ready),
+        available_replicas: Some(available),
         observed_generation: set.metadata.generation,
         terminating_replicas: Some(terminating),
-        conditions: failure.map(|error| vec![failed(world, set, error)]),
+        conditions: failure.map(|error| vec![failed(world, &set, error)]),
     };
-    let _ = world.store.update::<ReplicaSet>(&key.namespace, &key.name, |set| set.status = Some(status));
-    let soon = active
-        .iter()
-        .filter_map(|pod| pods::ready_since(pod))
-        .map(|since| pods::available_at(since, min_ready));
-    if let Some(at) = soon.filter(|at| *at > now).min() {
-        let after = std::time::Duration::try_from(at.duration_since(now)).unwrap_or_default();
-        world.enqueue_later(after, Work::ReplicaSet(key.clone()));
+    let is_news = set.status.as_ref() != Some(&status);
+    // Nobody else holds it when it is written.
+    drop(set);
+    if is_news {
+        world.store.report::<ReplicaSet>(&key.namespace, &key.name, |set| set.status = Some(status));
     }
+    if let Some(at) = soon {
+        world.enqueue_at(at, Work::ReplicaSet(key.clone()));
+    }
+    soon
 }
 
 /// Those of the pods that go, by the ReplicaSet controller's order (controller_utils.go, ActivePodsWithRanks).

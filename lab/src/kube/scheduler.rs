@@ -15,6 +15,7 @@ use crate::timing::Timing;
 use crate::world::World;
 
 mod cache;
+mod class;
 mod filter;
 mod needs;
 mod preempt;
@@ -24,9 +25,10 @@ mod tests;
 mod topology;
 pub(super) mod volumes;
 
-use cache::{Cache, Place};
+use cache::{Cache, Spot};
+use class::Class;
 use filter::{Asking, Refusal};
-use needs::Needs;
+use needs::{Needs, Wants};
 
 /// The scheduler: what it remembers of nodes and pods, and its queue.
 #[derive(Debug, Default)]
@@ -41,6 +43,8 @@ pub(super) struct Scheduler {
     failed: BTreeSet<Key>,
     /// Those that a preemption makes room for, and where.
     nominated: BTreeMap<Key, Arc<Needs>>,
+    /// The pod, by its uid, that is bound in this moment, and what it asks for.
+    binding: Option<(String, Arc<Wants>)>,
     enqueued: u64,
 }
 
@@ -71,9 +75,10 @@ impl Scheduler {
         self.cache.remove_node(name);
     }
 
-    /// A pod is as it is now.
-    pub(super) fn saw_pod(&mut self, pod: &Pod) {
-        self.cache.set_pod(pod);
+    /// A pod is as it is now. `same`: what it asks for has not changed.
+    pub(super) fn saw_pod(&mut self, key: &Key, pod: &Pod, same: bool) {
+        let binding = self.binding.take().filter(|(uid, _)| uid == uid_of(pod));
+        self.cache.set_pod(key, pod, same, binding.map(|(_, wants)| wants));
     }
 
     /// A pod is gone.
@@ -146,12 +151,13 @@ pub(super) fn cycle(world: &mut World) {
     }
     let found = world.store.get::<Pod>(&key.namespace, &key.name);
     let Some(pod) = found.filter(|pod| pods::node_of(pod).is_none() && pods::is_active(pod)) else { return };
-    let needs = Needs::of(pod);
+    let needs = world.kube.scheduler.cache.share(Needs::of(pod));
     match choose(world, &needs) {
         Ok(node) => {
             let place = world.kube.scheduler.cache.place(&node);
             let zone = place.and_then(|place| place.node.zone()).map(str::to_owned);
             volumes::provision(world, &key, zone.as_deref());
+            world.kube.scheduler.binding = Some((needs.uid.clone(), Arc::clone(&needs.wants)));
             // Somebody may have deleted the pod in this very moment.
             if world.bind(&key.namespace, &key.name, &node).is_ok() {
                 world.tell::<Pod>(&key, Reason::Scheduled, || {
@@ -175,23 +181,39 @@ fn choose(world: &mut World, pod: &Needs) -> Result<String, Refused> {
     for rival in &rivals {
         scheduler.cache.insert(Arc::clone(rival));
     }
-    let looked = look(scheduler, pod, store);
+    let ground = (scheduler.cache.fleet(), version);
+    let mut class = scheduler.cache.classes.0.take(&pod.wants, ground);
+    let looked = look(scheduler, pod, &mut class, store);
     for rival in &rivals {
         scheduler.cache.remove_pod(&rival.key);
     }
-    let feasible = looked?;
-    if let [only] = feasible.as_slice() {
-        return Ok(only.clone());
+    let chosen = looked.map(|feasible| best(pod, &feasible, &mut class, &mut scheduler.cache, store, rng));
+    scheduler.cache.classes.0.give_back(class);
+    let place = scheduler.cache.at(chosen?).expect("it was just looked at");
+    Ok(place.node.name.to_string())
+}
+
+/// The one with the best score; chance decides between equals.
+fn best(
+    pod: &Needs,
+    feasible: &[Spot],
+    class: &mut Class,
+    cache: &mut Cache,
+    store: &Store,
+    rng: &mut fastrand::Rng,
+) -> Spot {
+    if let [only] = feasible {
+        return *only;
     }
-    let scores = score::totals(pod, &feasible, &mut scheduler.cache, store, version);
-    let best = scores.iter().max().copied();
-    let ties: Vec<&String> = feasible
+    let scores = score::totals(pod, feasible, class, cache, store);
+    let best = scores.iter().max();
+    let ties: Vec<Spot> = feasible
         .iter()
         .zip(&scores)
-        .filter(|(_, score)| Some(**score) == best)
-        .map(|(node, _)| node)
+        .filter(|(_, score)| Some(*score) == best)
+        .map(|(spot, _)| *spot)
         .collect();
-    Ok(ties[rng.usize(..ties.len())].clone())
+    ties[rng.usize(..ties.len())]
 }
 
 /// Why a pod fits nowhere.
@@ -203,8 +225,13 @@ struct Refused {
 }
 
 /// The nodes that a pod fits on. In a large cluster the search stops when there are enough, and goes on there next time.
-fn look(scheduler: &mut Scheduler, pod: &Needs, store: &Store) -> Result<Vec<String>, Refused> {
-    let nodes = scheduler.cache.places().len();
+fn look(
+    scheduler: &mut Scheduler,
+    pod: &Needs,
+    class: &mut Class,
+    store: &Store,
+) -> Result<Vec<Spot>, Refused> {
+    let nodes = scheduler.cache.count_places();
     let asking = match Asking::of(pod, &mut scheduler.cache, store) {
         Ok(asking) => asking,
         Err(Refusal { why, .. }) => {
@@ -216,11 +243,11 @@ fn look(scheduler: &mut Scheduler, pod: &Needs, store: &Store) -> Result<Vec<Str
     let start = scheduler.next_start.as_str();
     // A pod that no cordon stops asks them all; the others are not even shown the cordoned ones.
     let (mut shown, mut cordoned) = (nodes, 0);
-    let places: Box<dyn Iterator<Item = &Place>> = match pod.named_nodes() {
+    let spots: Box<dyn Iterator<Item = Spot>> = match pod.named_nodes() {
         Some(names) => {
-            let places: Vec<&Place> = names.iter().filter_map(|name| cache.place(name)).collect();
-            shown = places.len();
-            Box::new(places.into_iter())
+            let spots: Vec<Spot> = names.iter().filter_map(|name| cache.spot(name)).collect();
+            shown = spots.len();
+            Box::new(spots.into_iter())
         }
         None if pod.rules.ignores(&filter::cordon()) => Box::new(cache.places_from(start)),
         None => {
@@ -234,14 +261,21 @@ fn look(scheduler: &mut Scheduler, pod: &Needs, store: &Store) -> Result<Vec<Str
     }
     let enough = enough_nodes(shown);
     let (mut feasible, mut for_now) = (Vec::new(), Vec::new());
-    let mut places = places.peekable();
-    for place in places.by_ref() {
-        match asking.refusal(place, store) {
-            None => feasible.push(place.node.name.to_string()),
+    let is_plain = asking.is_plain();
+    let mut spots = spots.peekable();
+    for spot in spots.by_ref() {
+        let alone = class.answer(pod, spot, cache);
+        let refusal = match alone {
+            Err(refusal) => Some(refusal.clone()),
+            Ok(_) if is_plain => None,
+            Ok(_) => cache.at(spot).and_then(|place| asking.others(place, store)),
+        };
+        match refusal {
+            None => feasible.push(spot),
             Some(refusal) => {
                 *refusals.entry(refusal.why).or_default() += 1;
                 if refusal.resolvable {
-                    for_now.push(place.node.name.to_string());
+                    for_now.push(spot);
                 }
             }
         }
@@ -249,8 +283,11 @@ fn look(scheduler: &mut Scheduler, pod: &Needs, store: &Store) -> Result<Vec<Str
             break;
         }
     }
-    let next = places.peek().map(|place| place.node.name.to_string());
-    drop(places);
+    let name = |spot: Spot| cache.at(spot).map(|place| place.node.name.to_string());
+    let next = spots.peek().copied().and_then(name);
+    let for_now =
+        if feasible.is_empty() { for_now.into_iter().filter_map(name).collect() } else { Vec::new() };
+    drop(spots);
     let unnamed = nodes - shown;
     if let Some(next) = next {
         scheduler.next_start = next;

@@ -12,7 +12,7 @@ use upgrade_core::model::{
     ObjectName, Owner, Pod, PodPhase, PodTemplate, RESTART_ANNOTATION, Resources, RestartId, Service,
     ServiceType, Strategy, Uid, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
 };
-use upgrade_core::view::{Object, ResourceKind};
+use upgrade_core::view::{Object, ResourceKind, View};
 
 use super::rules;
 use crate::store::{Store, Stored, controller};
@@ -27,14 +27,20 @@ pub(crate) trait Slim: Stored {
 
     /// The object as the core sees it; `None` if its names are not names.
     fn slim(&self, store: &Store) -> Option<Object>;
+
+    /// The same for an object of which only its report has changed since it was `seen`: what was read of it before is taken
+    /// from there. `None` where nothing is.
+    fn renew(&self, _seen: &View) -> Option<Object> {
+        None
+    }
 }
 
 fn object_name(meta: &ObjectMeta) -> Option<ObjectName> {
-    ObjectName::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default()).ok()
+    ObjectName::new(meta.namespace.as_deref()?, meta.name.as_deref()?).ok()
 }
 
 fn uid(meta: &ObjectMeta) -> Option<Uid> {
-    Uid::new(meta.uid.clone().unwrap_or_default()).ok()
+    Uid::new(meta.uid.as_deref()?).ok()
 }
 
 fn labels(meta: &ObjectMeta) -> Labels {
@@ -106,22 +112,15 @@ impl Slim for core::Pod {
     fn slim(&self, _: &Store) -> Option<Object> {
         let no_spec = core::PodSpec::default();
         let spec = self.spec.as_ref().unwrap_or(&no_spec);
-        let ready = condition(self, "Ready").filter(|ready| ready.status == "True");
+        let ready = ready(self);
         let volumes = || spec.volumes.iter().flatten();
-        let phase = match self.status.as_ref().and_then(|s| s.phase.as_deref()) {
-            Some("Pending") | None => PodPhase::Pending,
-            Some("Running") => PodPhase::Running,
-            Some("Succeeded") => PodPhase::Succeeded,
-            Some("Failed") => PodPhase::Failed,
-            Some(other) => PodPhase::Unknown(other.to_owned()),
-        };
         Some(Object::Pod(Pod {
             name: object_name(&self.metadata)?,
             uid: uid(&self.metadata)?,
             labels: labels(&self.metadata).into(),
             node: spec.node_name.as_ref().and_then(|name| NodeName::new(name.as_str()).ok()),
             owner: owner(&self.metadata),
-            phase,
+            phase: phase(self),
             ready: ready.is_some(),
             ready_since: ready.and_then(|r| r.last_transition_time.as_ref()).map(|time| time.0),
             terminating: self.metadata.deletion_timestamp.is_some(),
@@ -135,6 +134,32 @@ impl Slim for core::Pod {
             grace_seconds: grace(spec),
             trouble: trouble(self),
         }))
+    }
+
+    fn renew(&self, seen: &View) -> Option<Object> {
+        let ready = ready(self);
+        let pod = seen.pod(&object_name(&self.metadata)?)?;
+        Some(Object::Pod(Pod {
+            phase: phase(self),
+            ready: ready.is_some(),
+            ready_since: ready.and_then(|r| r.last_transition_time.as_ref()).map(|time| time.0),
+            trouble: trouble(self),
+            ..pod.clone()
+        }))
+    }
+}
+
+fn ready(pod: &core::Pod) -> Option<&core::PodCondition> {
+    condition(pod, "Ready").filter(|ready| ready.status == "True")
+}
+
+fn phase(pod: &core::Pod) -> PodPhase {
+    match pod.status.as_ref().and_then(|s| s.phase.as_deref()) {
+        Some("Pending") | None => PodPhase::Pending,
+        Some("Running") => PodPhase::Running,
+        Some("Succeeded") => PodPhase::Succeeded,
+        Some("Failed") => PodPhase::Failed,
+        Some(other) => PodPhase::Unknown(other.to_owned()),
     }
 }
 
@@ -198,39 +223,51 @@ fn workload(meta: &ObjectMeta, kind: WorkloadKind, template: PodTemplate) -> Opt
         strategy: Strategy::Never,
         paused: false,
         min_ready_seconds: 0,
-        template,
+        template: template.into(),
         status: WorkloadStatus::default(),
     })
+}
+
+/// A workload that was seen before, with its status of now.
+fn with_status(seen: &View, kind: WorkloadKind, meta: &ObjectMeta, status: WorkloadStatus) -> Option<Object> {
+    let known = seen.workload(&WorkloadRef { kind, name: object_name(meta)? })?;
+    Some(Object::Workload(Workload { status, ..known.clone() }))
 }
 
 impl Slim for Deployment {
     const RESOURCE: ResourceKind = ResourceKind::Deployment;
 
     fn slim(&self, _: &Store) -> Option<Object> {
-        let (spec, no_status) = (&self.spec, k8s_openapi::api::apps::v1::DeploymentStatus::default());
-        let status = self.status.as_ref().unwrap_or(&no_status);
-        let find = |kind: &str, value: &str| {
-            let conditions = status.conditions.iter().flatten();
-            let mut found =
-                conditions.filter(|c| (c.type_.as_deref(), c.status.as_deref()) == (Some(kind), Some(value)));
-            found.next()
-        };
-        let failed = find("ReplicaFailure", "True").or_else(|| find("Progressing", "False"));
+        let spec = &self.spec;
         let mut slim = workload(&self.metadata, WorkloadKind::Deployment, template(&spec.template))?;
         slim.replicas = spec.replicas.map_or(1, |replicas| count(Some(replicas)));
-        slim.selector = Some(rules::selector(&spec.selector));
+        slim.selector = Some(rules::selector(&spec.selector).into());
         slim.strategy = deployment_strategy(spec.strategy.as_ref());
         slim.paused = spec.paused.unwrap_or_default();
         slim.min_ready_seconds = count(spec.min_ready_seconds);
-        slim.status = WorkloadStatus {
-            observed_generation: status.observed_generation.unwrap_or_default(),
-            replicas: count(status.replicas),
-            updated: count(status.updated_replicas),
-            ready: count(status.ready_replicas),
-            available: count(status.available_replicas),
-            trouble: failed.and_then(|condition| condition.reason.clone()),
-        };
+        slim.status = deployment_status(self);
         Some(Object::Workload(slim))
+    }
+
+    fn renew(&self, seen: &View) -> Option<Object> {
+        with_status(seen, WorkloadKind::Deployment, &self.metadata, deployment_status(self))
+    }
+}
+
+fn deployment_status(deployment: &Deployment) -> WorkloadStatus {
+    let Some(status) = &deployment.status else { return WorkloadStatus::default() };
+    let find = |kind: &str, value: &str| {
+        let mut conditions = status.conditions.iter().flatten();
+        conditions.find(|c| (c.type_.as_deref(), c.status.as_deref()) == (Some(kind), Some(value)))
+    };
+    let failed = find("ReplicaFailure", "True").or_else(|| find("Progressing", "False"));
+    WorkloadStatus {
+        observed_generation: status.observed_generation.unwrap_or_default(),
+        replicas: count(status.replicas),
+        updated: count(status.updated_replicas),
+        ready: count(status.ready_replicas),
+        available: count(status.available_replicas),
+        trouble: failed.and_then(|condition| condition.reason.clone()),
     }
 }
 
@@ -253,26 +290,33 @@ impl Slim for ReplicaSet {
     const RESOURCE: ResourceKind = ResourceKind::ReplicaSet;
 
     fn slim(&self, _: &Store) -> Option<Object> {
-        let (spec, no_status) = (&self.spec, k8s_openapi::api::apps::v1::ReplicaSetStatus::default());
-        let status = self.status.as_ref().unwrap_or(&no_status);
+        let spec = &self.spec;
         let made = spec.template.as_ref().map(template).unwrap_or_default();
-        let failed =
-            status.conditions.iter().flatten().find(|c| {
-                (c.type_.as_deref(), c.status.as_deref()) == (Some("ReplicaFailure"), Some("True"))
-            });
         let mut slim = workload(&self.metadata, WorkloadKind::ReplicaSet, made)?;
         slim.replicas = spec.replicas.map_or(1, |replicas| count(Some(replicas)));
-        slim.selector = Some(rules::selector(&spec.selector));
+        slim.selector = Some(rules::selector(&spec.selector).into());
         slim.min_ready_seconds = count(spec.min_ready_seconds);
-        slim.status = WorkloadStatus {
-            observed_generation: status.observed_generation.unwrap_or_default(),
-            replicas: count(Some(status.replicas)),
-            updated: 0,
-            ready: count(status.ready_replicas),
-            available: count(status.available_replicas),
-            trouble: failed.and_then(|condition| condition.reason.clone()),
-        };
+        slim.status = set_status(self);
         Some(Object::Workload(slim))
+    }
+
+    fn renew(&self, seen: &View) -> Option<Object> {
+        with_status(seen, WorkloadKind::ReplicaSet, &self.metadata, set_status(self))
+    }
+}
+
+fn set_status(set: &ReplicaSet) -> WorkloadStatus {
+    let Some(status) = &set.status else { return WorkloadStatus::default() };
+    let is_failure = |(kind, value)| (kind, value) == (Some("ReplicaFailure"), Some("True"));
+    let mut conditions = status.conditions.iter().flatten();
+    let failed = conditions.find(|c| is_failure((c.type_.as_deref(), c.status.as_deref())));
+    WorkloadStatus {
+        observed_generation: status.observed_generation.unwrap_or_default(),
+        replicas: count(Some(status.replicas)),
+        updated: 0,
+        ready: count(status.ready_replicas),
+        available: count(status.available_replicas),
+        trouble: failed.and_then(|condition| condition.reason.clone()),
     }
 }
 
@@ -284,9 +328,10 @@ impl Slim for StatefulSet {
         let status = self.status.as_ref().unwrap_or(&no_status);
         let strategy = spec.update_strategy.as_ref();
         let mut slim = workload(&self.metadata, WorkloadKind::StatefulSet, template(&spec.template))?;
-        slim.template.claim_templates = spec.volume_claim_templates.as_ref().is_some_and(|t| !t.is_empty());
+        slim.template.to_mut().claim_templates =
+            spec.volume_claim_templates.as_ref().is_some_and(|t| !t.is_empty());
         slim.replicas = spec.replicas.map_or(1, |replicas| count(Some(replicas)));
-        slim.selector = Some(rules::selector(&spec.selector));
+        slim.selector = Some(rules::selector(&spec.selector).into());
         slim.strategy = if strategy.and_then(|s| s.type_.as_deref()) == Some("OnDelete") {
             Strategy::OnDelete
         } else {
@@ -317,7 +362,7 @@ impl Slim for DaemonSet {
         let limit = |value: Option<&IntOrString>, default| value.and_then(int_or_percent).unwrap_or(default);
         let mut slim = workload(&self.metadata, WorkloadKind::DaemonSet, template(&spec.template))?;
         slim.replicas = count(Some(status.desired_number_scheduled));
-        slim.selector = Some(rules::selector(&spec.selector));
+        slim.selector = Some(rules::selector(&spec.selector).into());
         slim.strategy = if strategy.and_then(|s| s.type_.as_deref()) == Some("OnDelete") {
             Strategy::OnDelete
         } else {
@@ -352,7 +397,7 @@ impl Slim for Job {
         let status = self.status.as_ref().unwrap_or(&no_status);
         let failed = status.conditions.iter().flatten().find(|c| c.type_ == "Failed" && c.status == "True");
         let mut slim = workload(&self.metadata, WorkloadKind::Job, made.unwrap_or_default())?;
-        slim.selector = spec.and_then(|spec| spec.selector.as_ref()).map(rules::selector);
+        slim.selector = spec.and_then(|spec| spec.selector.as_ref()).map(rules::selector).map(Into::into);
         slim.status = WorkloadStatus {
             // A Job's controller does not report a generation.
             observed_generation: 0,
@@ -372,31 +417,39 @@ impl Slim for PodDisruptionBudget {
     fn slim(&self, _: &Store) -> Option<Object> {
         let no_spec = k8s_openapi::api::policy::v1::PodDisruptionBudgetSpec::default();
         let spec = self.spec.as_ref().unwrap_or(&no_spec);
-        let no_status = k8s_openapi::api::policy::v1::PodDisruptionBudgetStatus::default();
-        let status = self.status.as_ref().unwrap_or(&no_status);
         let limit = match (&spec.max_unavailable, &spec.min_available) {
             (Some(limit), _) => BudgetLimit::MaxUnavailable(int_or_percent(limit)?),
             (None, Some(limit)) => BudgetLimit::MinAvailable(int_or_percent(limit)?),
             // The disruption controller then asks for no healthy pod.
             (None, None) => BudgetLimit::MinAvailable(IntOrPercent::Int(0)),
         };
-        let failed =
-            status.conditions.iter().flatten().find(|c| c.reason == "SyncFailed" && c.status == "False");
         Some(Object::Budget(Budget {
             name: object_name(&self.metadata)?,
             selector: spec.selector.as_ref().map(rules::selector),
             limit,
             always_allow_unhealthy: spec.unhealthy_pod_eviction_policy.as_deref() == Some("AlwaysAllow"),
             generation: self.metadata.generation.unwrap_or_default(),
-            status: BudgetStatus {
-                observed_generation: status.observed_generation.unwrap_or_default(),
-                expected: count(status.expected_pods),
-                desired_healthy: count(status.desired_healthy),
-                current_healthy: count(status.current_healthy),
-                disruptions_allowed: count(status.disruptions_allowed),
-                sync_failed: failed.map(|condition| condition.message.clone()),
-            },
+            status: budget_status(self),
         }))
+    }
+
+    fn renew(&self, seen: &View) -> Option<Object> {
+        let known = seen.budget(&object_name(&self.metadata)?)?;
+        Some(Object::Budget(Budget { status: budget_status(self), ..known.clone() }))
+    }
+}
+
+fn budget_status(budget: &PodDisruptionBudget) -> BudgetStatus {
+    let Some(status) = &budget.status else { return BudgetStatus::default() };
+    let mut conditions = status.conditions.iter().flatten();
+    let failed = conditions.find(|c| c.reason == "SyncFailed" && c.status == "False");
+    BudgetStatus {
+        observed_generation: status.observed_generation.unwrap_or_default(),
+        expected: count(status.expected_pods),
+        desired_healthy: count(status.desired_healthy),
+        current_healthy: count(status.current_healthy),
+        disruptions_allowed: count(status.disruptions_allowed),
+        sync_failed: failed.map(|condition| condition.message.clone()),
     }
 }
 
@@ -427,22 +480,50 @@ impl Slim for EndpointSlice {
 
     fn slim(&self, _: &Store) -> Option<Object> {
         let name = object_name(&self.metadata)?;
-        let endpoints = self.endpoints.iter().flatten().filter_map(|endpoint| {
-            let pod = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
-            Some(Endpoint {
-                address: endpoint.addresses.first()?.clone(),
-                pod: pod.and_then(|pod| ObjectName::new(name.namespace(), pod.name.clone()?).ok()),
-                node: endpoint.node_name.as_ref().and_then(|node| NodeName::new(node.as_str()).ok()),
-                ready: endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true),
-            })
-        });
+        let endpoints = self.endpoints.iter().flatten().filter_map(|given| endpoint(&name, given));
         let service = labels(&self.metadata).remove("kubernetes.io/service-name");
-        Some(Object::Slice(upgrade_core::model::EndpointSlice {
-            service,
-            endpoints: endpoints.collect(),
-            name,
-        }))
+        let endpoints = endpoints.collect::<Vec<_>>().into();
+        Some(Object::Slice(upgrade_core::model::EndpointSlice { service, endpoints, name }))
     }
+
+    fn renew(&self, seen: &View) -> Option<Object> {
+        let known = seen.slice(&object_name(&self.metadata)?)?;
+        let mut rest = known.endpoints.iter();
+        let endpoints = self.endpoints.iter().flatten().filter_map(|given| {
+            // Those that stay keep their order.
+            let ahead = rest.clone();
+            let is_same = |old: &&Endpoint| {
+                let target = given.target_ref.as_ref().and_then(|target| target.name.as_deref());
+                given.addresses.first() == Some(&old.address)
+                    && target == old.pod.as_ref().map(ObjectName::name)
+                    && given.node_name.as_deref() == old.node.as_ref().map(NodeName::as_str)
+            };
+            match rest.find(is_same) {
+                Some(old) => Some(Endpoint { ready: is_ready(given), ..old.clone() }),
+                None => {
+                    rest = ahead;
+                    endpoint(&known.name, given)
+                }
+            }
+        });
+        let endpoints = endpoints.collect::<Vec<_>>().into();
+        Some(Object::Slice(upgrade_core::model::EndpointSlice { endpoints, ..known.clone() }))
+    }
+}
+
+fn endpoint(slice: &ObjectName, given: &k8s_openapi::api::discovery::v1::Endpoint) -> Option<Endpoint> {
+    let pod = given.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
+    Some(Endpoint {
+        address: given.addresses.first()?.clone(),
+        pod: pod.and_then(|pod| ObjectName::new(slice.namespace(), pod.name.as_deref()?).ok()),
+        node: given.node_name.as_ref().and_then(|node| NodeName::new(node.as_str()).ok()),
+        ready: is_ready(given),
+    })
+}
+
+/// An absent condition counts as true, as the API says.
+fn is_ready(endpoint: &k8s_openapi::api::discovery::v1::Endpoint) -> bool {
+    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
 }
 
 impl Slim for core::PersistentVolumeClaim {

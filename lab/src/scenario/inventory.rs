@@ -41,6 +41,7 @@ impl Lab {
         let view = inventory.view();
         let scenario = scenario(inventory, &view, timing);
         let mut world = World::empty_beside(&scenario, seed, taken(inventory));
+        world.store.forget();
         Replica::of(inventory, &view, &scenario, &mut world, seed).build();
         world.dispatch();
         world.settle(SignedDuration::from_mins(2));
@@ -204,7 +205,7 @@ impl<'a> Replica<'a> {
     }
 
     fn selector(workload: &Workload) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector {
-        workload.selector.as_ref().map(objects::selector).unwrap_or_default()
+        workload.selector.as_deref().map(objects::selector).unwrap_or_default()
     }
 
     fn deployment(&mut self, workload: &Workload) {
@@ -355,7 +356,7 @@ impl<'a> Replica<'a> {
             spec: Some(JobSpec {
                 completions: Some(parallelism),
                 parallelism: Some(parallelism),
-                selector: workload.selector.as_ref().map(objects::selector),
+                selector: workload.selector.as_deref().map(objects::selector),
                 template,
                 ..JobSpec::default()
             }),

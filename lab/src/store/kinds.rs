@@ -165,6 +165,11 @@ macro_rules! kinds {
                 }
             }
 
+            /// Its place among all of them, as one bit.
+            pub(super) const fn bit(self) -> u64 {
+                1 << self as u32
+            }
+
             /// Do its objects have a status, which their controllers write?
             pub const fn has_status(self) -> bool {
                 match self {
@@ -188,12 +193,15 @@ macro_rules! kinds {
             pub(super) names: fastrand::Rng,
             pub(super) index: Index,
             pub(super) is_trial: bool,
+            pub(super) forgets: bool,
+            /// The kinds that were written since somebody asked last.
+            pub(super) written: u64,
             $(pub(super) $field: Table<$kind>,)*
         }
 
         impl Store {
             pub(crate) fn new(now: Timestamp, seed: u64) -> Self {
-                Self { now, revision: 0, names: fastrand::Rng::with_seed(seed), index: Index::default(), is_trial: false, $($field: Table::default(),)* }
+                Self { now, revision: 0, names: fastrand::Rng::with_seed(seed), index: Index::default(), is_trial: false, forgets: false, written: 0, $($field: Table::default(),)* }
             }
         }
 

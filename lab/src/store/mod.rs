@@ -6,6 +6,7 @@ mod index;
 mod kinds;
 mod table;
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use jiff::{Timestamp, Unit};
@@ -162,11 +163,11 @@ impl Store {
         if self.is_trial {
             return self.find::<T>(namespace, name).cloned();
         }
-        let before =
+        let (place, before) =
             T::table_mut(self).remove(namespace, name).ok_or_else(|| ApiError::not_found::<T>(name))?;
-        self.index.note(&Key::new(namespace, name), Some(&*before), None);
-        let mut last = T::clone(&before);
         self.revision += 1;
+        self.index.note((&Key::new(namespace, name), place), Some(&*before), None, self.revision);
+        let mut last = T::clone(&before);
         last.metadata_mut().resource_version = Some(self.revision.to_string());
         let (revision, object) = (self.revision, Arc::new(last));
         let told = Logged {
@@ -174,7 +175,9 @@ impl Store {
             change: ChangeType::Deleted,
             object: Arc::clone(&object),
             before: Some(before),
+            is_report: false,
         };
+        self.written |= T::KIND_OF.bit();
         T::table_mut(self).log(told);
         Ok(object)
     }
@@ -188,11 +191,65 @@ impl Store {
         object.metadata_mut().resource_version = Some(self.revision.to_string());
         let (revision, object) = (self.revision, Arc::new(object));
         let change = if before.is_some() { ChangeType::Modified } else { ChangeType::Added };
-        self.index.note(&key, before.as_deref(), Some(&*object));
-        let table = T::table_mut(self);
-        table.insert(key, Arc::clone(&object));
-        table.log(Logged { revision, change, object: Arc::clone(&object), before });
+        self.written |= T::KIND_OF.bit();
+        let place = T::table_mut(self).insert(&key, Arc::clone(&object), revision);
+        self.index.note((&key, place), before.as_deref(), Some(&*object), revision);
+        let told = Logged { revision, change, object: Arc::clone(&object), before, is_report: false };
+        T::table_mut(self).log(told);
         object
+    }
+
+    /// Changes what an object reports of itself: a status, endpoints, a note that nobody selects by. For those who have looked
+    /// and have something new to say, which happens most of the time something happens: nothing is copied where nobody holds
+    /// the object, and nothing compared. Names, owners, labels, node, deletion and spec stay as they are.
+    pub(crate) fn report<T: Stored>(&mut self, namespace: &str, name: &str, change: impl FnOnce(&mut T)) {
+        let Some(place) = T::table(self).place(namespace, name).filter(|_| !self.is_trial) else { return };
+        let (revision, remembers) = (self.revision + 1, !self.forgets);
+        if self.forgets {
+            // What nobody has seen yet is told once.
+            T::table_mut(self).unsay_report(place);
+        }
+        let Some(held) = T::table_mut(self).at_mut(place, revision) else { return };
+        let before = remembers.then(|| Arc::clone(held));
+        let object = Arc::make_mut(held);
+        change(object);
+        let version = object.metadata_mut().resource_version.get_or_insert_default();
+        version.clear();
+        // Writing to a text cannot fail.
+        let _ = write!(version, "{revision}");
+        let object = Arc::clone(held);
+        self.revision = revision;
+        self.written |= T::KIND_OF.bit();
+        self.index.touch(Some(&*object), revision);
+        let told = Logged { revision, change: ChangeType::Modified, object, before, is_report: true };
+        T::table_mut(self).log(told);
+    }
+
+    /// From now on what has happened is forgotten as soon as the controllers have seen it: who watches from further back lists
+    /// anew. A world that nobody watches over HTTP saves its copies.
+    pub(crate) fn forget(&mut self) {
+        self.forgets = true;
+    }
+
+    /// From now on changes are remembered.
+    #[cfg(feature = "http")]
+    pub(crate) fn remember(&mut self) {
+        self.forgets = false;
+    }
+
+    /// The kinds that were written since this was asked last.
+    pub(crate) fn take_written(&mut self) -> Kinds {
+        Kinds(std::mem::take(&mut self.written))
+    }
+
+    /// Is what has happened forgotten as soon as it was seen?
+    pub(crate) fn forgets(&self) -> bool {
+        self.forgets
+    }
+
+    /// The controllers have seen what has happened to a kind, which is forgotten.
+    pub(crate) fn has_seen<T: Stored>(&mut self) {
+        T::table_mut(self).forget_changes();
     }
 
     /// A new uid, in the form of a random UUID.
@@ -212,6 +269,17 @@ impl Store {
     pub fn suffix(&mut self) -> String {
         const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
         (0..5).map(|_| char::from(LETTERS[self.names.usize(..LETTERS.len())])).collect()
+    }
+}
+
+/// Some of the kinds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kinds(u64);
+
+impl Kinds {
+    /// Is this one of them?
+    pub(crate) const fn has(self, kind: Kind) -> bool {
+        self.0 & kind.bit() != 0
     }
 }
 

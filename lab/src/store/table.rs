@@ -43,8 +43,10 @@ pub struct Logged<T> {
     pub change: ChangeType,
     /// The object after it; of a deletion, the last state.
     pub object: Arc<T>,
-    /// The object before it.
+    /// The object before it. Of a report there is none in a world that nobody watches over HTTP.
     pub before: Option<Arc<T>>,
+    /// Only what the object reports of itself has changed.
+    pub is_report: bool,
 }
 
 /// The log does not reach back so far: list anew (the API's 410).
@@ -57,30 +59,37 @@ pub struct Expired {
     pub oldest: u64,
 }
 
+/// Where an object stands in its table, for as long as it is there.
+pub(super) type Place = usize;
+
 /// The objects of one kind.
 #[derive(Clone, Debug)]
 pub struct Table<T> {
-    objects: BTreeMap<String, BTreeMap<String, Arc<T>>>,
-    count: usize,
+    names: BTreeMap<String, BTreeMap<String, Place>>,
+    /// The objects with the revision of their last write, by place.
+    objects: Vec<Option<(Arc<T>, u64)>>,
+    /// Places that are free again.
+    free: Vec<Place>,
     changes: VecDeque<Logged<T>>,
     forgotten: u64,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), count: 0, changes: VecDeque::new(), forgotten: 0 }
+        let (objects, free) = (Vec::new(), Vec::new());
+        Self { names: BTreeMap::new(), objects, free, changes: VecDeque::new(), forgotten: 0 }
     }
 }
 
 impl<T> Table<T> {
     /// How many objects there are.
     pub fn len(&self) -> usize {
-        self.count
+        self.objects.len() - self.free.len()
     }
 
     /// There are none.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.len() == 0
     }
 
     /// The revision of the last change; 0 if there was none.
@@ -88,27 +97,47 @@ impl<T> Table<T> {
         self.changes.back().map_or(self.forgotten, |last| last.revision)
     }
 
+    pub(super) fn place(&self, namespace: &str, name: &str) -> Option<Place> {
+        self.names.get(namespace)?.get(name).copied()
+    }
+
+    pub(super) fn at(&self, place: Place) -> Option<&Arc<T>> {
+        self.objects.get(place)?.as_ref().map(|(object, _)| object)
+    }
+
+    /// The object in a place, for a write with this revision.
+    pub(super) fn at_mut(&mut self, place: Place, revision: u64) -> Option<&mut Arc<T>> {
+        let (object, written) = self.objects.get_mut(place)?.as_mut()?;
+        *written = revision;
+        Some(object)
+    }
+
     pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<&Arc<T>> {
-        self.objects.get(namespace)?.get(name)
+        self.at(self.place(namespace, name)?)
+    }
+
+    /// The revision of the last write of an object.
+    pub(crate) fn revision_of(&self, namespace: &str, name: &str) -> Option<u64> {
+        self.objects.get(self.place(namespace, name)?)?.as_ref().map(|(_, revision)| *revision)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
-        self.objects.values().flat_map(BTreeMap::values)
+        self.names.values().flat_map(BTreeMap::values).filter_map(|place| self.at(*place))
     }
 
     /// The objects that come after a place in the order of namespaces and names.
     pub(crate) fn iter_after(&self, place: Option<(&str, &str)>) -> impl Iterator<Item = &Arc<T>> {
         let (namespace, name) = place.unwrap_or_default();
         let beyond = (Bound::Excluded(name), Bound::Unbounded);
-        let rest =
-            self.objects.get(namespace).into_iter().flat_map(move |names| names.range::<str, _>(beyond));
-        let others = self.objects.range::<str, _>((Bound::Excluded(namespace), Bound::Unbounded));
+        let rest = self.names.get(namespace).into_iter().flat_map(move |names| names.range::<str, _>(beyond));
+        let others = self.names.range::<str, _>((Bound::Excluded(namespace), Bound::Unbounded));
         let others = others.flat_map(|(_, names)| names);
-        rest.chain(others).map(|(_, object)| object)
+        rest.chain(others).filter_map(|(_, place)| self.at(*place))
     }
 
     pub(crate) fn iter_in(&self, namespace: &str) -> impl Iterator<Item = &Arc<T>> + use<'_, T> {
-        self.objects.get(namespace).into_iter().flat_map(BTreeMap::values)
+        let places = self.names.get(namespace).into_iter().flat_map(BTreeMap::values);
+        places.filter_map(|place| self.at(*place))
     }
 
     pub(crate) fn changes_since(&self, revision: u64) -> Result<impl Iterator<Item = &Logged<T>>, Expired> {
@@ -119,20 +148,31 @@ impl<T> Table<T> {
         Ok(self.changes.range(from..))
     }
 
-    pub(super) fn insert(&mut self, key: Key, object: Arc<T>) {
-        if self.objects.entry(key.namespace).or_default().insert(key.name, object).is_none() {
-            self.count += 1;
+    /// Puts an object in; it keeps its place as long as it is there.
+    pub(super) fn insert(&mut self, key: &Key, object: Arc<T>, revision: u64) -> Place {
+        if let Some(place) = self.place(&key.namespace, &key.name) {
+            self.objects[place] = Some((object, revision));
+            return place;
         }
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.objects.push(None);
+            self.objects.len() - 1
+        });
+        self.objects[place] = Some((object, revision));
+        let names = self.names.entry(key.namespace.clone()).or_default();
+        names.insert(key.name.clone(), place);
+        place
     }
 
-    pub(super) fn remove(&mut self, namespace: &str, name: &str) -> Option<Arc<T>> {
-        let names = self.objects.get_mut(namespace)?;
-        let removed = names.remove(name)?;
+    pub(super) fn remove(&mut self, namespace: &str, name: &str) -> Option<(Place, Arc<T>)> {
+        let names = self.names.get_mut(namespace)?;
+        let place = names.remove(name)?;
         if names.is_empty() {
-            self.objects.remove(namespace);
+            self.names.remove(namespace);
         }
-        self.count -= 1;
-        Some(removed)
+        let (object, _) = self.objects.get_mut(place)?.take()?;
+        self.free.push(place);
+        Some((place, object))
     }
 
     pub(super) fn log(&mut self, logged: Logged<T>) {
@@ -142,5 +182,21 @@ impl<T> Table<T> {
                 self.forgotten = oldest.revision;
             }
         }
+    }
+
+    /// The last change was a report of the object in this place: a newer one tells it, too.
+    pub(super) fn unsay_report(&mut self, place: Place) {
+        let is_last = |last: &Logged<T>| {
+            last.is_report && self.at(place).is_some_and(|object| Arc::ptr_eq(object, &last.object))
+        };
+        if self.changes.back().is_some_and(is_last) {
+            self.changes.pop_back();
+        }
+    }
+
+    /// Forgets what has happened so far: who asks for it lists anew.
+    pub(super) fn forget_changes(&mut self) {
+        self.forgotten = self.last_change();
+        self.changes.clear();
     }
 }

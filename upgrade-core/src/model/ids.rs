@@ -1,9 +1,10 @@
 //! Names and identifiers, each with its own type, so that a node cannot be passed for a pool.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,24 +20,31 @@ pub struct IdError {
     pub rule: &'static str,
 }
 
-/// Declares a string newtype whose only rule is a predicate.
+/// Declares a string newtype whose only rule is a predicate. A copy shares the text: names go through views, plans and events
+/// many times more often than they are made.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $valid:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             #[doc = concat!("Parses a ", $kind, ": ", $rule, ".")]
             pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
                 let value = text.into();
                 let valid: fn(&str) -> bool = $valid;
-                if valid(&value) { Ok(Self(value)) } else { Err(IdError { kind: $kind, value, rule: $rule }) }
+                if valid(&value) { Ok(Self(value.into())) } else { Err(IdError { kind: $kind, value, rule: $rule }) }
             }
 
             /// The identifier as text.
             pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
                 &self.0
             }
         }
@@ -57,7 +65,7 @@ macro_rules! id {
 
         impl From<$name> for String {
             fn from(id: $name) -> Self {
-                id.0
+                id.0.to_string()
             }
         }
     };
@@ -154,26 +162,27 @@ impl PoolName {
         let first = format!("{stem}bf");
         std::iter::once(first.clone())
             .chain((0..10).map(|n| format!("{stem}b{n}")))
-            .map(Self)
+            .map(|name| Self(name.into()))
             .find(|name| !taken.contains(name))
             .ok_or(BufferNameError { pool: self.clone(), tried: first })
     }
 }
 
-/// A namespaced object's `namespace/name`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A namespaced object's `namespace/name`. A copy shares the text.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ObjectName {
-    namespace: String,
-    name: String,
+    text: Arc<str>,
+    /// Where the slash is.
+    slash: usize,
 }
 
 impl ObjectName {
     /// From its two parts; both must be plain Kubernetes names.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Result<Self, IdError> {
-        let (namespace, name) = (namespace.into(), name.into());
-        if plain(&namespace) && plain(&name) {
-            Ok(Self { namespace, name })
+    pub fn new(namespace: impl AsRef<str>, name: impl AsRef<str>) -> Result<Self, IdError> {
+        let (namespace, name) = (namespace.as_ref(), name.as_ref());
+        if plain(namespace) && plain(name) {
+            Ok(Self::of(namespace, name))
         } else {
             Err(IdError {
                 kind: "object name",
@@ -183,25 +192,60 @@ impl ObjectName {
         }
     }
 
+    fn of(namespace: &str, name: &str) -> Self {
+        let mut text = String::with_capacity(namespace.len() + 1 + name.len());
+        text.push_str(namespace);
+        text.push('/');
+        text.push_str(name);
+        Self { text: text.into(), slash: namespace.len() }
+    }
+
     /// Sorts before every name of the namespace; for ranges only.
     pub(crate) fn before_all_in(namespace: &str) -> Self {
-        Self { namespace: namespace.to_owned(), name: String::new() }
+        Self::of(namespace, "")
     }
 
     /// The namespace.
     pub fn namespace(&self) -> &str {
-        &self.namespace
+        &self.text[..self.slash]
     }
 
     /// The name within the namespace.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.text[self.slash + 1..]
+    }
+
+    /// Both, with a slash between them.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialOrd for ObjectName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// By namespace, then by name: the slash sorts like nothing else.
+impl Ord for ObjectName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.namespace().cmp(other.namespace()).then_with(|| self.name().cmp(other.name()))
+    }
+}
+
+impl fmt::Debug for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectName")
+            .field("namespace", &self.namespace())
+            .field("name", &self.name())
+            .finish()
     }
 }
 
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}/{}", self.namespace, self.name))
+        f.pad(&self.text)
     }
 }
 

@@ -198,9 +198,13 @@ pub struct SpreadRule {
 impl SchedulingRules {
     /// May a pod with these rules run on `node`, as far as labels and taints decide? Cordons are not considered.
     pub fn admits(&self, node: &Node) -> bool {
+        self.chooses(node) && node.taints.iter().all(|taint| self.ignores(taint))
+    }
+
+    /// Is `node` one that the rules ask for, by its labels and its name, whatever its taints say?
+    pub fn chooses(&self, node: &Node) -> bool {
         self.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value))
             && (self.node_affinity.is_empty() || self.node_affinity.iter().any(|term| term.matches(node)))
-            && node.taints.iter().all(|taint| self.ignores(taint))
     }
 
     /// Does `taint` leave a pod with these rules alone?

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, NodeName, ObjectName};
+use super::{Labels, NodeName, ObjectName, Shared};
 
 /// A Service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ pub struct EndpointSlice {
     /// The name of its Service (label `kubernetes.io/service-name`), in the same namespace.
     pub service: Option<String>,
     /// The endpoints.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Shared<Vec<Endpoint>>,
 }
 
 /// One endpoint.

@@ -19,14 +19,14 @@ pub(crate) fn deployment(replicas: u32, surge: &str, unavailable: &str) -> Workl
         owner: None,
         generation: 1,
         replicas,
-        selector: Some(LabelSelector::of_labels(labels.clone())),
+        selector: Some(LabelSelector::of_labels(labels.clone()).into()),
         strategy: Strategy::Rolling {
             max_surge: surge.parse().unwrap(),
             max_unavailable: unavailable.parse().unwrap(),
         },
         paused: false,
         min_ready_seconds: 0,
-        template: PodTemplate { labels, readiness_probe: true, ..PodTemplate::default() },
+        template: PodTemplate { labels, readiness_probe: true, ..PodTemplate::default() }.into(),
         status: WorkloadStatus {
             observed_generation: 1,
             replicas,
@@ -213,7 +213,7 @@ pub(crate) fn slice(service: &str, pods: &[&str]) -> EndpointSlice {
     EndpointSlice {
         name: ObjectName::new(name.namespace(), format!("{}-x", name.name())).unwrap(),
         service: Some(name.name().to_owned()),
-        endpoints: pods.iter().enumerate().map(endpoint).collect(),
+        endpoints: pods.iter().enumerate().map(endpoint).collect::<Vec<_>>().into(),
     }
 }
 

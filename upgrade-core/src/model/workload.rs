@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    IntOrPercent, LabelSelector, Labels, ObjectName, Owner, Resources, RestartId, SchedulingRules, Uid,
+    IntOrPercent, LabelSelector, Labels, ObjectName, Owner, Resources, RestartId, SchedulingRules, Shared,
+    Uid,
 };
 
 /// The annotation on everything a run creates in Kubernetes.
@@ -98,7 +99,7 @@ pub struct Workload {
     /// The pods wanted (`spec.replicas`; a DaemonSet's `desiredNumberScheduled`; 0 where the kind has none).
     pub replicas: u32,
     /// Which pods are its own; `None` matches none.
-    pub selector: Option<LabelSelector>,
+    pub selector: Option<Shared<LabelSelector>>,
     /// How it replaces pods.
     pub strategy: Strategy,
     /// A Deployment that does not roll until it is resumed.
@@ -108,7 +109,7 @@ pub struct Workload {
     #[serde(default)]
     pub min_ready_seconds: u32,
     /// The pods it makes.
-    pub template: PodTemplate,
+    pub template: Shared<PodTemplate>,
     /// What its controller reports.
     pub status: WorkloadStatus,
 }

@@ -103,12 +103,23 @@ impl<'a> Round<'a> {
 }
 
 impl<'a> MoveCase<'a> {
-    /// The workload's pods that are still on doomed nodes, terminating ones included.
+    /// Is the pod still on a doomed node? Terminating ones are.
+    fn is_doomed(&self, pod: &Pod, off: &PoolName) -> bool {
+        let node = pod.node.as_ref().and_then(|name| self.view.node(name));
+        !pod.is_finished() && node.is_some_and(|node| node.is_in(off))
+    }
+
+    /// Is any pod of the workload still there?
+    fn has_doomed(&self, workload: &WorkloadRef, off: &PoolName) -> bool {
+        match self.view.workload(workload) {
+            Some(found) => self.view.pods_of(found).any(|pod| self.is_doomed(pod, off)),
+            None => !self.doomed(workload, off).is_empty(),
+        }
+    }
+
+    /// The workload's pods that are still on doomed nodes.
     fn doomed(&self, workload: &WorkloadRef, off: &PoolName) -> Vec<&'a Pod> {
-        let on_doomed = |pod: &&Pod| {
-            let node = pod.node.as_ref().and_then(|name| self.view.node(name));
-            !pod.is_finished() && node.is_some_and(|node| node.is_in(off))
-        };
+        let on_doomed = |pod: &&Pod| self.is_doomed(pod, off);
         if let Some(found) = self.view.workload(workload) {
             return self.view.pods_of(found).filter(on_doomed).collect();
         }
@@ -120,7 +131,7 @@ impl<'a> MoveCase<'a> {
     /// Nothing is left on the doomed nodes, and the workload is at strength.
     fn finished(&self, open: &OpenMove<'_>) -> Option<Verdict> {
         // What is on its way has to come back, too.
-        if open.lending || !self.doomed(open.workload, open.off).is_empty() {
+        if open.lending || self.has_doomed(open.workload, open.off) {
             return None;
         }
         let Some(workload) = self.view.workload(open.workload) else {

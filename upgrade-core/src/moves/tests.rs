@@ -113,7 +113,7 @@ fn a_restart_waits_for_strength_is_asked_for_once_and_ends_with_the_last_old_pod
         matches!(fixture.one(&view, Route::Restart), Verdict::Write(w) if matches!(w[0], Write::Restart { .. }))
     );
     let mut rolling = deployment(2, "1", "0");
-    rolling.template.restart_id = Some(restart_id(&fixture.run, &fixture.step));
+    rolling.template.to_mut().restart_id = Some(restart_id(&fixture.run, &fixture.step));
     rolling.status.updated = 1;
     view.apply(Change::Applied(Object::Workload(rolling.clone())));
     assert_eq!(
@@ -215,7 +215,7 @@ fn asking(view: &mut View, milli_cpu: u64) {
         view.apply(Change::Applied(Object::Pod(pod)));
     }
     let mut web = deployment(u32::try_from(view.pods().count()).unwrap(), "1", "0");
-    web.template.requests = Resources::new(milli_cpu, 100);
+    web.template.to_mut().requests = Resources::new(milli_cpu, 100);
     view.apply(Change::Applied(Object::Workload(web)));
     let mut old = node("old", "user");
     old.unschedulable = true;
@@ -252,7 +252,7 @@ fn a_restart_waits_for_room_for_all_its_pods_beside_those_under_way() {
     let mut api = deployment(1, "1", "0");
     api.reference.name = "shop/api".parse().unwrap();
     api.uid = Uid::new("api-uid").unwrap();
-    api.template.requests = Resources::new(500, 100);
+    api.template.to_mut().requests = Resources::new(500, 100);
     let other = api.reference.clone();
     view.apply(Change::Applied(Object::Workload(api)));
     let mut case = fixture.case(&view);

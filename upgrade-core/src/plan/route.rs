@@ -199,7 +199,8 @@ pub(crate) fn counted(workload: &Workload, budget: &Budget, view: &View) -> u32 
 
 /// Does its one budget ever let a pod of the workload go, if there are so many more of them?
 fn lets_go(workload: &Workload, view: &View, more: u32) -> bool {
-    let budgets: Vec<&Budget> = view.budgets_for(workload).collect();
+    let budgets: Vec<&Budget> =
+        view.budgets_for(workload.reference.name.namespace(), &workload.template.labels).collect();
     match budgets[..] {
         [budget] => {
             budget.status.sync_failed.is_none()
@@ -290,7 +291,7 @@ mod tests {
     #[test]
     fn hazard_17_a_pod_that_says_nothing_must_have_run_a_while_where_a_service_sends_traffic_to_it() {
         let mut web = deployment(1, "25%", "25%");
-        web.template.readiness_probe = false;
+        web.template.to_mut().readiness_probe = false;
         assert_eq!(route(&web), Route::Restart, "nobody sends traffic to it");
         let mut view = view();
         view.apply(Change::Applied(Object::Service(service("shop/web"))));
@@ -299,7 +300,7 @@ mod tests {
         assert!(route(&web).reason.contains("minReadySeconds 10 is lent"), "{}", route(&web).reason);
         web.replicas = 3;
         assert_eq!(route(&web).route, Route::Restart, "one of its containers has a probe");
-        web.template.unprobed = true;
+        web.template.to_mut().unprobed = true;
         assert_eq!(route(&web).route, Route::RestartWithLoan);
         web.min_ready_seconds = 30;
         assert_eq!(route(&web).route, Route::Restart, "it waits long enough already");
@@ -316,7 +317,7 @@ mod tests {
         let accepted = Policy { allow_gap: ["shop/web".parse().unwrap()].into(), ..Policy::default() };
         let choice = RouteChoice::of(&web, &view(), &accepted).unwrap();
         assert_eq!(choice.route, Route::Gap, "two at a time are not wanted");
-        web.template.claims = vec!["disk".into()];
+        web.template.to_mut().claims = vec!["disk".into()];
         assert_eq!(route(&web), Route::Gap, "its disk is on one node at a time");
     }
 
@@ -363,7 +364,7 @@ mod tests {
     #[test]
     fn a_disk_for_one_node_makes_a_restart_deadlock_so_it_is_a_gap() {
         let mut web = deployment(1, "1", "0");
-        web.template.claims = vec!["disk".into()];
+        web.template.to_mut().claims = vec!["disk".into()];
         assert_eq!(route(&web), Route::Gap);
     }
 

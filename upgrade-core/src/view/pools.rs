@@ -1,6 +1,6 @@
 //! The nodes of each pool, and the pods that have to leave them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::model::{Node, NodeName, Pod, PoolName};
 
@@ -9,7 +9,7 @@ use crate::model::{Node, NodeName, Pod, PoolName};
 pub(super) struct Pools {
     pools: BTreeMap<PoolName, Nodes>,
     /// On each node, known yet or not: the pods that do not go with it.
-    movers: BTreeMap<NodeName, usize>,
+    movers: HashMap<NodeName, usize>,
 }
 
 /// One pool.
@@ -43,7 +43,7 @@ impl Pools {
     }
 
     /// A pod is on a node, which belongs to this pool as far as is known.
-    pub(super) fn insert_pod(&mut self, pod: &Pod, pool: Option<&PoolName>) {
+    pub(super) fn insert_pod(&mut self, pod: &Pod, pool: Option<&str>) {
         let Some(node) = pod.node.as_ref().filter(|_| !pod.leaves_with_node()) else { return };
         *self.movers.entry(node.clone()).or_default() += 1;
         if let Some(pool) = pool.and_then(|name| self.pools.get_mut(name)) {
@@ -52,7 +52,7 @@ impl Pools {
     }
 
     /// The pod is gone from its node.
-    pub(super) fn remove_pod(&mut self, pod: &Pod, pool: Option<&PoolName>) {
+    pub(super) fn remove_pod(&mut self, pod: &Pod, pool: Option<&str>) {
         let Some(node) = pod.node.as_ref().filter(|_| !pod.leaves_with_node()) else { return };
         if let Some(count) = self.movers.get_mut(node) {
             *count -= 1;

@@ -299,7 +299,7 @@ fn slice(slice: wire::EndpointSlice) -> Result<EndpointSlice, DecodeError> {
     let name = object_name(&meta)?;
     let endpoints = endpoints.unwrap_or_default().into_iter();
     let endpoints = endpoints.filter_map(|endpoint| self::endpoint(&meta, &name, endpoint).transpose());
-    let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
+    let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?.into();
     let service = meta.labels.and_then(|mut labels| labels.remove("kubernetes.io/service-name"));
     Ok(EndpointSlice { name, service: service.filter(|name| !name.is_empty()), endpoints })
 }

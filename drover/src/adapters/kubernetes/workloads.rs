@@ -26,11 +26,11 @@ pub(super) fn workload(kind: WorkloadKind, workload: wire::Workload) -> Result<W
         owner: owner(&meta)?,
         generation: meta.generation.unwrap_or(0),
         replicas,
-        selector: spec.selector.map(selector),
+        selector: spec.selector.map(|wanted| selector(wanted).into()),
         strategy,
         paused: spec.paused.unwrap_or(false),
         min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
-        template: pods::template(&meta, spec.template, claim_templates)?,
+        template: pods::template(&meta, spec.template, claim_templates)?.into(),
         status: self::status(&kind, &status),
         reference: WorkloadRef { kind, name: object_name(&meta)? },
     })

@@ -38,11 +38,11 @@ pub(super) fn count(sets: &Sets) -> Counts {
     }
 }
 
-/// Writes the status.
-pub(super) fn report(world: &mut World, case: &Case) {
-    let sets = Sets::of(world, &case.deployment);
-    let counts = count(&sets);
-    let before = case.deployment.status.clone().unwrap_or_default();
+/// Writes the status; returns when the Deployment is looked at again for a missed deadline.
+pub(super) fn report(world: &mut World, case: Case, sets: &Sets) -> Option<Timestamp> {
+    let counts = count(sets);
+    let no_status = DeploymentStatus::default();
+    let before = case.deployment.status.as_ref().unwrap_or(&no_status);
     let mut conditions = before.conditions.clone().unwrap_or_default();
     let now = world.store.time();
     let enough = counts.available >= case.replicas - case.unavailable;
@@ -60,8 +60,8 @@ pub(super) fn report(world: &mut World, case: &Case) {
         &now,
         false,
     );
-    replica_failure(&sets, &mut conditions, &now);
-    let deadline = progress(world, case, &counts, &before, &mut conditions, sets.new.as_deref(), &now);
+    replica_failure(sets, &mut conditions, &now);
+    let deadline = progress(world, &case, &counts, before, &mut conditions, sets.new.as_deref(), &now);
     let status = DeploymentStatus {
         observed_generation: case.deployment.metadata.generation,
         replicas: Some(counts.replicas),
@@ -71,20 +71,28 @@ pub(super) fn report(world: &mut World, case: &Case) {
         terminating_replicas: Some(counts.terminating),
         unavailable_replicas: Some((sum(sets.all(), spec_replicas) - counts.available).max(0)),
         conditions: Some(conditions),
-        ..before
+        collision_count: before.collision_count,
     };
-    let revision = sets.new.as_ref().and_then(|set| annotation(set, REVISION));
-    let _ = world.store.update::<Deployment>(&case.key.namespace, &case.key.name, |deployment| {
-        deployment.status = Some(status);
-        if let Some(revision) = revision {
-            let annotations = deployment.metadata.annotations.get_or_insert_default();
-            annotations.insert(REVISION.to_owned(), revision.to_string());
-        }
-    });
-    if let Some(at) = deadline {
-        let after = std::time::Duration::try_from(at.duration_since(world.now())).unwrap_or_default();
-        world.enqueue_later(after, Work::Deployment(case.key.clone()));
+    let revision = sets.new.as_ref().and_then(|set| annotation(set, REVISION)).map(|own| own.to_string());
+    let annotations = case.deployment.metadata.annotations.as_ref();
+    let is_noted = revision.is_none() || annotations.and_then(|own| own.get(REVISION)) == revision.as_ref();
+    let is_news = !is_noted || case.deployment.status.as_ref() != Some(&status);
+    let Case { key, deployment, .. } = case;
+    // Nobody else holds it when it is written.
+    drop(deployment);
+    if is_news {
+        world.store.report::<Deployment>(&key.namespace, &key.name, |deployment| {
+            deployment.status = Some(status);
+            if let Some(revision) = revision {
+                let annotations = deployment.metadata.annotations.get_or_insert_default();
+                annotations.insert(REVISION.to_owned(), revision);
+            }
+        });
     }
+    if let Some(at) = deadline {
+        world.enqueue_at(at, Work::Deployment(key));
+    }
+    deadline
 }
 
 /// The condition `ReplicaFailure`: what the sets say, the new one first.
@@ -179,6 +187,15 @@ fn set_condition(
     touch: bool,
 ) {
     let place = conditions.iter().position(|condition| condition.type_.as_deref() == Some(kind));
+    let is_so = |c: &DeploymentCondition| {
+        (c.status.as_deref(), c.reason.as_deref(), c.message.as_deref())
+            == (Some(value), Some(reason), Some(message))
+            && c.last_transition_time.is_some()
+            && c.last_update_time.is_some()
+    };
+    if !touch && place.is_some_and(|place| is_so(&conditions[place])) {
+        return;
+    }
     let before = place.map(|place| conditions.remove(place));
     let same_status = before.as_ref().filter(|b| b.status.as_deref() == Some(value));
     let same = same_status.filter(|b| b.reason.as_deref() == Some(reason) && !touch);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use upgrade_core::model::NodeName;
 
-use super::{Step, next, spec, until, wait};
+use super::{Step, next, show_creating, spec, until, wait};
 use crate::kube::events::Reason;
 use crate::kube::{Task, key_of, node, pods, uid_of};
 use crate::store::Key;
@@ -62,6 +62,7 @@ fn fail(world: &mut World, key: &Key, pod: &Pod, image: &str) {
     let failures = world.kube.pull_failures.entry(uid_of(pod).to_owned()).or_default();
     let pause = world.timing.backoff(Timing::PullBackoff, Timing::PullBackoffMost, *failures);
     *failures += 1;
+    show_creating(world, key, pod);
     let message = format!("failed to pull and unpack image \"{image}\": {image}: not found");
     world.tell::<Pod>(key, Reason::Failed, || format!("Failed to pull image \"{image}\": {message}"));
     world.tell::<Pod>(key, Reason::Failed, || "Error: ErrImagePull".to_owned());

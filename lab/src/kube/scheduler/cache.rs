@@ -1,7 +1,7 @@
 //! The scheduler's memory: nodes with what is on them, and pods counted by the selectors that somebody asks about. Always as
 //! fresh as the last dispatch, and changed one pod at a time, so that a decision costs the size of its answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -9,11 +9,18 @@ use k8s_openapi::api::core::v1 as core;
 use upgrade_core::model::{LabelSelector, Node, Resources, ZONE_LABEL};
 use upgrade_core::view::Object;
 
-use super::super::pods;
-use super::needs::{Needs, Term, extended_amounts, tagged};
+use super::super::{pods, uid_of};
+use super::class::Classes;
+use super::needs::{Needs, Term, Wants, extended_amounts, tagged};
 use super::volumes::Handle;
 use crate::ports::convert::Slim;
 use crate::store::{Key, Store};
+
+/// Where a node stands in the cache, for as long as it is registered.
+pub(super) type Spot = usize;
+
+/// Two states of a node with the same number are the same. 0: none.
+pub(super) type Version = u64;
 
 /// The label with a node's own name.
 const HOST_LABEL: &str = "kubernetes.io/hostname";
@@ -35,6 +42,7 @@ pub(super) struct Place {
     /// As `used`, with the scores' assumptions.
     pub(super) assumed: Resources,
     pub(super) used_extended: BTreeMap<String, u64>,
+    spot: Spot,
 }
 
 impl Place {
@@ -44,7 +52,8 @@ impl Place {
         let label = |key| node.labels.get(key).cloned();
         let (zone, host) = (label(ZONE_LABEL), label(HOST_LABEL));
         let used_extended = BTreeMap::new();
-        Self { node, zone, host, extended, images, attached, pods, used, assumed, used_extended }
+        let spot = Spot::MAX;
+        Self { node, zone, host, extended, images, attached, pods, used, assumed, used_extended, spot }
     }
 
     fn add(&mut self, pod: &Arc<Needs>) {
@@ -54,6 +63,11 @@ impl Place {
             *self.used_extended.entry(key.clone()).or_default() += amount;
         }
         self.pods.insert(pod.key.clone(), Arc::clone(pod));
+    }
+
+    /// Where it stands.
+    pub(super) fn spot(&self) -> Spot {
+        self.spot
     }
 
     fn remove(&mut self, pod: &Needs) {
@@ -109,38 +123,85 @@ const HARD_AFFINITY_WEIGHT: i64 = 1;
 
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
-    nodes: BTreeMap<String, Place>,
+    places: Vec<Option<Place>>,
+    /// The version of each place; of an empty one 0.
+    versions: Vec<Version>,
+    free: Vec<Spot>,
+    nodes: BTreeMap<String, Spot>,
     /// Those that are not cordoned.
-    open: BTreeSet<String>,
-    pods: BTreeMap<Key, Arc<Needs>>,
+    open: BTreeMap<String, Spot>,
+    /// By namespace and name.
+    pods: HashMap<String, HashMap<String, Arc<Needs>>>,
     tallies: BTreeMap<String, BTreeMap<String, Tally>>,
-    by_owner: BTreeMap<String, BTreeMap<String, Count>>,
+    by_owner: HashMap<String, Siblings>,
     /// Required anti-affinity of pods on nodes.
     repelling: Terms,
     /// Preferences and required affinity of pods on nodes.
     pulling: Terms,
     images: BTreeMap<String, BTreeSet<String>>,
+    /// Counts the changes of what the nodes have together: their number, and which of them has which image.
+    fleet: Version,
     /// Pods on nodes that are not registered (any more).
     homeless: BTreeMap<String, BTreeSet<Key>>,
+    /// Counts the changes of places.
+    changes: Unseen,
+    pub(super) classes: Unseen<Classes>,
+}
+
+/// Something that is no part of what the cache says.
+#[derive(Default)]
+pub(super) struct Unseen<T = Version>(pub(super) T);
+
+impl<T> std::fmt::Debug for Unseen<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("..")
+    }
+}
+
+/// The pods of an owner that are on nodes.
+#[derive(Debug)]
+struct Siblings {
+    nodes: BTreeMap<String, Count>,
+    /// What one of them asks for, and likely the others, too.
+    wants: Arc<Wants>,
 }
 
 impl Cache {
-    pub(super) fn places(&self) -> impl ExactSizeIterator<Item = &Place> {
-        self.nodes.values()
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
+        self.nodes.values().filter_map(|spot| self.at(*spot))
+    }
+
+    /// How many nodes there are.
+    pub(super) fn count_places(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// No node stands further back.
+    pub(super) fn spots(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(super) fn at(&self, spot: Spot) -> Option<&Place> {
+        self.places.get(spot)?.as_ref()
+    }
+
+    pub(super) fn version_at(&self, spot: Spot) -> Version {
+        self.versions.get(spot).copied().unwrap_or_default()
+    }
+
+    /// Which number of nodes there is, and which of them has which image.
+    pub(super) fn fleet(&self) -> Version {
+        self.fleet
     }
 
     /// The nodes that are not cordoned, once around from a name on.
-    pub(super) fn open_from<'a>(&'a self, start: &'a str) -> impl Iterator<Item = &'a Place> {
-        let names = around(&self.open, start);
-        names.filter_map(|name| self.nodes.get(name))
+    pub(super) fn open_from<'a>(&'a self, start: &'a str) -> impl Iterator<Item = Spot> + use<'a> {
+        around(&self.open, start)
     }
 
     /// All nodes, once around from a name on.
-    pub(super) fn places_from<'a>(&'a self, start: &'a str) -> impl Iterator<Item = &'a Place> {
-        let (first, last) =
-            ((Bound::Included(start), Bound::Unbounded), (Bound::Unbounded, Bound::Excluded(start)));
-        let places = self.nodes.range::<str, _>(first).chain(self.nodes.range::<str, _>(last));
-        places.map(|(_, place)| place)
+    pub(super) fn places_from<'a>(&'a self, start: &'a str) -> impl Iterator<Item = Spot> + use<'a> {
+        around(&self.nodes, start)
     }
 
     /// How many nodes are cordoned.
@@ -148,8 +209,20 @@ impl Cache {
         self.nodes.len() - self.open.len()
     }
 
+    pub(super) fn spot(&self, node: &str) -> Option<Spot> {
+        self.nodes.get(node).copied()
+    }
+
     pub(super) fn place(&self, node: &str) -> Option<&Place> {
-        self.nodes.get(node)
+        self.at(self.spot(node)?)
+    }
+
+    /// The place of a node, to change it.
+    fn place_mut(&mut self, node: &str) -> Option<&mut Place> {
+        let spot = self.spot(node)?;
+        self.changes.0 += 1;
+        *self.versions.get_mut(spot)? = self.changes.0;
+        self.places.get_mut(spot)?.as_mut()
     }
 
     /// How many nodes have the image.
@@ -163,32 +236,55 @@ impl Cache {
         let name = slim.name.to_string();
         let amounts = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
         let mut place = Place::of(slim, amounts.map(extended_amounts).unwrap_or_default());
-        let before = self.nodes.remove(&name);
+        let known = self.spot(&name);
+        let before = known.and_then(|spot| self.places[spot].take());
         for image in before.iter().flat_map(|place| place.images.keys()) {
             if !place.images.contains_key(image) {
                 self.forget_image(image, &name);
             }
         }
         for image in place.images.keys() {
-            self.images.entry(image.clone()).or_default().insert(name.clone());
+            if self.images.entry(image.clone()).or_default().insert(name.clone()) {
+                self.fleet += 1;
+            }
         }
         let (pods, attached) = before.map(|place| (place.pods, place.attached)).unwrap_or_default();
         place.attached = attached;
         let returning = self.homeless.remove(&name).unwrap_or_default();
-        for pod in pods.values().chain(returning.iter().filter_map(|key| self.pods.get(key))) {
+        for pod in pods.values().chain(returning.iter().filter_map(|key| self.pod(key))) {
             place.add(pod);
         }
+        let spot = known.unwrap_or_else(|| self.new_spot());
+        place.spot = spot;
         if place.node.unschedulable {
             self.open.remove(&name);
         } else {
-            self.open.insert(name.clone());
+            self.open.insert(name.clone(), spot);
         }
-        self.nodes.insert(name, place);
+        self.places[spot] = Some(place);
+        self.changes.0 += 1;
+        self.versions[spot] = self.changes.0;
+        if known.is_none() {
+            self.fleet += 1;
+            self.nodes.insert(name, spot);
+        }
+    }
+
+    fn new_spot(&mut self) -> Spot {
+        self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.versions.push(0);
+            self.places.len() - 1
+        })
     }
 
     pub(super) fn remove_node(&mut self, name: &str) {
-        let Some(place) = self.nodes.remove(name) else { return };
+        let Some(spot) = self.nodes.remove(name) else { return };
         self.open.remove(name);
+        self.free.push(spot);
+        self.versions[spot] = 0;
+        self.fleet += 1;
+        let Some(place) = self.places[spot].take() else { return };
         for image in place.images.keys() {
             self.forget_image(image, name);
         }
@@ -199,6 +295,7 @@ impl Cache {
 
     fn forget_image(&mut self, image: &str, node: &str) {
         if let Some(nodes) = self.images.get_mut(image) {
+            self.fleet += 1;
             nodes.remove(node);
             if nodes.is_empty() {
                 self.images.remove(image);
@@ -208,7 +305,7 @@ impl Cache {
 
     /// A volume is attached to a node, or no more.
     pub(super) fn set_attached(&mut self, node: &str, volume: Handle, attached: bool) {
-        let Some(place) = self.nodes.get_mut(node) else { return };
+        let Some(place) = self.place_mut(node) else { return };
         if attached {
             place.attached.insert(volume);
         } else {
@@ -216,35 +313,63 @@ impl Cache {
         }
     }
 
-    /// The pod is as it is now: on a node and not finished, or nothing that holds anything.
-    pub(super) fn set_pod(&mut self, pod: &core::Pod) {
-        let key = super::super::key_of(pod);
+    fn pod(&self, key: &Key) -> Option<&Arc<Needs>> {
+        self.pods.get(&key.namespace)?.get(&key.name)
+    }
+
+    /// The pod is as it is now: on a node and not finished, or nothing that holds anything. `same`: it asks for what it has
+    /// asked for. `wants`: that, where it is known.
+    pub(super) fn set_pod(&mut self, key: &Key, pod: &core::Pod, same: bool, wants: Option<Arc<Wants>>) {
         if pods::node_of(pod).is_none() || pods::is_finished(pod) {
-            self.remove_pod(&key);
+            self.remove_pod(key);
             return;
         }
-        let needs = Arc::new(Needs::of(pod));
-        if self.pods.get(&key) != Some(&needs) {
-            self.remove_pod(&key);
-            self.insert(needs);
+        let known = self.pod(key);
+        if let Some(known) = known.filter(|known| same && known.uid == uid_of(pod)) {
+            if !known.is_still(pod) {
+                let needs = Needs::with(pod, Arc::clone(&known.wants));
+                self.remove_pod(key);
+                self.insert(Arc::new(needs));
+            }
+            return;
+        }
+        let needs = wants.map_or_else(|| Needs::of(pod), |wants| Needs::with(pod, wants));
+        let needs = self.share(needs);
+        if self.pod(key).is_none_or(|known| **known != needs) {
+            self.remove_pod(key);
+            self.insert(Arc::new(needs));
+        }
+    }
+
+    /// A pod that asks for what the others of its owner ask for holds it together with them.
+    pub(super) fn share(&self, needs: Needs) -> Needs {
+        let siblings = needs.owner.as_ref().and_then(|owner| self.by_owner.get(owner));
+        match siblings.filter(|siblings| siblings.wants == needs.wants) {
+            Some(siblings) => Needs { wants: Arc::clone(&siblings.wants), ..needs },
+            None => needs,
         }
     }
 
     /// Puts a pod on the node that it names.
     pub(super) fn insert(&mut self, pod: Arc<Needs>) {
         let Some(node) = pod.node.clone() else { return };
-        match self.nodes.get_mut(&node) {
+        match self.place_mut(&node) {
             Some(place) => place.add(&pod),
             None => drop(self.homeless.entry(node.clone()).or_default().insert(pod.key.clone())),
         }
         self.count(&pod, &node, 1);
-        self.pods.insert(pod.key.clone(), pod);
+        let Key { namespace, name } = pod.key.clone();
+        self.pods.entry(namespace).or_default().insert(name, pod);
     }
 
     pub(super) fn remove_pod(&mut self, key: &Key) -> Option<Arc<Needs>> {
-        let pod = self.pods.remove(key)?;
+        let names = self.pods.get_mut(&key.namespace)?;
+        let pod = names.remove(&key.name)?;
+        if names.is_empty() {
+            self.pods.remove(&key.namespace);
+        }
         let node = pod.node.clone()?;
-        match self.nodes.get_mut(&node) {
+        match self.place_mut(&node) {
             Some(place) => place.remove(&pod),
             None => {
                 if let Some(keys) = self.homeless.get_mut(&node) {
@@ -263,9 +388,13 @@ impl Cache {
             }
         }
         if let Some(owner) = &pod.owner {
-            let nodes = self.by_owner.entry(owner.clone()).or_default();
-            adjust(nodes, node, pod, change);
-            if nodes.is_empty() {
+            let fresh = || Siblings { nodes: BTreeMap::new(), wants: Arc::clone(&pod.wants) };
+            let siblings = match self.by_owner.get_mut(owner) {
+                Some(siblings) => siblings,
+                None => self.by_owner.entry(owner.clone()).or_insert_with(fresh),
+            };
+            adjust(&mut siblings.nodes, node, pod, change);
+            if siblings.nodes.is_empty() {
                 self.by_owner.remove(owner);
             }
         }
@@ -287,9 +416,7 @@ impl Cache {
         let known = self.tallies.get(namespace).is_some_and(|tallies| tallies.contains_key(&id));
         if !known {
             let mut nodes = BTreeMap::new();
-            let from = Key::new(namespace, "");
-            let inside = self.pods.range(from..).map(|(_, pod)| pod);
-            for pod in inside.take_while(|pod| pod.key.namespace == namespace) {
+            for pod in self.pods.get(namespace).into_iter().flat_map(HashMap::values) {
                 if let Some(node) = pod.node.as_deref().filter(|_| selector.matches(&pod.labels)) {
                     adjust(&mut nodes, node, pod, 1);
                 }
@@ -302,20 +429,21 @@ impl Cache {
         &self.tallies[namespace][&id].nodes
     }
 
-    /// The namespaces that have pods on nodes.
+    /// The namespaces that have pods on nodes, by name.
     pub(super) fn namespaces(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        let mut from = Key::new("", "");
-        while let Some((key, _)) = self.pods.range(from..).next() {
-            names.push(key.namespace.clone());
-            from = Key::new(format!("{}\0", key.namespace), "");
-        }
+        let mut names: Vec<String> = self.pods.keys().cloned().collect();
+        names.sort_unstable();
         names
     }
 
     /// The pods of an owner, by node.
     pub(super) fn siblings(&self, owner: &str) -> Option<&BTreeMap<String, Count>> {
-        self.by_owner.get(owner)
+        self.by_owner.get(owner).map(|siblings| &siblings.nodes)
+    }
+
+    /// Is there a term of a pod on a node that pulls others?
+    pub(super) fn pulls(&self) -> bool {
+        !self.pulling.is_empty()
     }
 
     /// The terms of pods on nodes that mean `pod` and forbid it their domain.
@@ -343,17 +471,17 @@ impl Cache {
             cache.set_node(node, store);
         }
         for pod in store.list::<core::Pod>() {
-            cache.set_pod(pod);
+            cache.set_pod(&super::super::key_of(&**pod), pod, false, None);
         }
         cache
     }
 }
 
-/// The names of a set, once around.
-fn around<'a>(names: &'a BTreeSet<String>, start: &'a str) -> impl Iterator<Item = &'a String> {
+/// The spots of names, once around.
+fn around<'a>(names: &'a BTreeMap<String, Spot>, start: &'a str) -> impl Iterator<Item = Spot> + use<'a> {
     let (first, last) =
         ((Bound::Included(start), Bound::Unbounded), (Bound::Unbounded, Bound::Excluded(start)));
-    names.range::<str, _>(first).chain(names.range::<str, _>(last))
+    names.range::<str, _>(first).chain(names.range::<str, _>(last)).map(|(_, spot)| *spot)
 }
 
 fn adjust(nodes: &mut BTreeMap<String, Count>, node: &str, pod: &Needs, change: i64) {
@@ -381,6 +509,9 @@ fn carry(terms: &mut Terms, term: &Term, node: &str, weight: i64) {
         if carried.nodes.is_empty() {
             terms.remove(&id);
         }
+    }
+    if weight < 0 {
+        terms.retain(|_, terms| !terms.is_empty());
     }
 }
 

@@ -50,11 +50,23 @@ impl<'a> Asking<'a> {
 
     /// The first filter that refuses the node.
     pub(super) fn refusal(&self, place: &Place, store: &Store) -> Option<Refusal> {
-        node_itself(self.pod, place)
-            .or_else(|| room(self.pod, place))
-            .or_else(|| self.volumes.refusal(place, store))
-            .or_else(|| self.topology.refusal(place))
+        itself(self.pod, place).or_else(|| self.others(place, store))
     }
+
+    /// The first filter that looks at more than the node.
+    pub(super) fn others(&self, place: &Place, store: &Store) -> Option<Refusal> {
+        self.volumes.refusal(place, store).or_else(|| self.topology.refusal(place))
+    }
+
+    /// Is there nothing more to ask than the node itself?
+    pub(super) fn is_plain(&self) -> bool {
+        self.volumes.is_nothing() && self.topology.is_nothing()
+    }
+}
+
+/// The first filter that refuses the node for what it is and has.
+pub(super) fn itself(pod: &Needs, place: &Place) -> Option<Refusal> {
+    node_itself(pod, place).or_else(|| room(pod, place))
 }
 
 /// NodeUnschedulable, TaintToleration, NodeAffinity.

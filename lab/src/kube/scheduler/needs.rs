@@ -1,6 +1,8 @@
 //! What the scheduler knows of a pod: what it asks for, and what it wants of its neighbours.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
@@ -18,16 +20,33 @@ use crate::store::{Key, Store, controller};
 const ASSUMED: [(&str, &str); 2] = [("cpu", "100m"), ("memory", "200Mi")];
 
 /// A pod as the scheduler sees it.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Needs {
     pub(super) key: Key,
     pub(super) uid: String,
-    pub(super) labels: Labels,
-    pub(super) owner: Option<String>,
     /// The node it is bound to.
     pub(super) node: Option<String>,
     /// The node that a preemption makes room on for it.
     pub(super) nominated: Option<String>,
+    pub(super) terminating: bool,
+    pub(super) started: Option<Timestamp>,
+    /// What it asks for, which the pods of a template have in common.
+    pub(super) wants: Arc<Wants>,
+}
+
+impl Deref for Needs {
+    type Target = Wants;
+
+    fn deref(&self) -> &Wants {
+        &self.wants
+    }
+}
+
+/// What a pod asks for.
+#[derive(Debug, PartialEq)]
+pub(super) struct Wants {
+    pub(super) labels: Labels,
+    pub(super) owner: Option<String>,
     pub(super) requests: Resources,
     /// CPU and memory for the scores: with Kubernetes' assumptions for containers that do not say.
     pub(super) assumed: Resources,
@@ -46,8 +65,6 @@ pub(super) struct Needs {
     pub(super) priority: i32,
     /// May it take the place of less important pods?
     pub(super) preempts: bool,
-    pub(super) terminating: bool,
-    pub(super) started: Option<Timestamp>,
 }
 
 /// A port on the node itself.
@@ -170,21 +187,46 @@ fn add_keys<'k>(
 
 impl Needs {
     pub(super) fn of(pod: &core::Pod) -> Self {
+        Self::with(pod, Arc::new(Wants::of(pod)))
+    }
+
+    /// A pod of which it is known what it asks for.
+    pub(super) fn with(pod: &core::Pod, wants: Arc<Wants>) -> Self {
+        let status = pod.status.as_ref();
+        Self {
+            key: key_of(pod),
+            uid: uid_of(pod).to_owned(),
+            node: pods::node_of(pod).map(str::to_owned),
+            nominated: status.and_then(|status| status.nominated_node_name.clone()),
+            terminating: pods::is_terminating(pod),
+            started: status.and_then(|status| status.start_time.as_ref()).map(|time| time.0),
+            wants,
+        }
+    }
+
+    /// Is the pod still as it was, but for what it asks for?
+    pub(super) fn is_still(&self, pod: &core::Pod) -> bool {
+        let status = pod.status.as_ref();
+        self.uid == uid_of(pod)
+            && self.node.as_deref() == pods::node_of(pod)
+            && self.nominated.as_ref() == status.and_then(|status| status.nominated_node_name.as_ref())
+            && self.terminating == pods::is_terminating(pod)
+            && self.started == status.and_then(|status| status.start_time.as_ref()).map(|time| time.0)
+    }
+}
+
+impl Wants {
+    fn of(pod: &core::Pod) -> Self {
         let no_spec = core::PodSpec::default();
         let spec = pod.spec.as_ref().unwrap_or(&no_spec);
         let labels = pod.metadata.labels.clone().unwrap_or_default();
-        let status = pod.status.as_ref();
         let terms = Affinities::of(pod, spec);
         let constraints = spec.topology_spread_constraints.iter().flatten();
         let mut rules = rules::of_pod(spec);
         // Kept in richer forms of their own.
         (rules.pod_affinity, rules.pod_anti_affinity, rules.spread) = Default::default();
         Self {
-            key: key_of(pod),
-            uid: uid_of(pod).to_owned(),
             owner: controller(&pod.metadata).map(|owner| owner.uid.clone()),
-            node: pods::node_of(pod).map(str::to_owned),
-            nominated: status.and_then(|status| status.nominated_node_name.clone()),
             requests: rules::requests(spec),
             assumed: rules::requests(&with_assumptions(spec)),
             extended: extended(spec),
@@ -209,11 +251,20 @@ impl Needs {
                 .collect(),
             priority: spec.priority.unwrap_or_default(),
             preempts: spec.preemption_policy.as_deref() != Some("Never"),
-            terminating: pods::is_terminating(pod),
-            started: status.and_then(|status| status.start_time.as_ref()).map(|time| time.0),
             rules,
             labels,
         }
+    }
+
+    /// Does a node that suits one of them suit the other as well, and as far as the node itself decides?
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.requests == other.requests
+            && self.assumed == other.assumed
+            && self.extended == other.extended
+            && self.images == other.images
+            && self.ports == other.ports
+            && self.rules == other.rules
+            && self.preferred_nodes == other.preferred_nodes
     }
 
     /// The nodes that its required affinity names, if it names them: the pods of a DaemonSet do.

@@ -37,7 +37,7 @@ pub(super) fn find(
     if !pod.preempts || nodes.is_empty() || is_making_room(pod, cache) {
         return None;
     }
-    let wanted = (cache.places().len() / 10).max(CANDIDATES).min(nodes.len());
+    let wanted = (cache.count_places() / 10).max(CANDIDATES).min(nodes.len());
     let offset = rng.usize(..nodes.len());
     let mut best: Option<Candidate> = None;
     let mut found = 0;

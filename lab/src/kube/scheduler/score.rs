@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use upgrade_core::model::{KubeVersion, Node, Resources, TaintEffect};
 
-use super::cache::{Cache, Count, Place};
+use super::cache::{Cache, Count, Place, Spot};
+use super::class::Class;
 use super::needs::{Constraint, Needs};
 use super::topology::{self, Eligible};
 use crate::store::Store;
@@ -19,40 +20,52 @@ const NODE_AFFINITY: i64 = 2;
 const TOPOLOGY_SPREAD: i64 = 2;
 const INTER_POD_AFFINITY: i64 = 2;
 
+/// How well a node suits a pod, as far as it decides alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Suit {
+    disliked_taints: i64,
+    preferred: i64,
+    /// What is not measured against other nodes.
+    own: i64,
+}
+
+pub(super) fn suit(pod: &Needs, place: &Place, cache: &Cache, version: KubeVersion) -> Suit {
+    Suit {
+        disliked_taints: disliked_taints(pod, place),
+        preferred: preferred_node(pod, &place.node),
+        own: least_allocated(pod, place) + balanced(pod, place, version) + image_locality(pod, place, cache),
+    }
+}
+
 /// The total score of each node that passed the filters.
 pub(super) fn totals(
     pod: &Needs,
-    nodes: &[String],
+    nodes: &[Spot],
+    class: &mut Class,
     cache: &mut Cache,
     store: &Store,
-    version: KubeVersion,
 ) -> Vec<i64> {
     let spread = spread(pod, nodes, cache);
     let neighbours = neighbours(pod, nodes, cache, store);
-    let places: Vec<&Place> = nodes.iter().filter_map(|node| cache.place(node)).collect();
-    let taints = reversed(&places.iter().map(|place| disliked_taints(pod, place)).collect::<Vec<_>>());
-    let preferred = normal(&places.iter().map(|place| preferred_node(pod, &place.node)).collect::<Vec<_>>());
-    let each = places.iter().enumerate().map(|(index, place)| {
-        TAINT_TOLERATION * taints[index]
-            + NODE_AFFINITY * preferred[index]
-            + TOPOLOGY_SPREAD * spread[index]
-            + INTER_POD_AFFINITY * neighbours[index]
-            + least_allocated(pod, place)
-            + balanced(pod, place, version)
-            + image_locality(pod, place, cache)
+    let suits: Vec<Suit> = nodes
+        .iter()
+        .map(|spot| class.answer(pod, *spot, cache).as_ref().copied().unwrap_or_default())
+        .collect();
+    let most = |of: fn(&Suit) -> i64| suits.iter().map(of).max().unwrap_or_default();
+    let (most_disliked, most_preferred) = (most(|suit| suit.disliked_taints), most(|suit| suit.preferred));
+    let each = suits.iter().zip(spread).zip(neighbours).map(|((suit, spread), neighbours)| {
+        TAINT_TOLERATION * (100 - normal(suit.disliked_taints, most_disliked))
+            + NODE_AFFINITY * normal(suit.preferred, most_preferred)
+            + TOPOLOGY_SPREAD * spread
+            + INTER_POD_AFFINITY * neighbours
+            + suit.own
     });
     each.collect()
 }
 
 /// 100 for the most, in proportion for the others; all 0 stays 0.
-fn normal(raw: &[i64]) -> Vec<i64> {
-    let most = raw.iter().copied().max().unwrap_or_default();
-    raw.iter().map(|score| if most == 0 { *score } else { 100 * score / most }).collect()
-}
-
-/// 0 for the most, 100 for nothing.
-fn reversed(raw: &[i64]) -> Vec<i64> {
-    normal(raw).into_iter().map(|score| 100 - score).collect()
+fn normal(raw: i64, most: i64) -> i64 {
+    if most == 0 { raw } else { 100 * raw / most }
 }
 
 fn disliked_taints(pod: &Needs, place: &Place) -> i64 {
@@ -75,12 +88,10 @@ pub(super) fn least_allocated(pod: &Needs, place: &Place) -> i64 {
     let would_be = place.assumed + pod.assumed;
     let all = place.node.allocatable;
     let left = [(all.cpu.0, would_be.cpu.0), (all.memory.0, would_be.memory.0)];
-    let known: Vec<u64> = left
-        .into_iter()
-        .filter(|(all, _)| *all > 0)
-        .map(|(all, used)| all.saturating_sub(used) * 100 / all)
-        .collect();
-    if known.is_empty() { 0 } else { signed(known.iter().sum::<u64>() / known.len() as u64) }
+    let known = left.into_iter().filter(|(all, _)| *all > 0);
+    let known = known.map(|(all, used)| all.saturating_sub(used) * 100 / all);
+    let (sum, count) = known.fold((0, 0), |(sum, count), left| (sum + left, count + 1));
+    if count == 0 { 0 } else { signed(sum / count) }
 }
 
 /// How evenly CPU and memory are used, from 0 to 100.
@@ -115,7 +126,7 @@ pub(super) fn balanced(pod: &Needs, place: &Place, version: KubeVersion) -> i64 
 /// above 1000 MiB for each container it counts no more.
 pub(super) fn image_locality(pod: &Needs, place: &Place, cache: &Cache) -> i64 {
     const LEAST: u64 = 23 * MEBIBYTE;
-    let nodes = cache.places().len().max(1) as u64;
+    let nodes = cache.count_places().max(1) as u64;
     let there = pod.images.iter().filter_map(|image| {
         let bytes = place.images.get(image)?;
         Some(u128::from(*bytes) * cache.nodes_with(image) as u128 / u128::from(nodes))
@@ -129,7 +140,10 @@ pub(super) fn image_locality(pod: &Needs, place: &Place, cache: &Cache) -> i64 {
 }
 
 /// InterPodAffinity: the pod's own preferences, and those of the pods that are there.
-pub(super) fn neighbours(pod: &Needs, nodes: &[String], cache: &mut Cache, store: &Store) -> Vec<i64> {
+pub(super) fn neighbours(pod: &Needs, nodes: &[Spot], cache: &mut Cache, store: &Store) -> Vec<i64> {
+    if pod.preferred.is_empty() && !cache.pulls() {
+        return vec![0; nodes.len()];
+    }
     let mut weights: BTreeMap<(String, String), i64> = BTreeMap::new();
     for (weight, term) in &pod.preferred {
         for namespace in &topology::namespaces(term, cache, store) {
@@ -156,7 +170,7 @@ pub(super) fn neighbours(pod: &Needs, nodes: &[String], cache: &mut Cache, store
     }
     let raw: Vec<i64> = nodes
         .iter()
-        .filter_map(|node| cache.place(node))
+        .filter_map(|spot| cache.at(*spot))
         .map(|place| {
             let here = weights.iter().filter(|((key, value), _)| place.domain(key) == Some(value));
             here.map(|(_, weight)| weight).sum()
@@ -185,21 +199,6 @@ impl Preference {
             honors_taints: constraint.honors_taints,
             counts: cache.tally(&pod.key.namespace, &constraint.selector).clone(),
         }
-    }
-
-    /// Kubernetes' own for pods without any constraint: hosts with a skew of 3 and zones with one of 5, among the pods of the
-    /// same owner.
-    fn default_of(pod: &Needs, cache: &Cache) -> Vec<Self> {
-        let Some(owner) = &pod.owner else { return Vec::new() };
-        let counts = cache.siblings(owner).cloned().unwrap_or_default();
-        let of = |key: &str, max_skew| Self {
-            topology_key: key.to_owned(),
-            max_skew,
-            honors_affinity: true,
-            honors_taints: false,
-            counts: counts.clone(),
-        };
-        vec![of(HOST, 3), of(ZONE, 5)]
     }
 
     /// The raw score of each node, and of those without the label nothing.
@@ -239,21 +238,19 @@ impl Preference {
 }
 
 /// PodTopologySpread.
-pub(super) fn spread(pod: &Needs, nodes: &[String], cache: &mut Cache) -> Vec<i64> {
+pub(super) fn spread(pod: &Needs, nodes: &[Spot], cache: &mut Cache) -> Vec<i64> {
+    if pod.spread.is_empty() {
+        return spread_by_default(pod, nodes, cache);
+    }
     let soft: Vec<&Constraint> = pod.spread.iter().filter(|constraint| !constraint.required).collect();
-    let by_default = pod.spread.is_empty();
-    let preferences: Vec<Preference> = if by_default {
-        Preference::default_of(pod, cache)
-    } else {
-        soft.iter().map(|constraint| Preference::of(pod, constraint, cache)).collect()
-    };
-    let places: Vec<&Place> = nodes.iter().filter_map(|node| cache.place(node)).collect();
+    let preferences: Vec<Preference> =
+        soft.iter().map(|constraint| Preference::of(pod, constraint, cache)).collect();
+    let places: Vec<&Place> = nodes.iter().filter_map(|spot| cache.at(*spot)).collect();
     if preferences.is_empty() {
         return vec![0; places.len()];
     }
-    // A node without the label of a constraint is left out; Kubernetes' own constraints do not ask for the labels.
-    let keys: Vec<&str> =
-        if by_default { Vec::new() } else { soft.iter().map(|c| c.topology_key.as_str()).collect() };
+    // A node without the label of a constraint is left out.
+    let keys: Vec<&str> = soft.iter().map(|c| c.topology_key.as_str()).collect();
     let lacks = |place: &Place| keys.iter().any(|key| place.domain(key).is_none());
     let ignored: BTreeSet<usize> =
         places.iter().enumerate().filter(|(_, place)| lacks(place)).map(|(index, _)| index).collect();
@@ -264,15 +261,90 @@ pub(super) fn spread(pod: &Needs, nodes: &[String], cache: &mut Cache) -> Vec<i6
             *sum += raw;
         }
     }
-    #[expect(clippy::cast_possible_truncation, reason = "small numbers, as Kubernetes rounds them")]
-    let rounded: Vec<i64> = total.iter().map(|raw: &f64| raw.round() as i64).collect();
+    let rounded: Vec<i64> = total.iter().map(|raw| rounded(*raw)).collect();
     let in_question =
         || rounded.iter().enumerate().filter(|(index, _)| !ignored.contains(index)).map(|(_, raw)| *raw);
     let (least, most) = (in_question().min().unwrap_or_default(), in_question().max().unwrap_or_default());
-    let normal = |(index, raw): (usize, &i64)| match most {
-        _ if ignored.contains(&index) => 0,
-        0 => 100,
-        most => 100 * (most + least - raw) / most,
+    let normal = |(index, raw): (usize, &i64)| {
+        if ignored.contains(&index) { 0 } else { evened(*raw, least, most) }
     };
     rounded.iter().enumerate().map(normal).collect()
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "small numbers, as Kubernetes rounds them")]
+fn rounded(raw: f64) -> i64 {
+    raw.round() as i64
+}
+
+/// 100 where the fewest are.
+fn evened(raw: i64, least: i64, most: i64) -> i64 {
+    if most == 0 { 100 } else { 100 * (most + least - raw) / most }
+}
+
+/// Kubernetes' own for pods without any constraint: hosts with a skew of 3 and zones with one of 5, among the pods of the same
+/// owner. A node does not need the labels. Most nodes have none of the owner's pods: they are weighed by their zone.
+fn spread_by_default(pod: &Needs, nodes: &[Spot], cache: &Cache) -> Vec<i64> {
+    let Some(owner) = &pod.owner else { return vec![0; nodes.len()] };
+    let eligible = Eligible::of(pod, Vec::new());
+    let mut own = vec![0; cache.spots()];
+    let mut zones: BTreeMap<&str, i64> = BTreeMap::new();
+    for (node, count) in cache.siblings(owner).into_iter().flatten().filter(|(_, count)| count.staying != 0) {
+        let Some(place) = cache.place(node) else { continue };
+        own[place.spot()] = count.staying;
+        if let Some(zone) = place.domain(ZONE).filter(|_| eligible.counts(place, true, false)) {
+            *zones.entry(zone).or_default() += count.staying;
+        }
+    }
+    let here = zones_of(nodes, cache);
+    #[expect(clippy::cast_precision_loss, reason = "thousands of nodes, thousands of pods")]
+    let weigh =
+        |count: i64, size: usize, skew: i64| count as f64 * ((size + 2) as f64).ln() + (skew - 1) as f64;
+    let of_zone = |zone: &Option<&str>| {
+        let zone = zone.as_ref()?;
+        Some(weigh(zones.get(zone).copied().unwrap_or_default(), here.named, 5))
+    };
+    let of_zones: Vec<f64> = here.names.iter().map(|zone| of_zone(zone).unwrap_or_default()).collect();
+    let of_host = weigh(0, nodes.len(), 3);
+    let bare: Vec<i64> = of_zones.iter().map(|zone| rounded(of_host + zone)).collect();
+    let raw: Vec<i64> = nodes
+        .iter()
+        .zip(&here.each)
+        .map(|(spot, zone)| match own[*spot] {
+            _ if !here.hosts && cache.at(*spot).is_none_or(|place| place.domain(HOST).is_none()) => {
+                rounded(of_zones[*zone])
+            }
+            0 => bare[*zone],
+            count => rounded(weigh(count, nodes.len(), 3) + of_zones[*zone]),
+        })
+        .collect();
+    let (least, most) = (raw.iter().min().copied(), raw.iter().max().copied());
+    let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());
+    raw.into_iter().map(|raw| evened(raw, least, most)).collect()
+}
+
+/// The zones of some nodes.
+struct Zones<'a> {
+    names: Vec<Option<&'a str>>,
+    /// How many of them have a name.
+    named: usize,
+    /// Each node's, by its place among the names.
+    each: Vec<usize>,
+    /// Every node says its host.
+    hosts: bool,
+}
+
+fn zones_of<'a>(nodes: &[Spot], cache: &'a Cache) -> Zones<'a> {
+    let mut zones = Zones { names: Vec::new(), named: 0, each: Vec::with_capacity(nodes.len()), hosts: true };
+    for place in nodes.iter().filter_map(|spot| cache.at(*spot)) {
+        let zone = place.domain(ZONE);
+        zones.hosts &= place.domain(HOST).is_some();
+        // A region has three.
+        let known = zones.names.iter().position(|name| *name == zone);
+        zones.each.push(known.unwrap_or_else(|| {
+            zones.names.push(zone);
+            zones.named += usize::from(zone.is_some());
+            zones.names.len() - 1
+        }));
+    }
+    zones
 }

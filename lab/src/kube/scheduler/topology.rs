@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use upgrade_core::model::{SchedulingRules, Toleration, TolerationOperator};
-
 use super::cache::{Cache, Count, Place};
 use super::filter::{Refusal, cordon};
 use super::needs::{Constraint, Needs, Term};
@@ -62,6 +60,11 @@ impl Topology {
         Self { spread, apart, repelled, near, first }
     }
 
+    /// No pod is asked about.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.spread.is_empty() && self.near.is_empty() && self.apart.is_empty() && self.repelled.is_empty()
+    }
+
     /// PodTopologySpread, then InterPodAffinity.
     pub(super) fn refusal(&self, place: &Place) -> Option<Refusal> {
         self.spread.iter().find_map(|spread| spread.refusal(place)).or_else(|| self.neighbours(place))
@@ -106,23 +109,15 @@ pub(super) fn namespaces(term: &Term, cache: &Cache, store: &Store) -> Vec<Strin
     all.filter(|namespace| term.covers(store, namespace)).collect()
 }
 
-/// Rules that no taint stops.
-fn without_taints(rules: &SchedulingRules) -> SchedulingRules {
-    let everything =
-        Toleration { key: None, operator: TolerationOperator::Exists, value: String::new(), effect: None };
-    SchedulingRules { tolerations: vec![everything], ..rules.clone() }
-}
-
 /// Which nodes a constraint counts as domains: by its policies, and only those with the label of every constraint of its kind.
 pub(super) struct Eligible<'a> {
     pod: &'a Needs,
-    any_taint: SchedulingRules,
     keys: Vec<&'a str>,
 }
 
 impl<'a> Eligible<'a> {
     pub(super) fn of(pod: &'a Needs, keys: Vec<&'a str>) -> Self {
-        Self { pod, any_taint: without_taints(&pod.rules), keys }
+        Self { pod, keys }
     }
 
     pub(super) fn counts(&self, place: &Place, honors_affinity: bool, honors_taints: bool) -> bool {
@@ -132,7 +127,7 @@ impl<'a> Eligible<'a> {
                 && (!node.unschedulable || self.pod.rules.ignores(&cordon()))
         };
         self.keys.iter().all(|key| place.domain(key).is_some())
-            && (!honors_affinity || self.any_taint.admits(node))
+            && (!honors_affinity || self.pod.rules.chooses(node))
             && (!honors_taints || taints())
     }
 }

@@ -78,6 +78,11 @@ impl Volumes {
         }
     }
 
+    /// The pod has no claims.
+    pub(super) fn is_nothing(&self) -> bool {
+        !self.taken && self.places.is_empty() && self.zones.is_empty() && self.handles.is_empty()
+    }
+
     pub(super) fn refusal(&self, place: &Place, store: &Store) -> Option<Refusal> {
         if self.taken {
             let why = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode";

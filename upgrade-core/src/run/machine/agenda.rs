@@ -5,7 +5,7 @@
 //! waits for a budget or a Service, one of its namespace, too; and every few seconds, for its time limits. A
 //! move that only waits for a free slot costs nothing. Other steps are few and are looked at each time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
@@ -23,8 +23,8 @@ pub(super) type LaneNumber = usize;
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     lanes: Vec<LaneAt>,
-    lane_of: BTreeMap<StepId, LaneNumber>,
-    moves_of: BTreeMap<WorkloadRef, Vec<LaneNumber>>,
+    lane_of: HashMap<StepId, LaneNumber>,
+    moves_of: HashMap<WorkloadRef, Vec<LaneNumber>>,
     /// Lanes whose next step is no move.
     others: BTreeSet<LaneNumber>,
     /// Lanes whose next step is a move.

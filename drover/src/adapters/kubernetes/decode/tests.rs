@@ -252,7 +252,7 @@ fn the_status_of_a_workload_is_read_from_the_names_its_kind_has() {
         }),
     );
     assert_eq!(stuck.status.trouble.as_deref(), Some("ProgressDeadlineExceeded"));
-    assert_eq!((stuck.generation, stuck.template.restart_id.unwrap().as_str()), (4, "r-1.2.3.4"));
+    assert_eq!((stuck.generation, stuck.template.restart_id.as_ref().unwrap().as_str()), (4, "r-1.2.3.4"));
     let sets = workload(
         WorkloadKind::StatefulSet,
         json!({"metadata": meta("s"), "spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}}]}}),

@@ -68,7 +68,11 @@ fn seen(nodes: &[(&str, Value)], pods: &[Value], pod: &Value) -> (World, Needs) 
 fn feasible(world: &mut World, pod: &Needs) -> Result<Vec<String>, String> {
     let World { kube, store, .. } = world;
     let scheduler: &mut Scheduler = &mut kube.scheduler;
-    let mut nodes = look(scheduler, pod, store).map_err(|refused| refused.message)?;
+    let ground = (scheduler.cache.fleet(), kube.version);
+    let mut class = scheduler.cache.classes.0.take(&pod.wants, ground);
+    let spots = look(scheduler, pod, &mut class, store).map_err(|refused| refused.message)?;
+    let places = spots.iter().filter_map(|spot| scheduler.cache.at(*spot));
+    let mut nodes: Vec<String> = places.map(|place| place.node.name.to_string()).collect();
     nodes.sort();
     Ok(nodes)
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use upgrade_core::model::KubeVersion;
 
+use super::super::cache::{Cache, Spot};
 use super::super::score;
 use super::{manifest, on, seen};
 
@@ -107,12 +108,18 @@ fn the_images_of_all_containers_count_together_and_a_tag_that_is_missing_is_late
     }
 }
 
+fn spots(cache: &Cache, nodes: &[&str]) -> Vec<Spot> {
+    nodes.iter().filter_map(|node| cache.spot(node)).collect()
+}
+
 /// The total of each node, in the order of their names.
 fn totals(nodes: &[(&str, Value)], pods: &[Value], pod: &Value) -> Vec<i64> {
     let (mut world, pod) = seen(nodes, pods, pod);
-    let names: Vec<String> = nodes.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let names: Vec<&str> = nodes.iter().map(|(name, _)| *name).collect();
     let crate::World { kube, store, .. } = &mut world;
-    score::totals(&pod, &names, &mut kube.scheduler.cache, store, KubeVersion::new(1, 35, 0))
+    let cache = &mut kube.scheduler.cache;
+    let mut class = cache.classes.0.take(&pod.wants, (cache.fleet(), KubeVersion::new(1, 35, 0)));
+    score::totals(&pod, &spots(cache, &names), &mut class, cache, store)
 }
 
 #[test]
@@ -161,7 +168,8 @@ fn preferred_neighbours_are_weighed_and_normalised() {
     let scored = |pods: &[Value], pod: &Value| {
         let (mut world, pod) = seen(&nodes, pods, pod);
         let crate::World { kube, store, .. } = &mut world;
-        score::neighbours(&pod, &["a", "b", "c"].map(str::to_owned), &mut kube.scheduler.cache, store)
+        let cache = &mut kube.scheduler.cache;
+        score::neighbours(&pod, &spots(cache, &["a", "b", "c"]), cache, store)
     };
     let plain = json!({});
     let three = [db("x", "a", &plain), db("y", "a", &plain), db("z", "b", &plain)];
@@ -201,10 +209,11 @@ fn soft_spread_prefers_domains_with_fewer_pods() {
     let web =
         |name: &str, node: &str| on(node, manifest(name, &json!({ "app": "web" }), &json!({}), &json!({})));
     let (mut world, pod) = seen(&nodes, &[web("x", "a"), web("y", "a"), web("z", "a"), web("w", "b")], &pod);
-    let names = ["a", "b", "c"].map(str::to_owned);
+    let cache = &mut world.kube.scheduler.cache;
+    let nodes = spots(cache, &["a", "b", "c"]);
     // Two domains: ln 4 = 1.386. 3 pods: 4.16, rounded 4; 1 pod: 1.39, rounded 1. 100 (4 + 1 - 4) / 4 = 25, 100 (4 + 1 - 1) / 4 = 100.
     // Node c is in no zone.
-    assert_eq!(score::spread(&pod, &names, &mut world.kube.scheduler.cache), [25, 100, 0]);
+    assert_eq!(score::spread(&pod, &nodes, cache), [25, 100, 0]);
 }
 
 #[test]
@@ -218,9 +227,10 @@ fn without_constraints_the_pods_of_an_owner_are_spread_over_hosts_and_zones() {
         pod
     };
     let (mut world, pod) = seen(&nodes, &[on("a", owned("x"))], &owned("asking"));
-    let names = ["a", "b", "c"].map(str::to_owned);
+    let cache = &mut world.kube.scheduler.cache;
+    let nodes = spots(cache, &["a", "b", "c"]);
     // Hosts: ln(3 + 2) = 1.609, skew 3. Zones: ln(2 + 2) = 1.386, skew 5.
     // a: 1.609 + 2 + 1.386 + 4 = 8.995 -> 9; b: 2 + 1.386 + 4 = 7.386 -> 7; c: 2 + 4 = 6.
     // 100 (9 + 6 - x) / 9: 66, 88, 100.
-    assert_eq!(score::spread(&pod, &names, &mut world.kube.scheduler.cache), [66, 88, 100]);
+    assert_eq!(score::spread(&pod, &nodes, cache), [66, 88, 100]);
 }

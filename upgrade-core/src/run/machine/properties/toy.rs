@@ -146,9 +146,9 @@ impl Toy {
             }
             _ => app,
         };
-        workload.selector = Some(LabelSelector::of_labels(labels(app, leader)));
-        workload.template.labels = labels(app, leader);
-        workload.template.requests = Resources::new(100, 100);
+        workload.selector = Some(LabelSelector::of_labels(labels(app, leader)).into());
+        workload.template.to_mut().labels = labels(app, leader);
+        workload.template.to_mut().requests = Resources::new(100, 100);
         // Where rollouts do not help, a budget may pin all of them.
         workload.paused = workload.reference.kind == WorkloadKind::Deployment && self.luck.one_in(5);
         let most = u64::from(replicas) + u64::from(workload.paused);
@@ -230,7 +230,7 @@ impl Toy {
     fn revert(&mut self) {
         let which = self.luck.below(u64::try_from(self.apps.len()).expect("small"));
         let workload = &mut self.apps[usize::try_from(which).expect("small")];
-        if workload.workload.template.restart_id.take().is_some() {
+        if workload.workload.template.to_mut().restart_id.take().is_some() {
             workload.workload.generation += 1;
             workload.revision += 1;
         }
@@ -442,7 +442,7 @@ impl Toy {
                     return WriteAnswer::Failed { message: "not found".into(), retryable: false };
                 };
                 if app.workload.template.restart_id.as_ref() != Some(restart) {
-                    app.workload.template.restart_id = Some(restart.clone());
+                    app.workload.template.to_mut().restart_id = Some(restart.clone());
                     app.workload.generation += 1;
                     app.revision += 1;
                     *app.restarts.entry(restart.clone()).or_default() += 1;
