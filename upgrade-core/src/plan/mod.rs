@@ -6,6 +6,8 @@
 
 mod basis;
 mod estimate;
+mod order;
+mod places;
 mod planner;
 mod route;
 mod stages;
@@ -17,6 +19,8 @@ use sha2::{Digest, Sha256};
 
 pub use basis::{Basis, Drift, Fact};
 pub(crate) use estimate::expected_duration;
+pub(crate) use order::is_entry;
+pub(crate) use places::{Keeping, keeps_apart, nodes_needed};
 pub use planner::{PlanError, plan};
 pub use route::{Route, RouteChoice};
 pub(crate) use stages::{movers, owners_on};

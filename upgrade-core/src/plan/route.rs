@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Workload, WorkloadKind, WorkloadRef};
+use crate::plan::places::no_room_beside_itself;
 use crate::view::View;
 
 /// A way to leave doomed nodes.
@@ -105,6 +106,9 @@ impl RouteChoice {
         }
         if uses_exclusive_claim(workload, view) {
             return Self::new(Route::Gap, "its disk can be attached to one node at a time");
+        }
+        if let Some(why) = no_room_beside_itself(workload, view) {
+            return one_by_one(&why);
         }
         match workload.rolling_limits() {
             None => one_by_one("its strategy Recreate would stop every pod first"),
