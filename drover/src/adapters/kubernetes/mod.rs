@@ -168,9 +168,8 @@ impl Kubernetes for HttpKubernetes {
     async fn snapshot(&self) -> Result<KubeSnapshot, PortError> {
         let (version, kube_system) = try_join!(self.version(), self.kube_system())?;
         let metrics = async { Ok(self.deprecated_apis().await) };
-        let around = surroundings::read(&self.api);
-        let ((lists, mut unseen), (deprecated_apis, blind), (surroundings, blinds)) =
-            try_join!(self.lists(), metrics, around)?;
+        let ((lists, mut unseen), (deprecated_apis, blind)) = try_join!(self.lists(), metrics)?;
+        let (surroundings, blinds) = surroundings::read(&self.api).await?;
         unseen.extend(blinds.into_iter().chain(blind));
         Ok(KubeSnapshot { version, kube_system, lists, deprecated_apis, surroundings, unseen })
     }
