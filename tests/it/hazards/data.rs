@@ -127,7 +127,7 @@ fn hazard_22_an_image_that_is_gone_is_found_while_the_old_pods_still_serve() {
     let image = "registry.example.com/shop/legacy:1.0";
     let mut town = Town::of([app("legacy", 2, json!({})), app("web", 2, json!({}))]).but(|scenario| {
         scenario.faults =
-            vec![Fault { when: When::After(Duration::ZERO), what: What::ImageDeleted(image.into()) }];
+            vec![Fault::new(When::After(Duration::ZERO), What::ImageDeleted(image.into())).unwrap()];
     });
     town.policy.move_timeout = Duration::from_secs(10 * 60);
     let told = town.run();
