@@ -103,6 +103,7 @@ impl Kubernetes for Shown {
             kube_system: self.0.identity.kube_system.clone(),
             lists: self.lists(),
             deprecated_apis: self.0.deprecated_apis.clone(),
+            surroundings: self.0.surroundings.clone(),
             unseen: self.0.unseen.clone(),
         })
     }

@@ -8,6 +8,7 @@ mod determinism;
 mod drain;
 mod faces;
 mod faults;
+mod hazards;
 mod kubectl;
 mod live;
 mod loans;

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::Reviewed;
 use crate::model::{
-    Budget, Claim, EndpointSlice, FormatVersion, ManagedCluster, Node, Pod, Pool, PoolName, Service, Workload,
+    Budget, Claim, EndpointSlice, FormatVersion, ManagedCluster, Node, Pod, Pool, PoolName, Service,
+    Surroundings, Workload,
 };
 use crate::ports::{AzureView, KubeSnapshot};
 use crate::trial::Tried;
@@ -51,6 +52,9 @@ pub struct Inventory {
     /// The deprecated APIs that somebody uses, as far as the API server has counted since it started.
     #[serde(default)]
     pub deprecated_apis: Vec<DeprecatedApi>,
+    /// What else decides about pods, as it was when it was read.
+    #[serde(default, skip_serializing_if = "Surroundings::is_empty")]
+    pub surroundings: Surroundings,
     /// What the token's user may do, as far as it was asked.
     #[serde(default)]
     pub access: Vec<Reviewed>,
@@ -231,6 +235,7 @@ impl Inventory {
             slices: Vec::new(),
             claims: Vec::new(),
             deprecated_apis: snapshot.deprecated_apis,
+            surroundings: snapshot.surroundings.in_order(),
             access: Vec::new(),
             trials: Vec::new(),
             unseen: snapshot.unseen,
@@ -266,14 +271,15 @@ impl Inventory {
         put_in_order(&mut self.claims, |claim| &claim.name);
     }
 
-    /// What decides how a workload leaves a node, as a view: the workloads, the budgets, the Services and the claims, without the
+    /// What decides how a workload leaves a node, as a view: the workloads, the budgets, the Services, the claims and the nodes, without the
     /// many pods.
     pub(crate) fn view_of_workloads(&self) -> View {
         let mut view = View::default();
         let workloads = self.workloads.iter().cloned().map(Object::Workload);
         let rest = (self.budgets.iter().cloned().map(Object::Budget))
             .chain(self.services.iter().cloned().map(Object::Service))
-            .chain(self.claims.iter().cloned().map(Object::Claim));
+            .chain(self.claims.iter().cloned().map(Object::Claim))
+            .chain(self.nodes.iter().cloned().map(Object::Node));
         for object in workloads.chain(rest) {
             view.apply(Change::Applied(object));
         }

@@ -19,7 +19,7 @@ use crate::journal::Record;
 use crate::lock::{Lease, LeaseRecord};
 use crate::model::{
     HolderId, KubeVersion, ManagedCluster, NodeName, ObjectName, Pool, PoolName, RestartId, RunId, Settings,
-    Uid, WorkloadRef,
+    Surroundings, Uid, WorkloadRef,
 };
 use crate::view::Change;
 
@@ -150,6 +150,8 @@ pub struct KubeSnapshot {
     pub lists: Vec<Change>,
     /// The APIs in use that a later release does not serve, as far as this API server has counted.
     pub deprecated_apis: Vec<DeprecatedApi>,
+    /// What else decides about pods, as far as it could be read.
+    pub surroundings: Surroundings,
     /// The kinds that could not be read, and [`METRICS`] if the API server's metrics could not.
     pub unseen: Vec<Unseen>,
 }

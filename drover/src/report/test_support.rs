@@ -157,6 +157,7 @@ pub(crate) fn inventory() -> Inventory {
         slices: Vec::new(),
         claims: Vec::new(),
         deprecated_apis: Vec::new(),
+        surroundings: upgrade_core::model::Surroundings::default(),
         access: vec![Reviewed { right: Right::everything(), answer: AccessAnswer::Allowed }],
         trials: Vec::new(),
         unseen: Vec::new(),

@@ -10,11 +10,15 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::{CSINode, VolumeAttachment};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use upgrade_core::model::{Labels, ObjectName, WorkloadKind, ZONE_LABEL};
 use upgrade_core::view::{Change, Object};
 
 use super::kubelet::Step;
-use super::{Task, Work, disruption, garbage, job, key_of, kubelet, pods, quota, scheduler, uid_of, volumes};
+use super::{
+    Task, Work, aggregation, disruption, garbage, job, key_of, kubelet, pods, quota, scheduler, uid_of,
+    volumes,
+};
 use crate::ports::convert::Slim;
 use crate::store::{ChangeType, Key, Kind, KindVisitor, Logged, Store, Stored, controller, with_kind};
 use crate::timing::Timing;
@@ -81,6 +85,12 @@ pub(crate) fn dispatch(world: &mut World) {
     for logged in changes::<ResourceQuota>(world, since) {
         world.enqueue(Work::Quota(key_of(&*logged.object)));
     }
+    for logged in changes::<APIService>(world, since) {
+        // What its controller itself writes is no news to it.
+        if logged.before.as_ref().is_none_or(|before| before.spec != logged.object.spec) {
+            world.enqueue(Work::AggregatedApi(key_of(&*logged.object).name));
+        }
+    }
     for logged in take_in::<Service>(world, since) {
         world.enqueue(Work::Endpoints(key_of(&*logged.object)));
         garbage::on_change(world, &logged);
@@ -95,7 +105,9 @@ pub(crate) fn dispatch(world: &mut World) {
         if let Some(service) =
             logged.object.metadata.labels.as_ref().and_then(|l| l.get("kubernetes.io/service-name"))
         {
-            world.enqueue(Work::Endpoints(Key::new(key_of(&*logged.object).namespace, service.clone())));
+            let key = Key::new(key_of(&*logged.object).namespace, service.clone());
+            aggregation::on_endpoints(world, &key.namespace, &key.name);
+            world.enqueue(Work::Endpoints(key));
         }
     }
     for logged in take_in::<Pod>(world, since) {

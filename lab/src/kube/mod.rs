@@ -5,6 +5,7 @@
 
 mod access;
 mod admission;
+mod aggregation;
 pub(crate) mod api;
 mod autoscaler;
 mod cronjob;
@@ -184,6 +185,8 @@ pub(crate) enum Task {
 /// Something a controller has to look at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Work {
+    /// An APIService by name.
+    AggregatedApi(String),
     /// A HorizontalPodAutoscaler.
     Autoscaler(Key),
     Budget(Key),
@@ -400,6 +403,7 @@ fn reconcile(world: &mut World, work: &Work) {
         return;
     }
     match work {
+        Work::AggregatedApi(name) => aggregation::reconcile(world, name),
         Work::Autoscaler(key) => autoscaler::reconcile(world, key),
         Work::Budget(key) => disruption::reconcile(world, key),
         Work::Claim(key) => volumes::provision(world, key),

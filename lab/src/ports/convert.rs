@@ -8,9 +8,9 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use upgrade_core::model::{
-    Budget, BudgetLimit, BudgetStatus, Bytes, Claim, Endpoint, IntOrPercent, Labels, Node, NodeName,
-    ObjectName, Owner, Pod, PodPhase, PodTemplate, RESTART_ANNOTATION, Resources, RestartId, Service,
-    ServiceType, Strategy, Uid, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
+    Budget, BudgetLimit, BudgetStatus, Bytes, Claim, Endpoint, HOST_LABEL, IntOrPercent, Labels, Node,
+    NodeName, ObjectName, Owner, Pod, PodPhase, PodTemplate, RESTART_ANNOTATION, Resources, RestartId,
+    Service, ServiceType, Strategy, Uid, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
 };
 use upgrade_core::view::{Object, ResourceKind, View};
 
@@ -113,7 +113,6 @@ impl Slim for core::Pod {
         let no_spec = core::PodSpec::default();
         let spec = self.spec.as_ref().unwrap_or(&no_spec);
         let ready = ready(self);
-        let volumes = || spec.volumes.iter().flatten();
         Some(Object::Pod(Pod {
             name: object_name(&self.metadata)?,
             uid: uid(&self.metadata)?,
@@ -129,7 +128,7 @@ impl Slim for core::Pod {
             rules: rules::of_pod(spec).into(),
             priority: spec.priority.unwrap_or_default(),
             claims: claims(spec),
-            empty_dir: volumes().any(|volume| volume.empty_dir.is_some()),
+            empty_dir: rules::has_empty_dir(spec),
             images: images(spec),
             grace_seconds: grace(spec),
             trouble: trouble(self),
@@ -205,6 +204,11 @@ fn template(template: &core::PodTemplateSpec) -> PodTemplate {
         unprobed: !gated && probed == 0,
         claims: claims(spec),
         claim_templates: false,
+        limits: rules::limits(spec),
+        empty_dir: rules::has_empty_dir(spec),
+        host_path: spec.volumes.iter().flatten().any(|volume| volume.host_path.is_some()),
+        pre_stop: spec.containers.iter().any(|c| c.lifecycle.as_ref().is_some_and(|l| l.pre_stop.is_some())),
+        kubelet_features: rules::kubelet_features(spec),
         images: images(spec),
         grace_seconds: grace(spec),
         priority: spec.priority.unwrap_or_default(),
@@ -537,23 +541,26 @@ impl Slim for core::PersistentVolumeClaim {
         Some(Object::Claim(Claim {
             name: object_name(&self.metadata)?,
             shared: modes.into_iter().any(|mode| mode.contains("Many")),
-            zones: volume.map(|volume| zones(volume)).unwrap_or_default(),
+            zones: volume.map(|volume| reach(volume, &ZONES)).unwrap_or_default(),
+            hosts: volume.map(|volume| reach(volume, &[HOST_LABEL])).unwrap_or_default(),
         }))
     }
 }
 
-/// The zones that a volume's node affinity allows.
-fn zones(volume: &core::PersistentVolume) -> Vec<String> {
-    const KEYS: [&str; 2] = ["topology.disk.csi.azure.com/zone", "topology.kubernetes.io/zone"];
+/// The labels by which volumes name their zone.
+const ZONES: [&str; 2] = ["topology.disk.csi.azure.com/zone", "topology.kubernetes.io/zone"];
+
+/// The values of these labels that a volume's node affinity allows.
+fn reach(volume: &core::PersistentVolume, keys: &[&str]) -> Vec<String> {
     let required = volume.spec.as_ref().and_then(|s| s.node_affinity.as_ref()?.required.as_ref());
     let terms = required.into_iter().flat_map(|selector| &selector.node_selector_terms);
     let expressions = terms.flat_map(|term| term.match_expressions.iter().flatten());
-    let zonal = expressions.filter(|e| KEYS.contains(&e.key.as_str()) && e.operator == "In");
-    let mut zones: Vec<String> = zonal.flat_map(|e| e.values.iter().flatten().cloned()).collect();
-    zones.retain(|zone| !zone.is_empty());
-    zones.sort();
-    zones.dedup();
-    zones
+    let found = expressions.filter(|e| keys.contains(&e.key.as_str()) && e.operator == "In");
+    let mut values: Vec<String> = found.flat_map(|e| e.values.iter().flatten().cloned()).collect();
+    values.retain(|value| !value.is_empty());
+    values.sort();
+    values.dedup();
+    values
 }
 
 /// What a container asks for.

@@ -22,6 +22,7 @@ use upgrade_core::ports::{
 use upgrade_core::view::{Change, Object, ResourceKind, View};
 
 use super::lease;
+use super::surroundings;
 use super::weather;
 use crate::error::ApiError;
 use crate::faults::{Call, Service, Sky, Symptom, WatchMarks, WriteKind};
@@ -48,13 +49,15 @@ impl Kubernetes for DirectKubernetes {
             let kube_system = Uid::new(found.metadata.uid.clone().unwrap_or_default());
             let kube_system = kube_system.map_err(|error| internal(error.to_string()))?;
             let (lists, mut unseen) = readable(world);
+            let surroundings = surroundings::read(world, &mut unseen);
             let mut deprecated_apis = Vec::new();
             match world.authorize(&Right::new(Verb::Get, "", METRICS), "") {
                 Ok(()) => deprecated_apis.clone_from(&world.deprecated_apis),
                 Err(error) => unseen.push(Unseen { what: METRICS.to_owned(), why: error.message }),
             }
             deprecated_apis.sort();
-            Ok(KubeSnapshot { version: world.version(), kube_system, lists, deprecated_apis, unseen })
+            let version = world.version();
+            Ok(KubeSnapshot { version, kube_system, lists, deprecated_apis, surroundings, unseen })
         })
     }
 
@@ -255,27 +258,29 @@ fn internal(message: String) -> PortError {
 /// What the user may read, kind by kind, and what he may not.
 fn readable(world: &mut World) -> (Vec<Change>, Vec<Unseen>) {
     let mut unseen = Vec::new();
-    let mut may_list = |world: &mut World, group: &str, plural: &str| {
-        let denied = world.authorize(&Right::new(Verb::List, group, plural), "").err();
-        let is_allowed = denied.is_none();
-        unseen.extend(denied.map(|error| Unseen { what: plural.to_owned(), why: error.message }));
-        is_allowed
-    };
-    let volumes = may_list(world, "", "persistentvolumes");
+    let volumes = may_list(world, &mut unseen, "", "persistentvolumes");
     let mut lists = lists(world);
     lists.retain_mut(|change| {
         let Change::Listed { kind, objects } = change else { return true };
         for object in objects {
-            // The zone of a claim is written on its volume.
+            // Where a claim can be used is written on its volume.
             if let Object::Claim(claim) = object
                 && !volumes
             {
-                claim.zones.clear();
+                (claim.zones, claim.hosts) = Default::default();
             }
         }
-        may_list(world, group(*kind), kind.plural())
+        may_list(world, &mut unseen, group(*kind), kind.plural())
     });
     (lists, unseen)
+}
+
+/// May the user list this kind? If not, it is named.
+pub(super) fn may_list(world: &mut World, unseen: &mut Vec<Unseen>, group: &str, plural: &str) -> bool {
+    let denied = world.authorize(&Right::new(Verb::List, group, plural), "").err();
+    let is_allowed = denied.is_none();
+    unseen.extend(denied.map(|error| Unseen { what: plural.to_owned(), why: error.message }));
+    is_allowed
 }
 
 /// Everything there is, kind by kind.

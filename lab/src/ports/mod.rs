@@ -6,4 +6,5 @@ mod kubernetes;
 mod lease;
 pub(crate) mod rancher;
 pub(crate) mod rules;
+mod surroundings;
 mod weather;

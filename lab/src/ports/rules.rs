@@ -46,6 +46,28 @@ pub(crate) fn requests(spec: &core::PodSpec) -> Resources {
     total + spec.overhead.as_ref().map(amounts).unwrap_or_default()
 }
 
+/// Does it keep data on the node's disk that goes with it?
+pub(crate) fn has_empty_dir(spec: &core::PodSpec) -> bool {
+    let dirs = spec.volumes.iter().flatten().filter_map(|volume| volume.empty_dir.as_ref());
+    dirs.into_iter().any(|dir| dir.medium.as_deref() != Some("Memory"))
+}
+
+/// The limits of the containers together, as a quota counts them.
+pub(crate) fn limits(spec: &core::PodSpec) -> Resources {
+    let of = |container: &core::Container| container.resources.as_ref()?.limits.as_ref().map(amounts);
+    spec.containers.iter().filter_map(of).sum()
+}
+
+/// What only kubelets of 1.36 or newer can do.
+pub(crate) fn kubelet_features(spec: &core::PodSpec) -> Vec<String> {
+    let rules = spec.containers.iter().flat_map(|container| container.restart_policy_rules.iter().flatten());
+    let restarts_all = rules.into_iter().any(|rule| rule.action == "RestartAllContainers");
+    let users_on_host = spec.host_users == Some(false) && spec.host_network == Some(true);
+    let asked = restarts_all.then_some("restarting all containers by rule");
+    let asked = asked.into_iter().chain(users_on_host.then_some("user namespaces on the host's network"));
+    asked.map(str::to_owned).collect()
+}
+
 /// A word of the API as the model's enum, which keeps words it does not know.
 fn word<T: DeserializeOwned>(text: &str) -> T {
     serde_json::from_value(text.into()).expect("an untagged variant takes every word")
@@ -102,6 +124,7 @@ fn affinity_term(term: &core::PodAffinityTerm) -> Option<AffinityTerm> {
         selector: selector(term.label_selector.as_ref()?),
         topology_key: term.topology_key.clone(),
         namespaces: term.namespaces.clone().unwrap_or_default(),
+        same_template: same_template(term.match_label_keys.as_ref()),
     })
 }
 
@@ -112,7 +135,16 @@ fn spread(constraint: &core::TopologySpreadConstraint) -> Option<SpreadRule> {
         topology_key: constraint.topology_key.clone(),
         selector: selector(constraint.label_selector.as_ref()?),
         required: constraint.when_unsatisfiable == "DoNotSchedule",
+        honors_taints: constraint.node_taints_policy.as_deref() == Some("Honor"),
+        same_template: same_template(constraint.match_label_keys.as_ref()),
     })
+}
+
+/// The label by which a Deployment tells the pods of one template from those of another.
+pub(crate) const TEMPLATE_LABEL: &str = "pod-template-hash";
+
+fn same_template(keys: Option<&Vec<String>>) -> bool {
+    keys.into_iter().flatten().any(|key| key == TEMPLATE_LABEL)
 }
 
 fn host_ports(spec: &core::PodSpec) -> Vec<u16> {

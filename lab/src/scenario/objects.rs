@@ -10,12 +10,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
 use upgrade_core::model::{
-    AffinityTerm, Budget, BudgetLimit, Claim, IntOrPercent, LabelSelector, Labels, NodeRequirement,
-    NodeSelectorTerm, ObjectName, Owner, Pod, PodTemplate, RESTART_ANNOTATION, Resources, SchedulingRules,
-    Service, ServiceType, SpreadRule, Taint, Toleration, Uid, WorkloadKind,
+    AffinityTerm, Budget, BudgetLimit, Claim, HOST_LABEL, IntOrPercent, LabelSelector, Labels,
+    NodeRequirement, NodeSelectorTerm, ObjectName, Owner, Pod, PodTemplate, RESTART_ANNOTATION, Resources,
+    SchedulingRules, Service, ServiceType, SpreadRule, Taint, Toleration, Uid, WorkloadKind, ZONE_LABEL,
 };
 
 use crate::kube::{DISK_DRIVER, FILE_DRIVER};
+use crate::ports::rules::TEMPLATE_LABEL;
 
 /// The API's word of one of the model's enums.
 pub(super) fn word<T: Serialize>(value: &T) -> String {
@@ -116,6 +117,7 @@ fn affinity_term(term: &AffinityTerm) -> core::PodAffinityTerm {
         label_selector: Some(selector(&term.selector)),
         namespaces: (!term.namespaces.is_empty()).then(|| term.namespaces.clone()),
         topology_key: term.topology_key.clone(),
+        match_label_keys: term.same_template.then(|| vec![TEMPLATE_LABEL.to_owned()]),
         ..core::PodAffinityTerm::default()
     }
 }
@@ -147,6 +149,8 @@ fn spread(rule: &SpreadRule) -> core::TopologySpreadConstraint {
         label_selector: Some(selector(&rule.selector)),
         max_skew: i32::try_from(rule.max_skew).unwrap_or(i32::MAX),
         topology_key: rule.topology_key.clone(),
+        match_label_keys: rule.same_template.then(|| vec![TEMPLATE_LABEL.to_owned()]),
+        node_taints_policy: rule.honors_taints.then(|| "Honor".to_owned()),
         when_unsatisfiable: if rule.required { "DoNotSchedule" } else { "ScheduleAnyway" }.to_owned(),
         ..core::TopologySpreadConstraint::default()
     }
@@ -239,7 +243,7 @@ pub(super) fn template(template: &PodTemplate, ready_after: i32) -> core::PodTem
         rules: &template.rules,
         claims: &template.claims,
         images: &template.images,
-        empty_dir: false,
+        empty_dir: template.empty_dir,
         grace_seconds: template.grace_seconds,
         priority: template.priority,
         probe,
@@ -316,13 +320,17 @@ pub(super) fn service(service: &Service) -> core::Service {
 pub(super) fn claim(claim: &Claim) -> (core::PersistentVolumeClaim, core::PersistentVolume) {
     let mode = if claim.shared { "ReadWriteMany" } else { "ReadWriteOnce" };
     let volume_name = format!("{}-{}", claim.name.namespace(), claim.name.name());
-    let affinity = (!claim.zones.is_empty()).then(|| {
-        let requirement = core::NodeSelectorRequirement {
-            key: "topology.kubernetes.io/zone".to_owned(),
+    let reach = [(ZONE_LABEL, &claim.zones), (HOST_LABEL, &claim.hosts)];
+    let requirements = reach.iter().filter(|(_, values)| !values.is_empty()).map(|(key, values)| {
+        core::NodeSelectorRequirement {
+            key: (*key).to_owned(),
             operator: "In".to_owned(),
-            values: Some(claim.zones.clone()),
-        };
-        let term = core::NodeSelectorTerm { match_expressions: Some(vec![requirement]), match_fields: None };
+            values: Some((*values).clone()),
+        }
+    });
+    let requirements: Vec<_> = requirements.collect();
+    let affinity = (!requirements.is_empty()).then(|| {
+        let term = core::NodeSelectorTerm { match_expressions: Some(requirements), match_fields: None };
         core::VolumeNodeAffinity { required: Some(core::NodeSelector { node_selector_terms: vec![term] }) }
     });
     let volume = core::PersistentVolume {

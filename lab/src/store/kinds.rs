@@ -21,6 +21,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBind
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, StorageClass, VolumeAttachment};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use k8s_openapi::{Metadata, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -270,4 +271,5 @@ kinds! {
     ClusterRole cluster_roles cluster uncounted plain;
     ClusterRoleBinding cluster_role_bindings cluster uncounted plain;
     CSIDriver csi_drivers cluster uncounted plain;
+    APIService api_services cluster uncounted status;
 }

@@ -6,10 +6,16 @@
 mod access;
 mod admission;
 mod apis;
+mod asked;
 mod azure;
 mod budgets;
+mod notices;
+mod places;
+mod quotas;
 mod rancher;
+mod traffic;
 mod versions;
+mod volumes;
 mod workloads;
 
 use jiff::Timestamp;
@@ -57,6 +63,13 @@ pub(crate) fn with_view(
     findings.extend(rancher::check(&case));
     findings.extend(budgets::check(&case));
     findings.extend(workloads::check(&case));
+    let moving = workloads::moving(&case);
+    findings.extend(places::check(&case, &moving));
+    findings.extend(volumes::check(&case));
+    findings.extend(quotas::check(&case, &moving));
+    findings.extend(asked::check(&case, &moving));
+    findings.extend(traffic::check(&case, &moving));
+    findings.extend(notices::check(&case, &moving));
     findings.extend(access::check(&case));
     findings.extend(apis::check(&case));
     findings.extend(admission::check(&case));
@@ -94,6 +107,19 @@ fn finding(
         message: message.into(),
         remedy: remedy.into(),
         accepted: None,
+    }
+}
+
+/// How many names a message gives.
+const NAMED: usize = 5;
+
+/// Names for a message: the first few, and how many more there are.
+fn named<T: ToString>(names: impl IntoIterator<Item = T>) -> String {
+    let all: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
+    let shown = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(NAMED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Case, finding, target};
 use crate::finding::{Finding, Severity};
-use crate::model::{KubeVersion, Node, NodeName, Pod, Pool, PoolName, WorkloadRef};
+use crate::model::{KubeVersion, Node, NodeName, Pod, Pool, PoolName, Workload, WorkloadRef};
 use crate::plan::{Route, RouteChoice, owners_on};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
@@ -30,8 +30,27 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     findings
 }
 
+/// A workload with pods on nodes that will be upgraded, and the way by which it leaves them.
+pub(super) struct Moving<'a> {
+    pub(super) workload: &'a Workload,
+    pub(super) choice: RouteChoice,
+}
+
+/// The workloads that have pods on nodes that will be upgraded; those of owners that Drover does not read are not among them.
+pub(super) fn moving<'a>(case: &Case<'a>) -> Vec<Moving<'a>> {
+    let owners: BTreeSet<WorkloadRef> = doomed_pools(case)
+        .into_iter()
+        .flat_map(|pool| owners_on(case.view, &pool.name).into_keys())
+        .collect();
+    let known = owners.iter().filter_map(|owner| case.view.workload(owner));
+    let moving = known.filter_map(|workload| {
+        Some(Moving { workload, choice: RouteChoice::of(workload, case.view, case.policy)? })
+    });
+    moving.collect()
+}
+
 /// The pools whose nodes will be upgraded.
-fn doomed_pools<'a>(case: &Case<'a>) -> Vec<&'a Pool> {
+pub(super) fn doomed_pools<'a>(case: &Case<'a>) -> Vec<&'a Pool> {
     let target: Option<KubeVersion> = target(case.inventory, case.request);
     case.inventory.pools.iter().filter(|pool| target.is_some_and(|target| pool.version != target)).collect()
 }

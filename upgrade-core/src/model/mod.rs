@@ -16,6 +16,7 @@ mod scheduling;
 mod selector;
 mod service;
 mod shared;
+mod surroundings;
 mod version;
 mod workload;
 
@@ -31,7 +32,7 @@ pub use ids::{
 };
 pub use int_or_percent::IntOrPercent;
 pub use loan::Settings;
-pub use node::{Node, ZONE_LABEL};
+pub use node::{HOST_LABEL, Node, ZONE_LABEL};
 pub use pod::{Owner, Pod, PodPhase};
 pub use quantity::{Bytes, MilliCpu, QuantityError, Resources};
 pub use scheduling::{
@@ -41,6 +42,7 @@ pub use scheduling::{
 pub use selector::{LabelExpression, LabelOperator, LabelSelector, Labels};
 pub use service::{Claim, Endpoint, EndpointSlice, Service, ServiceType};
 pub use shared::Shared;
+pub use surroundings::{AggregatedApi, Quota, QuotaAmounts, Surroundings, Webhook};
 pub use version::{KubeVersion, VersionError, VersionRequest};
 pub use workload::{
     PodTemplate, RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RUN_ANNOTATION, Strategy, Workload,

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Bytes, KubeVersion, Labels, NodeName, PoolName, Resources, Taint, Uid};
 
+/// The label that names a node's host.
+pub const HOST_LABEL: &str = "kubernetes.io/hostname";
+
 /// The label that names a node's zone.
 pub const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 

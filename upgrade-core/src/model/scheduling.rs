@@ -180,6 +180,9 @@ pub struct AffinityTerm {
     /// Other namespaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
+    /// Only pods of the same template are meant (`matchLabelKeys: [pod-template-hash]`): a rollout's old pods are not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub same_template: bool,
 }
 
 /// A topology spread constraint.
@@ -193,6 +196,13 @@ pub struct SpreadRule {
     pub selector: LabelSelector,
     /// `DoNotSchedule` (true) or only a preference.
     pub required: bool,
+    /// Nodes with a taint that the pod does not tolerate are no domains (`nodeTaintsPolicy: Honor`). A cordon is such a
+    /// taint; by default a cordoned node counts, empty as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub honors_taints: bool,
+    /// Only pods of the same template are counted (`matchLabelKeys: [pod-template-hash]`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub same_template: bool,
 }
 
 impl SchedulingRules {

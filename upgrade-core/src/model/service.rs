@@ -83,4 +83,7 @@ pub struct Claim {
     /// The zones its volume can be used in; empty means any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zones: Vec<String>,
+    /// The nodes its volume lies on, by host name; empty for a volume that is not part of a node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
 }

@@ -4,8 +4,8 @@ use super::{
     ArmId, AvailableUpgrade, Budget, BudgetLimit, BudgetStatus, Claim, Endpoint, EndpointSlice,
     FormatVersion, KubeVersion, LabelSelector, Labels, ManagedCluster, Node, NodeName, ObjectName, OsType,
     Owner, Pod, PodPhase, PodTemplate, Pool, PoolMode, PoolName, ProvisioningState, RancherClusterId,
-    Resources, SchedulingRules, Service, ServiceType, Strategy, Taint, TaintEffect, Uid, UpgradeSettings,
-    Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
+    Resources, SchedulingRules, Service, ServiceType, Strategy, Surroundings, Taint, TaintEffect, Uid,
+    UpgradeSettings, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
 };
 use crate::access::{AccessAnswer, Reviewed, Right};
 use crate::inventory::{ClusterIdentity, Inventory, Ownership, RancherFacts, SecondWriter};
@@ -40,7 +40,7 @@ pub(crate) fn deployment(replicas: u32, surge: &str, unavailable: &str) -> Workl
 
 /// A claim that one node at a time can mount.
 pub(crate) fn exclusive_claim(name: &str) -> Claim {
-    Claim { name: name.parse().unwrap(), shared: false, zones: Vec::new() }
+    Claim { name: name.parse().unwrap(), shared: false, zones: Vec::new(), hosts: Vec::new() }
 }
 
 /// A healthy pod of the Deployment [`deployment`], on `node`.
@@ -173,6 +173,7 @@ pub(crate) fn inventory() -> Inventory {
         slices: Vec::new(),
         claims: Vec::new(),
         deprecated_apis: Vec::new(),
+        surroundings: Surroundings::default(),
         access: vec![Reviewed { right: Right::everything(), answer: AccessAnswer::Allowed }],
         trials: Vec::new(),
         unseen: Vec::new(),

@@ -148,6 +148,9 @@ pub struct PodTemplate {
     pub restart_id: Option<RestartId>,
     /// What a pod asks for.
     pub requests: Resources,
+    /// What a pod may use at most, as far as its containers say; a quota may count it.
+    #[serde(default)]
+    pub limits: Resources,
     /// Where a pod may run.
     #[serde(default)]
     pub rules: SchedulingRules,
@@ -162,6 +165,18 @@ pub struct PodTemplate {
     /// The StatefulSet makes claims of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub claim_templates: bool,
+    /// A pod keeps data in an `emptyDir` on disk, which goes with the pod.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empty_dir: bool,
+    /// A pod uses a directory of its node (`hostPath`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub host_path: bool,
+    /// A container waits before it ends (`lifecycle.preStop`), so that nobody is sent to it any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pre_stop: bool,
+    /// What it asks of a kubelet that an older one does not have, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kubelet_features: Vec<String>,
     /// Images of its containers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,

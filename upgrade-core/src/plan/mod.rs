@@ -7,6 +7,8 @@
 mod basis;
 mod estimate;
 mod loan;
+mod order;
+mod places;
 mod planner;
 mod route;
 mod stages;
@@ -19,6 +21,8 @@ use sha2::{Digest, Sha256};
 pub use basis::{Basis, Drift, Fact};
 pub(crate) use estimate::expected_duration;
 pub(crate) use loan::lent_by;
+pub(crate) use order::is_entry;
+pub(crate) use places::{Keeping, keeps_apart, nodes_needed};
 pub use planner::{PlanError, plan};
 pub(crate) use route::counted;
 pub use route::{Route, RouteChoice};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::loan::{for_one_more, for_restart};
 use crate::model::{Budget, Workload, WorkloadKind, WorkloadRef};
+use crate::plan::places::no_room_beside_itself;
 use crate::policy::Policy;
 use crate::view::View;
 
@@ -133,6 +134,9 @@ impl RouteChoice {
         }
         if uses_exclusive_claim(workload, view) {
             return Self::new(Route::Gap, "its disk can be attached to one node at a time");
+        }
+        if let Some(why) = no_room_beside_itself(workload, view) {
+            return one_by_one(&why);
         }
         let Some((surge, _)) = workload.rolling_limits() else {
             return Self::with_one_more(

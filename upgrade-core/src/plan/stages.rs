@@ -6,6 +6,8 @@ use crate::inventory::{Inventory, Ownership};
 use crate::model::{
     BufferNameError, KubeVersion, Node, Pool, PoolMode, PoolName, StepId, Workload, WorkloadKind, WorkloadRef,
 };
+use crate::plan::order::{Mover, Turn, in_turns};
+use crate::plan::places::nodes_needed;
 use crate::plan::route::RouteChoice;
 use crate::plan::{Action, Lane, Reversal, Stage, Step};
 use crate::policy::{Policy, RancherManaged};
@@ -23,7 +25,7 @@ struct PoolWork {
     pool: PoolName,
     /// `None` for a pool without nodes: nothing to move, Azure only changes its model.
     buffer: Option<BufferSpec>,
-    moves: Vec<(WorkloadRef, RouteChoice)>,
+    moves: Vec<(Turn, Vec<Mover>)>,
 }
 
 /// The order in which pools are upgraded: system pools first, because the cluster's own add-ons are the probe of the new
@@ -41,18 +43,23 @@ pub(super) fn work(
     target: KubeVersion,
 ) -> Result<Work, BufferNameError> {
     let mut taken: Vec<PoolName> = inventory.pools.iter().map(|pool| pool.name.clone()).collect();
+    let asked = inventory.surroundings.asked_services().collect();
     let mut pools = Vec::new();
     for pool in pool_order(&inventory.pools).into_iter().filter(|pool| pool.version != target) {
         let nodes: Vec<&Node> = view.nodes_of(&pool.name).collect();
-        let count = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
-        let buffer = if count == 0 {
+        let buffer = if nodes.is_empty() {
             None
         } else {
+            let count = nodes_needed(pool, &nodes, view);
             let name = pool.name.buffer(pool.is_windows(), &taken)?;
             taken.push(name.clone());
             Some(BufferSpec { name, like: pool.name.clone(), count, version: target })
         };
-        let moves = if buffer.is_some() { moves(view, policy, &pool.name, &nodes) } else { Vec::new() };
+        let moves = if buffer.is_some() {
+            in_turns(moves(view, policy, &pool.name, &nodes), &asked, view)
+        } else {
+            Vec::new()
+        };
         pools.push(PoolWork { pool: pool.name.clone(), buffer, moves });
     }
     Ok(Work { target, control_plane: inventory.cluster.version != target, pools })
@@ -68,18 +75,23 @@ pub(crate) fn movers(
 ) -> Option<Vec<(WorkloadRef, RouteChoice)>> {
     let work = work(inventory, view, policy, target).ok()?;
     let idle = !work.control_plane && work.pools.is_empty();
-    (!idle).then(|| work.pools.into_iter().flat_map(|pool| pool.moves).collect())
+    let moves = work.pools.into_iter().flat_map(|pool| pool.moves);
+    (!idle).then(|| moves.flat_map(|(_, movers)| movers).collect())
 }
 
-/// The workloads that may have pods on these nodes when their turn comes: those that have, and those that could. Large ones
-/// first, so that the long moves do not begin last; then by name.
-fn moves(view: &View, policy: &Policy, pool: &PoolName, nodes: &[&Node]) -> Vec<(WorkloadRef, RouteChoice)> {
+/// The workloads that may have pods on these nodes when their turn comes, with their size: those that have, and those that
+/// could.
+fn moves(
+    view: &View,
+    policy: &Policy,
+    pool: &PoolName,
+    nodes: &[&Node],
+) -> Vec<(u32, WorkloadRef, RouteChoice)> {
     let present = owners_on(view, pool);
     let could = |w: &Workload| w.replicas > 0 && nodes.iter().any(|node| w.template.rules.admits(node));
     let able =
         view.workloads().filter(|w| w.owner.is_none() && w.reference.kind != WorkloadKind::Job && could(w));
-    let mut moving: Vec<(u32, WorkloadRef, RouteChoice)> = able
-        .map(|w| &w.reference)
+    able.map(|w| &w.reference)
         .chain(present.keys())
         .collect::<BTreeSet<_>>()
         .into_iter()
@@ -88,9 +100,7 @@ fn moves(view: &View, policy: &Policy, pool: &PoolName, nodes: &[&Node]) -> Vec<
             let size = view.workload(owner).map_or(u32::try_from(pods).unwrap_or(u32::MAX), |w| w.replicas);
             Some((size, owner.clone(), RouteChoice::of_owner(owner, pods, view, policy)?))
         })
-        .collect();
-    moving.sort_by(|a, b| (b.0, &a.1).cmp(&(a.0, &b.1)));
-    moving.into_iter().map(|(_, owner, choice)| (owner, choice)).collect()
+        .collect()
 }
 
 /// Whatever owns pods on the pool that have to move, with the number of those pods.
@@ -220,19 +230,13 @@ impl Layout<'_> {
     }
 
     /// Cordon, move, soak, drain.
-    fn leave(
-        &mut self,
-        off: &PoolName,
-        moves: &[(WorkloadRef, RouteChoice)],
-        title: &str,
-        uncordoned_by: &str,
-    ) {
+    fn leave(&mut self, off: &PoolName, turns: &[(Turn, Vec<Mover>)], title: &str, uncordoned_by: &str) {
         self.single(
             format!("{title}: cordon {off}"),
             Action::Cordon { pool: off.clone() },
             loan(uncordoned_by.to_owned()),
         );
-        let lanes = moves.iter().map(|(workload, choice)| {
+        let lane = |(workload, choice): &Mover| {
             let action = Action::Move {
                 workload: workload.clone(),
                 off: off.clone(),
@@ -245,9 +249,10 @@ impl Layout<'_> {
                 forward("pods are replaced, never moved back in time")
             };
             vec![(action, reversal)]
-        });
-        if !moves.is_empty() {
-            self.stage(title.to_owned(), lanes.collect());
+        };
+        for (turn, movers) in turns {
+            let title = turn.words().map_or_else(|| title.to_owned(), |words| format!("{title}: {words}"));
+            self.stage(title, movers.iter().map(lane).collect());
         }
         if !self.policy.soak.is_zero() {
             let seconds = self.policy.soak.as_secs();

@@ -16,7 +16,7 @@ use upgrade_core::ports::{PortError, WriteMode};
 use upgrade_core::view::{Object, ResourceKind};
 use url::form_urlencoded;
 
-use super::decode::{DecodeError, Wire, Zones, share, volume_zones};
+use super::decode::{DecodeError, Reach, Reaches, Wire, share, volume_reach};
 use super::failure::Failure;
 use super::service::ProxyService;
 use super::wire;
@@ -214,27 +214,31 @@ impl Api {
 
     /// Every object of one kind.
     pub(super) async fn list(&self, kind: ResourceKind) -> Result<Listing, PortError> {
-        let zones = match kind {
-            ResourceKind::PersistentVolumeClaim => self.zones_if_allowed().await?,
-            _ => Zones::new(),
+        let reaches = match kind {
+            ResourceKind::PersistentVolumeClaim => self.reaches_if_allowed().await?,
+            _ => Reaches::new(),
         };
-        self.list_with(kind, &Arc::new(zones)).await
+        self.list_with(kind, &Arc::new(reaches)).await
     }
 
-    /// Every object of one kind, claims with the zones that are known.
+    /// Every object of one kind, claims with what is known of their volumes.
     pub(super) async fn list_with(
         &self,
         kind: ResourceKind,
-        zones: &Arc<Zones>,
+        reaches: &Arc<Reaches>,
     ) -> Result<Listing, PortError> {
-        with_wire!(kind, T => self.list_as::<T>(kind, zones).await)
+        with_wire!(kind, T => self.list_as::<T>(kind, reaches).await)
     }
 
-    async fn list_as<T: Wire>(&self, kind: ResourceKind, zones: &Arc<Zones>) -> Result<Listing, PortError> {
+    async fn list_as<T: Wire>(
+        &self,
+        kind: ResourceKind,
+        reaches: &Arc<Reaches>,
+    ) -> Result<Listing, PortError> {
         let what = format!("listing {}", kind.plural());
-        let zones = Arc::clone(zones);
+        let reaches = Arc::clone(reaches);
         let read = move |items: Vec<T>| {
-            let objects = items.into_iter().map(|item| item.object(workload_kind(kind), &zones));
+            let objects = items.into_iter().map(|item| item.object(workload_kind(kind), &reaches));
             let mut objects: Vec<Object> = objects.collect::<Result<_, _>>()?;
             share(&mut objects);
             Ok(objects)
@@ -244,28 +248,30 @@ impl Api {
         Ok(Listing { objects, version })
     }
 
-    /// The zones of all volumes; nothing where the token's user may not see volumes.
-    pub(super) async fn zones_if_allowed(&self) -> Result<Zones, PortError> {
-        match self.zones().await {
-            Err(error) if super::is_forbidden_kind(&error) => Ok(Zones::new()),
+    /// Where all volumes can be used; nothing where the token's user may not see volumes.
+    pub(super) async fn reaches_if_allowed(&self) -> Result<Reaches, PortError> {
+        match self.reaches().await {
+            Err(error) if super::is_forbidden_kind(&error) => Ok(Reaches::new()),
             other => other,
         }
     }
 
-    /// The zones of all volumes.
-    pub(super) async fn zones(&self) -> Result<Zones, PortError> {
-        let read = |volumes: Vec<wire::PersistentVolume>| Ok(volumes.into_iter().map(volume_zones).collect());
+    /// Where all volumes can be used.
+    pub(super) async fn reaches(&self) -> Result<Reaches, PortError> {
+        let read = |volumes: Vec<wire::PersistentVolume>| Ok(volumes.into_iter().map(volume_reach).collect());
         let volumes = self.pages(VOLUMES, read).await;
         let (volumes, _) = volumes.map_err(|failure| failure.of_read("listing persistentvolumes"))?;
         Ok(volumes.into_iter().collect())
     }
 
-    /// The zones of one volume; none if it is gone or may not be seen.
-    pub(super) async fn zones_of(&self, volume: &str) -> Result<Vec<String>, Failure> {
-        let Ok(name) = upgrade_core::model::NodeName::new(volume) else { return Ok(Vec::new()) };
+    /// Where one volume can be used; nothing is said if it is gone or may not be seen.
+    pub(super) async fn reach_of(&self, volume: &str) -> Result<Reach, Failure> {
+        let Ok(name) = upgrade_core::model::NodeName::new(volume) else { return Ok(Reach::default()) };
         match self.read::<wire::PersistentVolume>(&format!("{VOLUMES}/{name}")).await {
-            Ok(volume) => Ok(volume_zones(volume).1),
-            Err(failure) if failure.status().is_some_and(|s| matches!(s.code, 403 | 404)) => Ok(Vec::new()),
+            Ok(volume) => Ok(volume_reach(volume).1),
+            Err(failure) if failure.status().is_some_and(|s| matches!(s.code, 403 | 404)) => {
+                Ok(Reach::default())
+            }
             Err(failure) => Err(failure),
         }
     }
@@ -274,7 +280,7 @@ impl Api {
     /// a page is read, the next one is on its way, and no more than that.
     ///
     /// When a continuation expires, the list begins anew: what a page from there would show is of another moment.
-    async fn pages<T, O>(
+    pub(super) async fn pages<T, O>(
         &self,
         path: &str,
         read: impl Fn(Vec<T>) -> Result<Vec<O>, DecodeError> + Send + Sync + 'static,

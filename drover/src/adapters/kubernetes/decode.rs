@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use upgrade_core::model::{
-    Budget, BudgetLimit, BudgetStatus, Bytes, Claim, Endpoint, EndpointSlice, IdError, IntOrPercent,
-    LabelSelector, Node, NodeName, ObjectName, Owner, Pod, Resources, Service, ServiceType, Taint,
-    TaintEffect, Uid, WorkloadKind, ZONE_LABEL,
+    Budget, BudgetLimit, BudgetStatus, Bytes, Claim, Endpoint, EndpointSlice, HOST_LABEL, IdError,
+    IntOrPercent, LabelSelector, Node, NodeName, ObjectName, Owner, Pod, Resources, Service, ServiceType,
+    Taint, TaintEffect, Uid, WorkloadKind, ZONE_LABEL,
 };
 use upgrade_core::view::Object;
 
@@ -28,8 +28,17 @@ impl DecodeError {
     }
 }
 
-/// The zones of volumes, by the volume's name.
-pub(super) type Zones = BTreeMap<String, Vec<String>>;
+/// Where a volume can be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reach {
+    /// The zones; none if it can be used in any.
+    pub(super) zones: Vec<String>,
+    /// The nodes it is a part of, by host name; none for a volume that is no part of a node.
+    pub(super) hosts: Vec<String>,
+}
+
+/// Where volumes can be used, by the volume's name.
+pub(super) type Reaches = BTreeMap<String, Reach>;
 
 /// Lets neighbours hold in common what is equal: a list is in the order of names, so a workload's pods lie together.
 pub(super) fn share(objects: &mut [Object]) {
@@ -52,8 +61,8 @@ pub(super) trait Wire: serde::de::DeserializeOwned + Clone + Send + 'static {
     fn volume(&self) -> Option<&str> {
         None
     }
-    /// The object in the model; `zones` holds what is known of volumes.
-    fn object(self, kind: WorkloadKind, zones: &Zones) -> Result<Object, DecodeError>;
+    /// The object in the model; `reaches` holds what is known of volumes.
+    fn object(self, kind: WorkloadKind, reaches: &Reaches) -> Result<Object, DecodeError>;
 }
 
 impl Wire for wire::Node {
@@ -61,7 +70,7 @@ impl Wire for wire::Node {
         &self.metadata
     }
 
-    fn object(self, _: WorkloadKind, _: &Zones) -> Result<Object, DecodeError> {
+    fn object(self, _: WorkloadKind, _: &Reaches) -> Result<Object, DecodeError> {
         node(self).map(Object::Node)
     }
 }
@@ -71,7 +80,7 @@ impl Wire for wire::Pod {
         &self.metadata
     }
 
-    fn object(self, _: WorkloadKind, _: &Zones) -> Result<Object, DecodeError> {
+    fn object(self, _: WorkloadKind, _: &Reaches) -> Result<Object, DecodeError> {
         pods::pod(self).map(Object::Pod)
     }
 }
@@ -81,7 +90,7 @@ impl Wire for wire::Workload {
         &self.metadata
     }
 
-    fn object(self, kind: WorkloadKind, _: &Zones) -> Result<Object, DecodeError> {
+    fn object(self, kind: WorkloadKind, _: &Reaches) -> Result<Object, DecodeError> {
         workloads::workload(kind, self).map(Object::Workload)
     }
 }
@@ -91,7 +100,7 @@ impl Wire for wire::Budget {
         &self.metadata
     }
 
-    fn object(self, _: WorkloadKind, _: &Zones) -> Result<Object, DecodeError> {
+    fn object(self, _: WorkloadKind, _: &Reaches) -> Result<Object, DecodeError> {
         budget(self).map(Object::Budget)
     }
 }
@@ -101,7 +110,7 @@ impl Wire for wire::Service {
         &self.metadata
     }
 
-    fn object(self, _: WorkloadKind, _: &Zones) -> Result<Object, DecodeError> {
+    fn object(self, _: WorkloadKind, _: &Reaches) -> Result<Object, DecodeError> {
         service(self).map(Object::Service)
     }
 }
@@ -111,7 +120,7 @@ impl Wire for wire::EndpointSlice {
         &self.metadata
     }
 
-    fn object(self, _: WorkloadKind, _: &Zones) -> Result<Object, DecodeError> {
+    fn object(self, _: WorkloadKind, _: &Reaches) -> Result<Object, DecodeError> {
         slice(self).map(Object::Slice)
     }
 }
@@ -125,8 +134,8 @@ impl Wire for wire::Claim {
         self.spec.volume_name.as_deref().filter(|volume| !volume.is_empty())
     }
 
-    fn object(self, _: WorkloadKind, zones: &Zones) -> Result<Object, DecodeError> {
-        claim(&self, zones).map(Object::Claim)
+    fn object(self, _: WorkloadKind, reaches: &Reaches) -> Result<Object, DecodeError> {
+        claim(&self, reaches).map(Object::Claim)
     }
 }
 
@@ -158,7 +167,7 @@ pub(super) fn condition<'c>(
     conditions?.iter().find(|condition| condition.kind == kind)
 }
 
-fn amount_text(amount: &wire::Amount) -> String {
+pub(super) fn amount_text(amount: &wire::Amount) -> String {
     match amount {
         wire::Amount::Text(text) => text.clone(),
         wire::Amount::Whole(number) => number.to_string(),
@@ -324,32 +333,38 @@ fn endpoint(
     }))
 }
 
-fn claim(claim: &wire::Claim, zones: &Zones) -> Result<Claim, DecodeError> {
+fn claim(claim: &wire::Claim, reaches: &Reaches) -> Result<Claim, DecodeError> {
     let modes = claim.spec.access_modes.iter().flatten();
-    let zones = claim.spec.volume_name.as_ref().and_then(|volume| zones.get(volume));
+    let reach = claim.spec.volume_name.as_ref().and_then(|volume| reaches.get(volume));
+    let reach = reach.cloned().unwrap_or_default();
     Ok(Claim {
         name: object_name(&claim.metadata)?,
         shared: modes.into_iter().any(|mode| mode.contains("Many")),
-        zones: zones.cloned().unwrap_or_default(),
+        zones: reach.zones,
+        hosts: reach.hosts,
     })
 }
 
 /// The label by which Azure's disk driver names a volume's zone.
 const DISK_ZONE_LABEL: &str = "topology.disk.csi.azure.com/zone";
 
-/// The zones a volume can be used in, sorted; none if it can be used in any.
-pub(super) fn volume_zones(volume: wire::PersistentVolume) -> (String, Vec<String>) {
+/// Where a volume can be used, sorted.
+pub(super) fn volume_reach(volume: wire::PersistentVolume) -> (String, Reach) {
     let required = volume.spec.node_affinity.and_then(|affinity| affinity.required);
     let terms = required.and_then(|required| required.node_selector_terms).unwrap_or_default();
-    let requirements = terms.into_iter().flat_map(|term| term.match_expressions.unwrap_or_default());
-    let of_zones =
-        requirements.filter(|r| r.operator == "In" && [ZONE_LABEL, DISK_ZONE_LABEL].contains(&&*r.key));
-    // A disk without a zone carries an empty one.
-    let zones = of_zones.flat_map(|r| r.values.unwrap_or_default()).filter(|zone| !zone.is_empty());
-    let mut zones: Vec<String> = zones.collect();
-    zones.sort();
-    zones.dedup();
-    (volume.metadata.name, zones)
+    let requirements: Vec<_> =
+        terms.into_iter().flat_map(|term| term.match_expressions.unwrap_or_default()).collect();
+    let values = |keys: &[&str]| {
+        let of_keys = requirements.iter().filter(|r| r.operator == "In" && keys.contains(&&*r.key));
+        // A disk without a zone carries an empty one.
+        let values = of_keys.flat_map(|r| r.values.iter().flatten()).filter(|value| !value.is_empty());
+        let mut values: Vec<String> = values.cloned().collect();
+        values.sort();
+        values.dedup();
+        values
+    };
+    let reach = Reach { zones: values(&[ZONE_LABEL, DISK_ZONE_LABEL]), hosts: values(&[HOST_LABEL]) };
+    (volume.metadata.name, reach)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod leases;
 mod metrics;
 mod pods;
 mod service;
+mod surroundings;
 mod watch;
 mod wire;
 mod workloads;
@@ -34,7 +35,7 @@ use upgrade_core::ports::{
 use upgrade_core::view::{Change, Object, ResourceKind};
 
 use api::Api;
-use decode::Zones;
+use decode::Reaches;
 use failure::Failure;
 
 /// How many lists are read at the same time: the API server counts a large list as heavily as several requests.
@@ -128,16 +129,16 @@ impl HttpKubernetes {
     /// All kinds; those that may not be read are named.
     async fn lists(&self) -> Result<(Vec<Change>, Vec<Unseen>), PortError> {
         let mut unseen = Vec::new();
-        let zones = match self.api.zones().await {
+        let reaches = match self.api.reaches().await {
             Err(error) if is_forbidden_kind(&error) => {
                 unseen.push(Unseen { what: "persistentvolumes".to_owned(), why: error.message });
-                Zones::new()
+                Reaches::new()
             }
-            zones => zones?,
+            reaches => reaches?,
         };
-        let zones = &Arc::new(zones);
+        let reaches = &Arc::new(reaches);
         let lists = stream::iter(ResourceKind::ALL).map(|kind| async move {
-            match self.api.list_with(kind, zones).await {
+            match self.api.list_with(kind, reaches).await {
                 Ok(listing) => Ok(Ok(Change::Listed { kind, objects: listing.objects })),
                 Err(error) if is_forbidden_kind(&error) => {
                     Ok(Err(Unseen { what: kind.plural().to_owned(), why: error.message }))
@@ -168,8 +169,9 @@ impl Kubernetes for HttpKubernetes {
         let (version, kube_system) = try_join!(self.version(), self.kube_system())?;
         let metrics = async { Ok(self.deprecated_apis().await) };
         let ((lists, mut unseen), (deprecated_apis, blind)) = try_join!(self.lists(), metrics)?;
-        unseen.extend(blind);
-        Ok(KubeSnapshot { version, kube_system, lists, deprecated_apis, unseen })
+        let (surroundings, blinds) = surroundings::read(&self.api).await?;
+        unseen.extend(blinds.into_iter().chain(blind));
+        Ok(KubeSnapshot { version, kube_system, lists, deprecated_apis, surroundings, unseen })
     }
 
     fn watch(&self) -> BoxStream<'static, Result<Change, PortError>> {

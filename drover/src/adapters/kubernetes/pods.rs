@@ -37,7 +37,7 @@ pub(super) fn pod(pod: wire::Pod) -> Result<Pod, DecodeError> {
         requests: requests(&meta, &spec)?,
         priority: spec.priority.unwrap_or(0),
         claims: claims(&spec),
-        empty_dir: spec.volumes.iter().flatten().any(|volume| volume.empty_dir.is_some()),
+        empty_dir: has_empty_dir(&spec),
         images: images(&spec),
         grace_seconds: grace(&spec),
         trouble: trouble(&status),
@@ -64,6 +64,11 @@ pub(super) fn template(
         unprobed,
         claims: claims(&spec),
         claim_templates,
+        limits: limits(meta, &spec)?,
+        empty_dir: has_empty_dir(&spec),
+        host_path: spec.volumes.iter().flatten().any(|volume| volume.host_path.is_some()),
+        pre_stop: spec.containers.iter().flatten().any(waits_before_its_end),
+        kubelet_features: kubelet_features(&spec),
         images: images(&spec),
         grace_seconds: grace(&spec),
         priority: spec.priority.unwrap_or(0),
@@ -87,6 +92,46 @@ fn says_when_ready(spec: &wire::PodSpec) -> (bool, bool) {
     let containers = spec.containers.as_deref().unwrap_or_default();
     let probed = containers.iter().filter(|container| container.readiness_probe.is_some()).count();
     (gated || probed > 0 && probed == containers.len(), !gated && probed == 0)
+}
+
+/// Does it keep data on the node's disk that goes with it?
+fn has_empty_dir(spec: &wire::PodSpec) -> bool {
+    let dirs = spec.volumes.iter().flatten().filter_map(|volume| volume.empty_dir.as_ref());
+    dirs.into_iter().any(|dir| dir.medium.as_deref() != Some("Memory"))
+}
+
+fn waits_before_its_end(container: &wire::Container) -> bool {
+    container.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.pre_stop.is_some())
+}
+
+/// What only kubelets of 1.36 or newer can do, and the scheduler of such a control plane asks of a node (Kubernetes: plugin
+/// NodeDeclaredFeatures).
+fn kubelet_features(spec: &wire::PodSpec) -> Vec<String> {
+    let rules = spec
+        .containers
+        .iter()
+        .flatten()
+        .flat_map(|container| container.restart_policy_rules.iter().flatten());
+    let restarts_all = rules.into_iter().any(|rule| rule.action.as_deref() == Some("RestartAllContainers"));
+    let users_on_host = spec.host_users == Some(false) && spec.host_network == Some(true);
+    [
+        (restarts_all, "restarting all containers by rule"),
+        (users_on_host, "user namespaces on the host's network"),
+    ]
+    .into_iter()
+    .filter(|(asked, _)| *asked)
+    .map(|(_, feature)| feature.to_owned())
+    .collect()
+}
+
+/// The limits of the containers together, as a quota counts them.
+fn limits(meta: &wire::Meta, spec: &wire::PodSpec) -> Result<Resources, DecodeError> {
+    let mut limits = Resources::default();
+    for container in spec.containers.iter().flatten() {
+        let of = container.resources.as_ref().and_then(|requirements| requirements.limits.as_ref());
+        limits += resources(meta, of)?;
+    }
+    Ok(limits)
 }
 
 fn claims(spec: &wire::PodSpec) -> Vec<String> {
@@ -236,6 +281,7 @@ fn affinity_terms(affinity: Option<wire::PodAffinity>) -> Vec<AffinityTerm> {
             selector: selector(term.label_selector?),
             topology_key: term.topology_key,
             namespaces: term.namespaces.unwrap_or_default(),
+            same_template: same_template(term.match_label_keys.as_deref()),
         })
     };
     terms.into_iter().filter_map(term).collect()
@@ -248,5 +294,14 @@ fn spread_rule(spread: wire::Spread) -> Option<SpreadRule> {
         topology_key: spread.topology_key,
         selector: selector(spread.label_selector?),
         required: spread.when_unsatisfiable.as_deref() == Some("DoNotSchedule"),
+        honors_taints: spread.node_taints_policy.as_deref() == Some("Honor"),
+        same_template: same_template(spread.match_label_keys.as_deref()),
     })
+}
+
+/// The label by which a Deployment tells the pods of one template from those of another.
+const TEMPLATE_LABEL: &str = "pod-template-hash";
+
+fn same_template(keys: Option<&[String]>) -> bool {
+    keys.unwrap_or_default().iter().any(|key| key == TEMPLATE_LABEL)
 }

@@ -15,7 +15,7 @@ use upgrade_core::view::{Change, ResourceKind};
 
 use super::LISTS_IN_FLIGHT;
 use super::api::{Api, PATIENCE, collection, get, silence, with_query, with_wire, workload_kind};
-use super::decode::{DecodeError, Wire, Zones};
+use super::decode::{DecodeError, Reaches, Wire};
 use super::failure::{Failure, undecodable};
 use super::wire;
 
@@ -87,11 +87,11 @@ impl Follower {
     async fn follow<T: Wire>(&self) -> Result<(), Unheard> {
         let mut wait = FIRST_WAIT;
         loop {
-            let (mut version, mut zones) = match self.list().await {
-                Ok((objects, version, zones)) => {
+            let (mut version, mut reaches) = match self.list().await {
+                Ok((objects, version, reaches)) => {
                     wait = FIRST_WAIT;
                     self.tell(Ok(Change::Listed { kind: self.kind, objects })).await?;
-                    (version, zones)
+                    (version, reaches)
                 }
                 Err(error) => {
                     self.lose_contact(error, &mut wait).await?;
@@ -100,7 +100,7 @@ impl Follower {
             };
             // Until the version is too old: then everything is listed anew.
             loop {
-                match self.watch::<T>(&mut version, &mut zones).await? {
+                match self.watch::<T>(&mut version, &mut reaches).await? {
                     Ok((End::Over, heard)) if heard => wait = FIRST_WAIT,
                     // Not a busy loop with a server that ends every watch at once.
                     Ok((End::Over, _)) => tokio::time::sleep(FIRST_WAIT).await,
@@ -123,23 +123,23 @@ impl Follower {
         Ok(())
     }
 
-    async fn list(&self) -> Result<(Vec<upgrade_core::view::Object>, String, Zones), PortError> {
+    async fn list(&self) -> Result<(Vec<upgrade_core::view::Object>, String, Reaches), PortError> {
         // The semaphore is never closed; without a permit the list is merely one more in flight.
         let _permit = self.lists.acquire().await;
-        let zones = match self.kind {
-            ResourceKind::PersistentVolumeClaim => self.api.zones_if_allowed().await?,
-            _ => Zones::new(),
+        let reaches = match self.kind {
+            ResourceKind::PersistentVolumeClaim => self.api.reaches_if_allowed().await?,
+            _ => Reaches::new(),
         };
-        let zones = Arc::new(zones);
-        let listing = self.api.list_with(self.kind, &zones).await?;
-        Ok((listing.objects, listing.version, Arc::unwrap_or_clone(zones)))
+        let reaches = Arc::new(reaches);
+        let listing = self.api.list_with(self.kind, &reaches).await?;
+        Ok((listing.objects, listing.version, Arc::unwrap_or_clone(reaches)))
     }
 
     /// One watch. Says why it is over, and whether anything was heard.
     async fn watch<T: Wire>(
         &self,
         version: &mut String,
-        zones: &mut Zones,
+        reaches: &mut Reaches,
     ) -> Result<Result<(End, bool), PortError>, Unheard> {
         let what = format!("watching {}", self.kind.plural());
         let timeout = WATCH_SECONDS.to_string();
@@ -177,7 +177,7 @@ impl Follower {
                 Some(Ok(event)) => event,
             };
             heard = true;
-            match self.change(event, version, zones).await {
+            match self.change(event, version, reaches).await {
                 Ok(Some(change)) => self.tell(Ok(change)).await?,
                 Ok(None) => {}
                 Err(error) => return Ok(Err(error)),
@@ -190,7 +190,7 @@ impl Follower {
         &self,
         event: WatchEvent<T>,
         version: &mut String,
-        zones: &mut Zones,
+        reaches: &mut Reaches,
     ) -> Result<Option<Change>, PortError> {
         let what = format!("watching {}", self.kind.plural());
         let (object, deleted) = match event {
@@ -207,11 +207,11 @@ impl Follower {
         let change = if deleted {
             Change::Deleted { kind: self.kind, name: name_of(object.meta()) }
         } else {
-            if let Some(volume) = object.volume().filter(|volume| !zones.contains_key(*volume)) {
-                let found = self.api.zones_of(volume).await.map_err(|failure| failure.of_read(&what))?;
-                zones.insert(volume.to_owned(), found);
+            if let Some(volume) = object.volume().filter(|volume| !reaches.contains_key(*volume)) {
+                let found = self.api.reach_of(volume).await.map_err(|failure| failure.of_read(&what))?;
+                reaches.insert(volume.to_owned(), found);
             }
-            let decoded = object.object(workload_kind(self.kind), zones);
+            let decoded = object.object(workload_kind(self.kind), reaches);
             Change::Applied(decoded.map_err(|error: DecodeError| undecodable(&what, error))?)
         };
         // Only what was told is passed.

@@ -146,6 +146,8 @@ pub(super) struct PodSpec {
     pub(super) overhead: Option<BTreeMap<String, Amount>>,
     pub(super) resources: Option<Requirements>,
     pub(super) host_network: Option<bool>,
+    #[serde(rename = "hostUsers")]
+    pub(super) host_users: Option<bool>,
     pub(super) node_selector: Option<Labels>,
     pub(super) affinity: Option<Affinity>,
     pub(super) tolerations: Option<Vec<Toleration>>,
@@ -164,11 +166,25 @@ pub(super) struct Container {
     pub(super) ports: Option<Vec<Port>>,
     pub(super) readiness_probe: Option<IgnoredAny>,
     pub(super) restart_policy: Option<String>,
+    pub(super) restart_policy_rules: Option<Vec<RestartRule>>,
+    pub(super) lifecycle: Option<Lifecycle>,
+}
+
+#[derive(Clone, Deserialize)]
+pub(super) struct RestartRule {
+    pub(super) action: Option<String>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Lifecycle {
+    pub(super) pre_stop: Option<IgnoredAny>,
 }
 
 #[derive(Clone, Deserialize)]
 pub(super) struct Requirements {
     pub(super) requests: Option<BTreeMap<String, Amount>>,
+    pub(super) limits: Option<BTreeMap<String, Amount>>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -227,6 +243,7 @@ pub(super) struct PodAffinityTerm {
     pub(super) label_selector: Option<LabelSelector>,
     pub(super) topology_key: String,
     pub(super) namespaces: Option<Vec<String>>,
+    pub(super) match_label_keys: Option<Vec<String>>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -251,13 +268,22 @@ pub(super) struct Spread {
     pub(super) topology_key: String,
     pub(super) when_unsatisfiable: Option<String>,
     pub(super) label_selector: Option<LabelSelector>,
+    pub(super) match_label_keys: Option<Vec<String>>,
+    pub(super) node_taints_policy: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Volume {
     pub(super) persistent_volume_claim: Option<ClaimSource>,
-    pub(super) empty_dir: Option<IgnoredAny>,
+    pub(super) empty_dir: Option<EmptyDir>,
+    pub(super) host_path: Option<IgnoredAny>,
+}
+
+#[derive(Clone, Deserialize)]
+pub(super) struct EmptyDir {
+    /// `Memory` is no disk: what is there is gone with any restart.
+    pub(super) medium: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]

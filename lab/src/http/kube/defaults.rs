@@ -161,7 +161,8 @@ fn of_kind(kind: Kind) -> Rules {
         | Kind::RoleBinding
         | Kind::ClusterRole
         | Kind::ClusterRoleBinding
-        | Kind::CSIDriver => &[],
+        | Kind::CSIDriver
+        | Kind::APIService => &[],
     }
 }
 

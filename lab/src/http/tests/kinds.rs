@@ -22,7 +22,8 @@ fn manifest(kind: Kind) -> Value {
         | Kind::ServiceAccount
         | Kind::Role
         | Kind::ClusterRole
-        | Kind::CSIDriver => json!({}),
+        | Kind::CSIDriver
+        | Kind::APIService => json!({}),
         Kind::Pod => {
             json!({ "spec": { "schedulingGates": [{ "name": "wait" }], "containers": [container] } })
         }

@@ -6,9 +6,20 @@ use upgrade_core::model::{
 
 use super::*;
 
+fn reaches() -> Reaches {
+    let reach = |zones: &[&str], hosts: &[&str]| Reach {
+        zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
+        hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+    };
+    Reaches::from([
+        ("pv-1".to_owned(), reach(&["westeurope-1"], &[])),
+        ("pv-local".to_owned(), reach(&[], &["n1"])),
+    ])
+}
+
 fn read<T: Wire>(kind: WorkloadKind, value: Value) -> Object {
     let wire: T = serde_json::from_value(value).unwrap();
-    wire.object(kind, &Zones::from([("pv-1".to_owned(), vec!["westeurope-1".to_owned()])])).unwrap()
+    wire.object(kind, &reaches()).unwrap()
 }
 
 fn pod(value: Value) -> Pod {
@@ -156,7 +167,8 @@ fn a_pod_is_read_with_all_that_ties_it_to_a_place() {
     let expressions =
         vec![LabelExpression { key: "app".into(), operator: LabelOperator::Exists, values: Vec::new() }];
     let selector = LabelSelector { expressions, ..LabelSelector::default() };
-    let term = AffinityTerm { selector, topology_key: "host".into(), namespaces: Vec::new() };
+    let term =
+        AffinityTerm { selector, topology_key: "host".into(), namespaces: Vec::new(), same_template: false };
     assert_eq!(rules.pod_anti_affinity, [term], "a term without a selector means no pod");
     assert!(rules.spread[0].required && rules.spread[0].max_skew == 1);
 }
@@ -310,20 +322,25 @@ fn services_slices_and_claims() {
     let shared = json!({"metadata": meta("files"), "spec": {"accessModes": ["ReadWriteMany"]}});
     let Object::Claim(shared) = read::<wire::Claim>(WorkloadKind::Job, shared) else { panic!() };
     assert!(shared.shared && shared.zones.is_empty());
+    let local = json!({"metadata": meta("scratch"), "spec": {"accessModes": ["ReadWriteOnce"], "volumeName": "pv-local"}});
+    let Object::Claim(local) = read::<wire::Claim>(WorkloadKind::Job, local) else { panic!() };
+    assert_eq!(local.hosts, ["n1"]);
 }
 
 #[test]
-fn the_zones_of_a_volume_are_those_its_affinity_names() {
+fn a_volume_reaches_the_zones_and_hosts_that_its_affinity_names() {
     let volume = |values: Value| {
         let volume = json!({"metadata": {"name": "pv"}, "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [
             {"matchExpressions": [{"key": "topology.disk.csi.azure.com/zone", "operator": "In", "values": values}]},
             {"matchExpressions": [{"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["b"]}]},
+            {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]},
             {"matchExpressions": [{"key": "other", "operator": "In", "values": ["z"]}]}
         ]}}}});
-        volume_zones(serde_json::from_value(volume).unwrap()).1
+        volume_reach(serde_json::from_value(volume).unwrap()).1
     };
-    assert_eq!(volume(json!(["b", "a"])), ["a", "b"]);
-    assert_eq!(volume(json!([""])), ["b"], "a disk without a zone carries an empty one");
+    assert_eq!(volume(json!(["b", "a"])).zones, ["a", "b"]);
+    assert_eq!(volume(json!([""])).hosts, ["n1"]);
+    assert_eq!(volume(json!([""])).zones, ["b"], "a disk without a zone carries an empty one");
 }
 
 #[test]
@@ -332,6 +349,6 @@ fn an_object_that_kubernetes_would_not_admit_is_told_by_its_name() {
         "metadata": meta("a"), "spec": {"containers": [{"resources": {"requests": {"cpu": "many"}}}]}
     }))
     .unwrap();
-    let error = wire.object(WorkloadKind::Job, &Zones::new()).unwrap_err();
+    let error = wire.object(WorkloadKind::Job, &Reaches::new()).unwrap_err();
     assert!(error.to_string().starts_with("shop/a: `many` is not a Kubernetes quantity"), "{error}");
 }

@@ -53,6 +53,24 @@ pub(super) fn human(seconds: i64) -> String {
     }
 }
 
+/// The Service behind an API, or that the API server answers itself (kube-aggregator: table of APIServices).
+pub(super) fn api_service(object: &Value) -> Value {
+    let (namespace, name) = (text(object, "/spec/service/namespace"), text(object, "/spec/service/name"));
+    if name.is_empty() { "Local".into() } else { format!("{namespace}/{name}").into() }
+}
+
+/// Whether an API is available, with the reason if not.
+pub(super) fn api_available(object: &Value) -> Value {
+    let mut conditions = list(object, "/status/conditions").iter();
+    let Some(found) = conditions.find(|condition| text(condition, "/type") == "Available") else {
+        return "Unknown".into();
+    };
+    match text(found, "/status") {
+        "True" => "True".into(),
+        other => format!("{other} ({})", text(found, "/reason")).into(),
+    }
+}
+
 /// How many elements or members there are.
 pub(super) fn count(value: Option<&Value>) -> Value {
     let count = match value {

@@ -266,6 +266,14 @@ const CSI_DRIVER: &[Column] = &[
     col("Age", Age),
 ];
 
+/// What the aggregator prints.
+const API_SERVICE: &[Column] = &[
+    col("Name", Name),
+    col("Service", Made(cells::api_service)),
+    col("Available", Made(cells::api_available)),
+    col("Age", Age),
+];
+
 const INGRESS_CLASS: &[Column] = &[
     col("Name", Name),
     col("Controller", Text("/spec/controller", "")),
@@ -324,6 +332,7 @@ pub(super) fn of(kind: Kind) -> &'static [Column] {
         Kind::VolumeAttachment => ATTACHMENT,
         Kind::CSINode => CSI_NODE,
         Kind::CSIDriver => CSI_DRIVER,
+        Kind::APIService => API_SERVICE,
         Kind::IngressClass => INGRESS_CLASS,
         Kind::NetworkPolicy => NETWORK_POLICY,
         Kind::ControllerRevision => REVISION,

@@ -1,0 +1,122 @@
+//! Hazards of how a workload replaces its pods.
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn hazard_01_recreate_has_a_gap_alone_and_is_evicted_pod_by_pod_with_others() {
+    let recreate = json!({ "strategy": { "type": "Recreate", "rollingUpdate": null } });
+    let alone = Town::of([app_with("report", 1, recreate.clone(), json!({}))]);
+    assert_eq!(
+        alone.says("MOV-001"),
+        [
+            "blocking shop/report: Deployment shop/report cannot move without a gap: its strategy Recreate would stop every pod \
+          first, and it has one replica"
+        ]
+    );
+    assert_eq!(alone.blocked(), ["MOV-001 shop/report"]);
+    alone.accepting_the_gap_of("shop/report").upgraded().assert_gaps_only_of("shop/report");
+
+    let told = Town::of([app_with("web", 3, recreate, json!({}))]).upgraded();
+    assert_eq!(
+        told.way("shop/web"),
+        "eviction: its strategy Recreate would stop every pod first; 3 replicas, one leaves at a time"
+    );
+    assert_eq!((told.endpoints("shop/web"), told.gaps().len()), ((3, 2), 0));
+}
+
+#[test]
+fn hazard_04_a_disk_for_one_node_cannot_have_two_pods_so_the_old_one_goes_first() {
+    let claim = object::<PersistentVolumeClaim>(json!({
+        "metadata": { "name": "data", "namespace": "shop" },
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "managed-csi",
+            "resources": { "requests": { "storage": "8Gi" } },
+        },
+    }));
+    let disk = json!({ "volumes": [{ "name": "data", "persistentVolumeClaim": { "claimName": "data" } }] });
+    let town = Town::of([vec![claim], app("wiki", 1, disk)]);
+    assert_eq!(
+        town.says("MOV-001"),
+        [
+            "blocking shop/wiki: Deployment shop/wiki cannot move without a gap: its disk can be attached to one node at a time"
+        ]
+    );
+    let told = town.accepting_the_gap_of("shop/wiki").upgraded();
+    told.assert_gaps_only_of("shop/wiki");
+    // A disk is detached and attached again within minutes; a rollout would have waited for ever.
+    let longest = told.gaps().iter().map(|gap| gap.millis(gap.begin)).max().unwrap();
+    assert!(longest < 5 * 60_000, "{longest} ms");
+}
+
+fn rolling(surge: u32, unavailable: u32) -> Value {
+    json!({ "strategy": { "rollingUpdate": { "maxSurge": surge, "maxUnavailable": unavailable } } })
+}
+
+#[test]
+fn hazard_02_without_a_surge_the_old_pod_would_go_first_so_pods_leave_one_by_one() {
+    let told = Town::of([app_with("web", 3, rolling(0, 1), json!({}))]).upgraded();
+    assert_eq!(told.way("shop/web"), "eviction: maxSurge comes to 0; 3 replicas, one leaves at a time");
+    assert_eq!((told.endpoints("shop/web"), told.gaps().len()), ((3, 2), 0));
+}
+
+#[test]
+fn hazard_03_a_rollout_that_may_take_every_pod_is_not_begun() {
+    let told = Town::of([app_with("web", 2, rolling(1, 2), json!({}))]).upgraded();
+    assert_eq!(
+        told.way("shop/web"),
+        "eviction: maxUnavailable covers every replica; 2 replicas, one leaves at a time"
+    );
+    assert_eq!((told.endpoints("shop/web"), told.gaps().len()), ((2, 1), 0));
+}
+
+fn budget(name: &str, limit: Value) -> Manifest {
+    let mut spec = json!({ "selector": { "matchLabels": { "app": "web" } } });
+    merge(&mut spec, limit);
+    object::<PodDisruptionBudget>(json!({ "metadata": { "name": name, "namespace": "shop" }, "spec": spec }))
+}
+
+#[test]
+fn hazard_16_a_budget_that_allows_nothing_is_no_matter_for_a_restart_and_blocks_an_eviction() {
+    let town = Town::of([app("web", 1, json!({})), vec![budget("web", json!({ "minAvailable": 1 }))]]);
+    assert_eq!(
+        town.says("PDB-004"),
+        [
+            "info shop/web: would never allow an eviction of Deployment shop/web; it is restarted instead, the new pod first"
+        ]
+    );
+    let told = town.upgraded();
+    assert_eq!((told.endpoints("shop/web"), told.gaps().len()), ((1, 1), 0));
+
+    let frozen = Town::of([app("web", 2, json!({})), vec![budget("web", json!({ "maxUnavailable": 0 }))]]);
+    assert_eq!(frozen.blocked(), ["PDB-003 shop/web"]);
+    let paused = json!({ "paused": true });
+    let evicted = Town::of([
+        app_with("web", 2, paused.clone(), json!({})),
+        vec![budget("web", json!({ "minAvailable": 2 }))],
+    ]);
+    assert!(evicted.blocked().contains(&"PDB-002 shop/web".to_owned()), "{:?}", evicted.blocked());
+    let twice = Town::of([
+        app_with("web", 2, paused, json!({})),
+        vec![budget("one", json!({ "minAvailable": 1 })), budget("two", json!({ "minAvailable": 1 }))],
+    ]);
+    assert!(twice.blocked().contains(&"PDB-001 shop/web".to_owned()), "{:?}", twice.blocked());
+}
+
+#[test]
+fn hazard_17_without_a_readiness_probe_ready_means_started_and_the_plan_says_so() {
+    let unprobed = json!({ "containers": [container("web", json!({ "readinessProbe": null }))] });
+    let town = Town::of([app("web", 2, unprobed)]);
+    assert_eq!(
+        town.says("MOV-004"),
+        [
+            "advisory shop/web: Deployment shop/web has no readiness probe: a new pod counts as ready when it has only started"
+        ]
+    );
+    let told = town.upgraded();
+    assert_eq!((told.endpoints("shop/web"), told.gaps().len()), ((2, 2), 0));
+}

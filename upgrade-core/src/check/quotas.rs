@@ -1,0 +1,145 @@
+//! Quotas that leave no room for the pods of a rollout.
+
+use super::workloads::Moving;
+use super::{Case, finding};
+use crate::finding::{Finding, Severity};
+use crate::model::{PodTemplate, Quota};
+use crate::plan::Route;
+
+pub(super) fn check(case: &Case<'_>, moving: &[Moving<'_>]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for quota in &case.inventory.surroundings.quotas {
+        let surging: Vec<(&Moving<'_>, u64)> = moving
+            .iter()
+            .filter(|moving| moving.choice.route == Route::Restart)
+            .filter(|moving| moving.workload.reference.name.namespace() == quota.name.namespace())
+            .filter_map(|moving| Some((moving, u64::from(moving.workload.rolling_limits()?.0))))
+            .collect();
+        let none: Vec<_> = surging
+            .iter()
+            .filter_map(|(moving, _)| Some((*moving, over(quota, [(&*moving.workload.template, 1)])?)))
+            .collect();
+        let all = surging.iter().map(|(moving, surge)| (&*moving.workload.template, *surge));
+        if quota.scoped {
+            // Which pods it counts is not looked at, so that it has no room is no proof.
+            findings
+                .extend(over(quota, all).map(|short| together(quota, &short, "; it counts some pods only")));
+        } else if none.is_empty() {
+            findings.extend(over(quota, all).map(|short| together(quota, &short, "")));
+        } else {
+            findings.extend(none.iter().map(|(moving, short)| no_room(quota, moving, short)));
+        }
+    }
+    findings
+}
+
+/// What of the quota is not enough for so many more pods of these templates; `None` if all is.
+fn over<'a>(quota: &Quota, more: impl IntoIterator<Item = (&'a PodTemplate, u64)>) -> Option<String> {
+    let mut asked = [0_u64; 5];
+    for (template, pods) in more {
+        let (requests, limits) = (template.requests, template.limits);
+        let one = [1, requests.cpu.0, requests.memory.0, limits.cpu.0, limits.memory.0];
+        for (sum, one) in asked.iter_mut().zip(one) {
+            *sum = sum.saturating_add(one.saturating_mul(pods));
+        }
+    }
+    let (hard, used) = (&quota.hard, &quota.used);
+    let cpu = |amount: Option<crate::model::MilliCpu>| amount.map(|amount| amount.0);
+    let bytes = |amount: Option<crate::model::Bytes>| amount.map(|amount| amount.0);
+    let counted = [
+        ("pods", hard.pods, used.pods),
+        ("requests.cpu", cpu(hard.requests_cpu), cpu(used.requests_cpu)),
+        ("requests.memory", bytes(hard.requests_memory), bytes(used.requests_memory)),
+        ("limits.cpu", cpu(hard.limits_cpu), cpu(used.limits_cpu)),
+        ("limits.memory", bytes(hard.limits_memory), bytes(used.limits_memory)),
+    ];
+    let short = counted.into_iter().zip(asked).filter_map(|((name, hard, used), asked)| {
+        let left = hard?.saturating_sub(used.unwrap_or(0));
+        (asked > left)
+            .then(|| format!("{name}: {} left, {} needed", written(name, left), written(name, asked)))
+    });
+    let short: Vec<String> = short.collect();
+    (!short.is_empty()).then(|| short.join("; "))
+}
+
+/// An amount as Kubernetes would write it.
+fn written(name: &str, amount: u64) -> String {
+    match name.rsplit('.').next() {
+        Some("cpu") => format!("{amount}m"),
+        Some("memory") => format!("{}Mi", amount >> 20),
+        _ => amount.to_string(),
+    }
+}
+
+fn no_room(quota: &Quota, moving: &Moving<'_>, short: &str) -> Finding {
+    let what = &moving.workload.reference;
+    finding(
+        Severity::Blocking,
+        "QUO-001",
+        &what.name,
+        format!(
+            "quota {} has no room for one more pod of {what} ({short}), and a rolling restart needs it first",
+            quota.name
+        ),
+        "raise the quota for the night, or lower maxSurge to 0 so that its pods leave one by one",
+    )
+}
+
+fn together(quota: &Quota, short: &str, but: &str) -> Finding {
+    finding(
+        Severity::Advisory,
+        "QUO-002",
+        &quota.name,
+        format!(
+            "does not have room for all rollouts of its namespace at the same time ({short}){but}; they wait for each other"
+        ),
+        "raise the quota for the night, or expect moves that take longer",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Inventory;
+    use crate::model::tests_support::inventory;
+    use crate::model::{MilliCpu, QuotaAmounts, Resources};
+    use crate::policy::Policy;
+
+    fn told(case: &Inventory) -> Vec<String> {
+        let findings = crate::check(case, &Policy::default(), "1.35".parse().unwrap());
+        let about = findings.iter().filter(|finding| finding.code.starts_with("QUO-"));
+        about.map(|f| format!("{} {} {}: {}", f.severity, f.code, f.object, f.message)).collect()
+    }
+
+    #[test]
+    fn a_quota_without_room_for_one_more_pod_blocks_a_restart_and_a_tight_one_is_told() {
+        let mut case = inventory();
+        case.workloads[0].template.to_mut().requests = Resources::new(500, 100);
+        let quota = |hard: u64| Quota {
+            name: "shop/all".parse().unwrap(),
+            scoped: false,
+            hard: QuotaAmounts { requests_cpu: Some(MilliCpu(hard)), ..QuotaAmounts::default() },
+            used: QuotaAmounts { requests_cpu: Some(MilliCpu(1000)), ..QuotaAmounts::default() },
+        };
+        case.surroundings.quotas = vec![quota(1400)];
+        assert_eq!(
+            told(&case),
+            [
+                "blocking QUO-001 shop/web: quota shop/all has no room for one more pod of Deployment shop/web \
+              (requests.cpu: 400m left, 500m needed), and a rolling restart needs it first"
+            ]
+        );
+        case.surroundings.quotas = vec![quota(1500)];
+        assert_eq!(told(&case), [""; 0]);
+        case.workloads[0].strategy = crate::model::Strategy::Rolling {
+            max_surge: "2".parse().unwrap(),
+            max_unavailable: "0".parse().unwrap(),
+        };
+        assert!(told(&case)[0].starts_with("advisory QUO-002 shop/all"), "{:?}", told(&case));
+        case.surroundings.quotas = vec![Quota { scoped: true, ..quota(1400) }];
+        assert!(told(&case)[0].contains("it counts some pods only"), "{:?}", told(&case));
+        case.workloads[0].paused = true;
+        case.surroundings.quotas = vec![quota(1000)];
+        assert_eq!(told(&case), [""; 0], "evicted pods make their own room");
+    }
+}
