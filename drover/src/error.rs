@@ -85,17 +85,19 @@ pub enum Error {
     #[error(transparent)]
     Remote(#[from] PortError),
     /// A run's journal cannot be used.
-    #[error("journal {}{}: {problem}", .path.display(), line_text(*.line))]
+    #[error("journal {place}{}: {problem}", line_text(*.line))]
     Journal {
-        /// The file, or the directory it was looked for in.
-        path: PathBuf,
+        /// The file or blob, or the directory or folder it was looked for in.
+        place: String,
         /// The line, if it is about one.
         line: Option<usize>,
         /// What is wrong.
         problem: String,
+        /// What to do about it.
+        remedy: Option<String>,
         /// The error underneath.
         #[source]
-        source: Option<io::Error>,
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// A run could not be brought to an end of its own: its journal failed under it.
     #[error("run {run} was given up")]
@@ -103,7 +105,7 @@ pub enum Error {
         /// The run.
         run: RunId,
         /// Its journal.
-        journal: PathBuf,
+        journal: String,
         /// Why.
         #[source]
         source: DriveError,
@@ -114,7 +116,7 @@ pub enum Error {
         /// The run.
         run: RunId,
         /// Its journal.
-        journal: PathBuf,
+        journal: String,
         /// What the runtime said.
         #[source]
         source: tokio::task::JoinError,
@@ -201,12 +203,10 @@ impl Error {
             Self::Stale { .. } => Some("make a new plan, and compare it with this one".to_owned()),
             Self::Remote(error) => remote_hint(error),
             Self::RunFailed { journal, .. } | Self::RunLost { journal, .. } => Some(format!(
-                "the run holds; when the cause is mended, go on with `aks-drover resume {}`",
-                journal.display()
+                "the run holds; when the cause is mended, go on with `aks-drover resume {journal}`",
             )),
-            Self::Unreadable { .. } | Self::Unwritable { .. } | Self::NoPlan(_) | Self::Journal { .. } => {
-                None
-            }
+            Self::Journal { remedy, .. } => remedy.clone(),
+            Self::Unreadable { .. } | Self::Unwritable { .. } | Self::NoPlan(_) => None,
         }
     }
 
@@ -238,6 +238,10 @@ fn remote_hint(error: &PortError) -> Option<String> {
     let hint = match (error.kind, error.service) {
         (PortErrorKind::Unauthorized, RemoteService::Azure) => {
             "check the credential of the environment's `azure` table"
+        }
+        (PortErrorKind::Unauthorized | PortErrorKind::Forbidden, RemoteService::Journal) => {
+            "check `account` and `credential` of the table `[journal]`; the credential needs the role `Storage Blob Data \
+             Contributor` on the container"
         }
         (PortErrorKind::Unauthorized, _) => "check the token of the environment's `rancher` table",
         (PortErrorKind::Forbidden, _) => "give the credential the permission it lacks",

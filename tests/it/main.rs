@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has said what it has to say")]
 
 mod architecture;
+mod azurite;
 mod cli;
 mod conformance;
 mod determinism;
@@ -9,6 +10,7 @@ mod drain;
 mod faces;
 mod faults;
 mod hazards;
+mod journals;
 mod kubectl;
 mod live;
 mod loans;
