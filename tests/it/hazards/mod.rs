@@ -9,7 +9,7 @@ mod strategies;
 mod traffic;
 
 use cluster_lab::{Lab, Manifest, Scenario, Stored};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ use upgrade_core::journal::{Entry, Write};
 use upgrade_core::ledger::Gap;
 use upgrade_core::model::{ObjectName, PodPhase, RunId, VersionRequest};
 use upgrade_core::plan::{Action, Plan, PlanError};
+use upgrade_core::policy::Acceptance;
 use upgrade_core::run::Start;
 use upgrade_core::{Inventory, Policy, check, plan};
 
@@ -56,6 +57,35 @@ fn app_with(name: &str, replicas: u32, more: Value, pod: Value) -> Vec<Manifest>
 
 fn app(name: &str, replicas: u32, pod: Value) -> Vec<Manifest> {
     app_with(name, replicas, json!({}), pod)
+}
+
+/// A StatefulSet `shop/NAME` with a Service; each pod has so many disks.
+fn stateful_set(name: &str, replicas: u32, claims: usize, pod: Value) -> Vec<Manifest> {
+    let claim = |number: usize| {
+        json!({
+            "metadata": { "name": format!("d{number}") },
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "storageClassName": "managed-csi",
+                "resources": { "requests": { "storage": "8Gi" } },
+            },
+        })
+    };
+    let labels = json!({ "app": name });
+    let mut spec = pod_spec(name);
+    merge(&mut spec, pod);
+    let set = object::<StatefulSet>(json!({
+        "metadata": { "name": name, "namespace": "shop" },
+        "spec": {
+            "replicas": replicas,
+            "serviceName": name,
+            "podManagementPolicy": "Parallel",
+            "selector": { "matchLabels": labels },
+            "template": { "metadata": { "labels": labels }, "spec": spec },
+            "volumeClaimTemplates": (0..claims).map(claim).collect::<Vec<_>>(),
+        },
+    }));
+    vec![set, service("shop", name, json!({ "clusterIP": "None" }))]
 }
 
 fn deployment(namespace: &str, name: &str, replicas: u32, more: Value, pod: Value) -> Manifest {
@@ -113,6 +143,13 @@ impl Town {
     /// The gap of a workload is accepted.
     fn accepting_the_gap_of(mut self, name: &str) -> Self {
         self.policy.allow_gap.insert(name.parse().unwrap());
+        self
+    }
+
+    /// A finding is accepted.
+    fn accepting(mut self, code: &str, object: &str) -> Self {
+        let (code, object, reason) = (code.to_owned(), object.to_owned(), "let us see".to_owned());
+        self.policy.accept.push(Acceptance { code, object, reason, until: None });
         self
     }
 

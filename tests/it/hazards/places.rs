@@ -1,6 +1,7 @@
 //! Hazards of where the new pods find room.
 
-use k8s_openapi::api::apps::v1::StatefulSet;
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use serde_json::json;
@@ -81,8 +82,8 @@ fn hazard_08_the_buffer_has_its_pools_taints_so_who_tolerates_them_moves_and_nob
     let town =
         Town::of([app("web", 2, tolerates)]).but(|scenario| scenario.pools[1].taints.push(taint.clone()));
     assert_eq!(town.says("MOV-003"), [""; 0]);
-    let night = town.run();
-    assert_eq!((night.endpoints("shop/web"), night.gaps().len()), ((2, 2), 0));
+    let told = town.upgraded();
+    assert_eq!((told.endpoints("shop/web"), told.gaps().len()), ((2, 2), 0));
 
     // A pool that has a taint which its own pods do not tolerate any more would take none of them back.
     let gone_since =
@@ -117,44 +118,21 @@ fn hazard_09_a_spread_that_counts_cordoned_nodes_could_not_be_met_and_is_refused
         ]
     );
     assert_eq!(town.blocked(), ["PLC-003 shop/web"]);
+    // Who accepts it sees what it means: the move waits for a place that there is not, and the Service stays.
+    let mut stubborn = town.accepting("PLC-003", "shop/web");
+    stubborn.policy.move_timeout = Duration::from_secs(15 * 60);
+    let told = stubborn.run();
+    assert!(matches!(told.report.outcome, RunOutcome::Held { .. }), "{:?}", told.report.outcome);
+    assert!(told.gaps().is_empty());
 
     let told = Town::of([app("web", 6, spread("web", "Honor"))]).upgraded();
     assert_eq!(told.endpoints("shop/web").0, 6);
     assert!(told.endpoints("shop/web").1 >= 5 && told.gaps().is_empty());
 }
 
-/// A StatefulSet with disks, each pod as many as it has claims.
-fn disks(name: &str, replicas: u32, claims: usize, pod: Value) -> Vec<Manifest> {
-    let claim = |number: usize| {
-        json!({
-            "metadata": { "name": format!("d{number}") },
-            "spec": {
-                "accessModes": ["ReadWriteOnce"],
-                "storageClassName": "managed-csi",
-                "resources": { "requests": { "storage": "8Gi" } },
-            },
-        })
-    };
-    let labels = json!({ "app": name });
-    let mut spec = pod_spec(name);
-    merge(&mut spec, pod);
-    let set = object::<StatefulSet>(json!({
-        "metadata": { "name": name, "namespace": "shop" },
-        "spec": {
-            "replicas": replicas,
-            "serviceName": name,
-            "podManagementPolicy": "Parallel",
-            "selector": { "matchLabels": labels },
-            "template": { "metadata": { "labels": labels }, "spec": spec },
-            "volumeClaimTemplates": (0..claims).map(claim).collect::<Vec<_>>(),
-        },
-    }));
-    vec![set, service("shop", name, json!({ "clusterIP": "None" }))]
-}
-
 #[test]
 fn hazard_10_a_disk_waits_in_its_zone_so_the_buffer_reaches_each_zone_and_one_on_a_node_stays() {
-    let town = Town::of([disks("db", 1, 1, json!({}))]).but(|scenario| scenario.pools[1].count = 1);
+    let town = Town::of([stateful_set("db", 1, 1, json!({}))]).but(|scenario| scenario.pools[1].count = 1);
     assert_eq!(
         town.says("VOL-002"),
         [
@@ -204,7 +182,7 @@ fn hazard_11_more_disks_in_a_zone_than_the_buffer_surely_takes_there_are_told() 
     let mut pod = apart("many", HOST);
     merge(&mut pod, json!({ "nodeSelector": { ZONE: "westeurope-1" } }));
     // Four nodes in three zones: two of them in the first.
-    let town = Town::of([disks("many", 2, 10, pod)]).but(|scenario| scenario.pools[1].count = 4);
+    let town = Town::of([stateful_set("many", 2, 10, pod)]).but(|scenario| scenario.pools[1].count = 4);
     assert_eq!(
         town.says("VOL-003"),
         [

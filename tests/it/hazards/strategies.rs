@@ -94,17 +94,12 @@ fn hazard_16_a_budget_that_allows_nothing_is_no_matter_for_a_restart_and_blocks_
 
     let frozen = Town::of([app("web", 2, json!({})), vec![budget("web", json!({ "maxUnavailable": 0 }))]]);
     assert_eq!(frozen.blocked(), ["PDB-003 shop/web"]);
-    let paused = json!({ "paused": true });
-    let evicted = Town::of([
-        app_with("web", 2, paused.clone(), json!({})),
-        vec![budget("web", json!({ "minAvailable": 2 }))],
-    ]);
-    assert!(evicted.blocked().contains(&"PDB-002 shop/web".to_owned()), "{:?}", evicted.blocked());
-    let twice = Town::of([
-        app_with("web", 2, paused, json!({})),
-        vec![budget("one", json!({ "minAvailable": 1 })), budget("two", json!({ "minAvailable": 1 }))],
-    ]);
-    assert!(twice.blocked().contains(&"PDB-001 shop/web".to_owned()), "{:?}", twice.blocked());
+    let quorum = || stateful_set("web", 2, 0, json!({}));
+    let strict = Town::of([quorum(), vec![budget("web", json!({ "minAvailable": 2 }))]]);
+    assert_eq!(strict.blocked(), ["PDB-002 shop/web"]);
+    let one = |name: &str| budget(name, json!({ "minAvailable": 1 }));
+    let twice = Town::of([quorum(), vec![one("one"), one("two")]]);
+    assert_eq!(twice.blocked(), ["PDB-001 shop/web"]);
 }
 
 #[test]
