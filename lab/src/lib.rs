@@ -55,7 +55,7 @@ pub use scenario::{Manifest, Scenario, Story, StoryError};
 pub use search::{Searched, search};
 pub use site::Site;
 pub use store::{
-    ChangeType, Expired, Key, Kind, KindNames, KindVisitor, Logged, Store, Stored, Table, with_kind,
+    ChangeType, Expired, Key, Kind, KindNames, KindVisitor, Logged, Scope, Store, Stored, Table, with_kind,
 };
 pub use timing::{Distribution, Timing, TimingChanges, TimingError, TimingModel, TimingProblem};
 pub use world::World;

@@ -238,6 +238,21 @@ mod tests {
     }
 
     #[test]
+    fn a_world_that_forgets_what_was_seen_goes_through_the_same_night_as_one_that_remembers() {
+        let inventory = Lab::new(&Scenario::demo(), 1).inventory();
+        let plan = plan(&inventory, &Policy::default(), "1.35".parse().unwrap()).unwrap();
+        let night = |remembers: bool| {
+            let lab = Lab::from_inventory(&inventory, &TimingModel::default(), 1);
+            if remembers {
+                lab.with(|world| world.store.remember());
+            }
+            let night = rehearse_once(&lab, &plan, 1);
+            (night.report, night.usage, night.ended, lab.inventory())
+        };
+        assert_eq!(night(false), night(true));
+    }
+
+    #[test]
     fn a_rehearsal_foretells_the_same_again_and_other_luck_shows_in_the_spread() {
         let inventory = Lab::new(&Scenario::demo(), 1).inventory();
         let plan = plan(&inventory, &Policy::default(), "1.35".parse().unwrap()).unwrap();

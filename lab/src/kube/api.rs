@@ -13,7 +13,7 @@ use upgrade_core::model::{
 use super::pods;
 use super::removal::is_held;
 use crate::error::ApiError;
-use crate::store::{Kind, KindVisitor, Store, Stored, whole_second, with_kind};
+use crate::store::{Kind, KindVisitor, Scope, Store, Stored, whole_second, with_kind};
 use crate::world::World;
 
 /// Do the preconditions hold?
@@ -62,6 +62,15 @@ impl World {
             return self.store.delete::<Pod>(namespace, name);
         }
         let deadline = whole_second(self.now()) + SignedDuration::from_secs(grace);
+        if !pods::is_terminating(&pod) && !self.store.is_trial() {
+            // Nobody else holds it when it is written.
+            drop(pod);
+            self.store.amend::<Pod>(namespace, name, Scope::Going, |pod| {
+                pod.metadata.deletion_timestamp = Some(Time(deadline));
+                pod.metadata.deletion_grace_period_seconds = Some(grace);
+            });
+            return self.store.find::<Pod>(namespace, name).cloned();
+        }
         self.store.update::<Pod>(namespace, name, |pod| {
             let meta = &mut pod.metadata;
             if meta.deletion_timestamp.as_ref().is_none_or(|before| deadline < before.0) {
@@ -75,17 +84,16 @@ impl World {
     pub fn bind(&mut self, namespace: &str, name: &str, node: &str) -> Result<Arc<Pod>, ApiError> {
         self.store.find::<Node>("", node)?;
         let time = self.store.time();
-        self.store.try_update::<Pod>(namespace, name, |pod| {
-            let spec = pod.spec.get_or_insert_default();
-            if let Some(bound) = &spec.node_name {
-                let why = format!("pod {name} is already assigned to node \"{bound}\"");
-                return Err(ApiError::conflict::<Pod>(name, &why));
-            }
-            spec.node_name = Some(node.to_owned());
+        if let Some(bound) = pods::node_of(self.store.find::<Pod>(namespace, name)?) {
+            let why = format!("pod {name} is already assigned to node \"{bound}\"");
+            return Err(ApiError::conflict::<Pod>(name, &why));
+        }
+        self.store.amend::<Pod>(namespace, name, Scope::Placed, |pod| {
+            pod.spec.get_or_insert_default().node_name = Some(node.to_owned());
             let status = pod.status.get_or_insert_default();
             pods::set_condition(status, "PodScheduled", true, None, None, &time);
-            Ok(())
-        })
+        });
+        self.store.find::<Pod>(namespace, name).cloned()
     }
 
     /// Sets or clears `spec.unschedulable`; already so changes nothing. A uid that is given must be the node's.

@@ -20,7 +20,7 @@ use super::{
     volumes,
 };
 use crate::ports::convert::Slim;
-use crate::store::{ChangeType, Key, Kind, KindVisitor, Logged, Store, Stored, controller, with_kind};
+use crate::store::{ChangeType, Key, Kind, KindVisitor, Logged, Scope, Store, Stored, controller, with_kind};
 use crate::timing::Timing;
 use crate::world::World;
 
@@ -204,7 +204,7 @@ fn take_in<T: Slim>(world: &mut World, since: u64) -> Vec<Logged<T>> {
     let changes: Vec<Logged<T>> = changes.cloned().collect();
     for logged in &changes {
         let change = match logged.change {
-            ChangeType::Modified if logged.is_report => {
+            ChangeType::Modified if logged.scope != Scope::Whole => {
                 let renewed = logged.object.renew(&world.kube.view);
                 renewed.or_else(|| logged.object.slim(&world.store)).map(Change::Applied)
             }
@@ -237,7 +237,13 @@ fn added<T: Stored>(store: &Store) -> Vec<Logged<T>> {
     let (revision, change) = (store.revision(), ChangeType::Added);
     store
         .list::<T>()
-        .map(|object| Logged { revision, change, object: Arc::clone(object), before: None, is_report: false })
+        .map(|object| Logged {
+            revision,
+            change,
+            object: Arc::clone(object),
+            before: None,
+            scope: Scope::Whole,
+        })
         .collect()
 }
 
@@ -308,49 +314,84 @@ fn on_node(world: &mut World, logged: &Logged<Node>) {
     scheduler::something_changed(world);
 }
 
+/// What a pod was before it changed, as far as somebody looks at that.
+#[derive(Clone, Copy, Default)]
+struct Past {
+    placed: bool,
+    finished: bool,
+    terminating: bool,
+    /// It was to be gone at the same time.
+    same_deadline: bool,
+    /// It was told that it would be disrupted.
+    announced: bool,
+    /// What the scheduler reads of it was the same.
+    same_wants: bool,
+}
+
+impl Past {
+    fn of(logged: &Logged<Pod>) -> Self {
+        let pod = &*logged.object;
+        let seen = |of: &Pod| Self {
+            placed: pods::node_of(of).is_some(),
+            finished: pods::is_finished(of),
+            terminating: pods::is_terminating(of),
+            same_deadline: of.metadata.deletion_timestamp == pod.metadata.deletion_timestamp,
+            announced: disruption::is_announced(of),
+            same_wants: true,
+        };
+        match logged.scope {
+            Scope::Whole => match logged.before.as_deref() {
+                Some(before) => Self { same_wants: asks_for_the_same(before, pod), ..seen(before) },
+                None => Self::default(),
+            },
+            Scope::Report => seen(pod),
+            Scope::Placed => Self { placed: false, same_wants: false, ..seen(pod) },
+            Scope::Going => Self { terminating: false, same_deadline: false, ..seen(pod) },
+        }
+    }
+}
+
 fn on_pod(world: &mut World, logged: &Logged<Pod>) {
-    let pod = &logged.object;
-    // A report leaves alone what is compared here: the pod stands for what it was.
-    let before = if logged.is_report { Some(&**pod) } else { logged.before.as_deref() };
+    let (pod, past) = (&logged.object, Past::of(logged));
     let key = key_of(&**pod);
     enqueue_owner(world, logged);
-    enqueue_selected(world, &key, pod, before);
-    volumes::on_pod(world, logged.change, pod, before);
+    // Only a write of the whole may have changed the labels.
+    enqueue_selected(world, &key, pod, logged.before.as_deref().filter(|_| logged.scope == Scope::Whole));
+    volumes::on_pod(world, logged.change, pod, past.placed && !past.finished);
     quota::on_pod(world, &key.namespace);
     if logged.change == ChangeType::Deleted {
         world.kube.scheduler.lost_pod(&key);
         scheduler::forget(world, &key);
         scheduler::something_changed(world);
         on_pod_gone(world, pod);
-        if !before.is_some_and(pods::is_terminating) {
+        if !past.terminating {
             job::lost(world, pod);
         }
         return;
     }
-    let same = logged.is_report || before.is_some_and(|before| asks_for_the_same(before, pod));
-    world.kube.scheduler.saw_pod(&key, pod, same);
-    disruption::on_pod(world, &key, pod, before);
-    let terminating = pods::is_terminating;
-    if terminating(pod) && !before.is_some_and(terminating) {
+    world.kube.scheduler.saw_pod(&key, pod, past.same_wants);
+    if !past.announced && disruption::is_announced(pod) {
+        disruption::look_again(world, &key);
+    }
+    let terminating = pods::is_terminating(pod);
+    if terminating && !past.terminating {
         job::lost(world, pod);
     }
     if pods::node_of(pod).is_none() {
-        if !terminating(pod) && !pods::is_finished(pod) {
+        if !terminating && !pods::is_finished(pod) {
             scheduler::wants_a_node(world, &key);
         }
         return;
     }
-    if pods::is_finished(pod) && !before.is_some_and(pods::is_finished) {
+    if pods::is_finished(pod) && !past.finished {
         scheduler::something_changed(world);
     }
-    if before.is_none_or(|before| pods::node_of(before).is_none()) && !pods::is_finished(pod) {
+    if !past.placed && !pods::is_finished(pod) {
         scheduler::forget(world, &key);
         let after = world.draw(Timing::Notice);
         world.soon(after, Task::Pod(Step::Arrives, key.clone(), uid_of(&**pod).to_owned()));
     }
-    if terminating(pod)
-        && before.is_none_or(|before| before.metadata.deletion_timestamp != pod.metadata.deletion_timestamp)
-    {
+    if terminating && !past.same_deadline {
         kubelet::told_to_stop(world, pod);
     }
 }

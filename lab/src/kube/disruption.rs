@@ -209,16 +209,16 @@ pub(super) fn take_back(world: &mut World, key: &Key) {
     }
 }
 
+/// Was it announced that the pod will go, and it has not been told to?
+pub(super) fn is_announced(pod: &Pod) -> bool {
+    condition(pod, "DisruptionTarget").is_some_and(|target| target.status == "True")
+        && !pods::is_terminating(pod)
+}
+
 /// Looks again at a pod that has just been announced to go.
-pub(super) fn on_pod(world: &mut World, key: &Key, pod: &Pod, before: Option<&Pod>) {
-    let announced = |pod: &Pod| {
-        condition(pod, "DisruptionTarget").is_some_and(|target| target.status == "True")
-            && !pods::is_terminating(pod)
-    };
-    if announced(pod) && !before.is_some_and(announced) {
-        let after = world.timing.setting(Timing::DeletionTimeout);
-        world.enqueue_later(after, Work::Disruption(key.clone()));
-    }
+pub(super) fn look_again(world: &mut World, key: &Key) {
+    let after = world.timing.setting(Timing::DeletionTimeout);
+    world.enqueue_later(after, Work::Disruption(key.clone()));
 }
 
 fn set_condition(

@@ -76,6 +76,8 @@ pub(super) fn step(world: &mut World, step: Step, key: &Key, uid: &str) {
         Step::Crashes => crash(world, key, &pod),
         Step::Finishes => finish(world, key),
         Step::Ends => {
+            // Nobody else holds it when it is written.
+            drop(pod);
             world.kube.pull_failures.remove(uid);
             removal::finish_pod(world, key);
         }

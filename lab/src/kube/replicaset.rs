@@ -56,10 +56,8 @@ fn keep_number(world: &mut World, key: &Key, set: &Arc<ReplicaSet>) -> Option<Ap
             }
         }
     } else if count > wanted {
-        let active = active_pods(world, uid_of(&**set)).cloned().collect();
-        for pod in victims(world, set, active, wanted) {
-            let name = pod.metadata.name.as_deref().unwrap_or_default();
-            world.delete_pod(&key.namespace, name, None).expect("it was just listed");
+        for name in victims(world, set, wanted) {
+            world.delete_pod(&key.namespace, &name, None).expect("it was just listed");
             world.tell::<ReplicaSet>(key, Reason::SuccessfulDelete, || format!("Deleted pod: {name}"));
         }
     }
@@ -129,18 +127,19 @@ fn report(
 }
 
 /// Those of the pods that go, by the ReplicaSet controller's order (controller_utils.go, ActivePodsWithRanks).
-fn victims(world: &World, set: &ReplicaSet, mut active: Vec<Arc<Pod>>, wanted: usize) -> Vec<Arc<Pod>> {
+fn victims(world: &World, set: &ReplicaSet, wanted: usize) -> Vec<String> {
+    let mut active: Vec<&Arc<Pod>> = active_pods(world, uid_of(set)).collect();
     let crowd = crowds(world, set);
     let rank = |pod: &Pod| pods::node_of(pod).and_then(|node| crowd.get(node)).copied().unwrap_or_default();
     let now = world.now();
     active.sort_by(|a, b| before(a, b, rank(a), rank(b), now));
     let surplus = active.len() - wanted;
     active.truncate(surplus);
-    active
+    active.into_iter().map(|pod| pod.metadata.name.clone().unwrap_or_default()).collect()
 }
 
 /// How many active pods of the same Deployment (else of the set) each node has.
-fn crowds(world: &World, set: &ReplicaSet) -> BTreeMap<String, usize> {
+fn crowds<'w>(world: &'w World, set: &ReplicaSet) -> BTreeMap<&'w str, usize> {
     let family: Vec<String> = match controller(&set.metadata) {
         Some(owner) => {
             world.store.owned_by::<ReplicaSet>(&owner.uid).map(|set| uid_of(&**set).to_owned()).collect()
@@ -152,7 +151,7 @@ fn crowds(world: &World, set: &ReplicaSet) -> BTreeMap<String, usize> {
         family.iter().flat_map(|uid| world.store.owned_by::<Pod>(uid)).filter(|pod| pods::is_active(pod))
     {
         if let Some(node) = pods::node_of(pod) {
-            *crowds.entry(node.to_owned()).or_default() += 1;
+            *crowds.entry(node).or_default() += 1;
         }
     }
     crowds

@@ -104,10 +104,9 @@ pub(super) fn provision(world: &mut World, key: &Key) {
 }
 
 /// A pod has come to a node, or is gone from it.
-pub(super) fn on_pod(world: &mut World, change: ChangeType, pod: &Pod, before: Option<&Pod>) {
-    let held = |pod: &Pod| pods::node_of(pod).is_some() && !pods::is_finished(pod);
-    let holds = change != ChangeType::Deleted && held(pod);
-    if holds != before.is_some_and(held) || change == ChangeType::Deleted {
+pub(super) fn on_pod(world: &mut World, change: ChangeType, pod: &Pod, held: bool) {
+    let holds = change != ChangeType::Deleted && pods::node_of(pod).is_some() && !pods::is_finished(pod);
+    if holds != held || change == ChangeType::Deleted {
         for volume in disks_of(&world.store, pod) {
             world.enqueue(Work::Volume(volume));
         }

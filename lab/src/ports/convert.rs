@@ -28,8 +28,8 @@ pub(crate) trait Slim: Stored {
     /// The object as the core sees it; `None` if its names are not names.
     fn slim(&self, store: &Store) -> Option<Object>;
 
-    /// The same for an object of which only its report has changed since it was `seen`: what was read of it before is taken
-    /// from there. `None` where nothing is.
+    /// The same for an object of which little has changed since it was `seen` (see [`Scope`](crate::store::Scope)): what was
+    /// read of it before is taken from there. `None` where nothing is.
     fn renew(&self, _seen: &View) -> Option<Object> {
         None
     }
@@ -143,6 +143,11 @@ impl Slim for core::Pod {
             ready: ready.is_some(),
             ready_since: ready.and_then(|r| r.last_transition_time.as_ref()).map(|time| time.0),
             trouble: trouble(self),
+            terminating: self.metadata.deletion_timestamp.is_some(),
+            node: match self.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) {
+                node if node == pod.node.as_ref().map(NodeName::as_str) => pod.node.clone(),
+                node => node.and_then(|name| NodeName::new(name).ok()),
+            },
             ..pod.clone()
         }))
     }

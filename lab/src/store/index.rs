@@ -119,6 +119,13 @@ impl Index {
         }
     }
 
+    /// A pod has got its node.
+    pub(super) fn place<T: Stored>(&mut self, key: &Key, place: Place, object: &T) {
+        if let Some(node) = object.node_name() {
+            self.nodes.entry(node.to_owned()).or_default().insert(key.clone(), place);
+        }
+    }
+
     /// An object was written and has the owners that it had.
     pub(super) fn touch<T: Stored>(&mut self, object: Option<&T>, revision: u64) {
         let owner = object.and_then(|object| controller(object.metadata()));

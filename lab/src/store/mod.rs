@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 pub(crate) use index::controller;
 pub use kinds::{Kind, KindNames, KindVisitor, Store, Stored, with_kind};
-pub use table::{ChangeType, Expired, Key, Logged, Table};
+pub use table::{ChangeType, Expired, Key, Logged, Scope, Table};
 
 use crate::error::{ApiError, Cause};
 
@@ -163,22 +163,17 @@ impl Store {
         if self.is_trial {
             return self.find::<T>(namespace, name).cloned();
         }
-        let (place, before) =
+        let (place, mut object) =
             T::table_mut(self).remove(namespace, name).ok_or_else(|| ApiError::not_found::<T>(name))?;
-        self.revision += 1;
-        self.index.note((&Key::new(namespace, name), place), Some(&*before), None, self.revision);
-        let mut last = T::clone(&before);
-        last.metadata_mut().resource_version = Some(self.revision.to_string());
-        let (revision, object) = (self.revision, Arc::new(last));
-        let told = Logged {
-            revision,
-            change: ChangeType::Deleted,
-            object: Arc::clone(&object),
-            before: Some(before),
-            is_report: false,
-        };
+        let revision = self.revision + 1;
+        self.index.note((&Key::new(namespace, name), place), Some(&*object), None, revision);
+        let before = (!self.forgets).then(|| Arc::clone(&object));
+        let scope = if before.is_some() { Scope::Whole } else { Scope::Report };
+        set_version(Arc::make_mut(&mut object), revision);
+        self.revision = revision;
         self.written |= T::KIND_OF.bit();
-        T::table_mut(self).log(told);
+        let change = ChangeType::Deleted;
+        T::table_mut(self).log(Logged { revision, change, object: Arc::clone(&object), before, scope });
         Ok(object)
     }
 
@@ -194,7 +189,8 @@ impl Store {
         self.written |= T::KIND_OF.bit();
         let place = T::table_mut(self).insert(&key, Arc::clone(&object), revision);
         self.index.note((&key, place), before.as_deref(), Some(&*object), revision);
-        let told = Logged { revision, change, object: Arc::clone(&object), before, is_report: false };
+        let scope = Scope::Whole;
+        let told = Logged { revision, change, object: Arc::clone(&object), before, scope };
         T::table_mut(self).log(told);
         object
     }
@@ -203,9 +199,20 @@ impl Store {
     /// and have something new to say, which happens most of the time something happens: nothing is copied where nobody holds
     /// the object, and nothing compared. Names, owners, labels, node, deletion and spec stay as they are.
     pub(crate) fn report<T: Stored>(&mut self, namespace: &str, name: &str, change: impl FnOnce(&mut T)) {
+        self.amend(namespace, name, Scope::Report, change);
+    }
+
+    /// The same for a change of which it is said how far it goes.
+    pub(crate) fn amend<T: Stored>(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        scope: Scope,
+        change: impl FnOnce(&mut T),
+    ) {
         let Some(place) = T::table(self).place(namespace, name).filter(|_| !self.is_trial) else { return };
         let (revision, remembers) = (self.revision + 1, !self.forgets);
-        if self.forgets {
+        if self.forgets && scope == Scope::Report {
             // What nobody has seen yet is told once.
             T::table_mut(self).unsay_report(place);
         }
@@ -213,16 +220,21 @@ impl Store {
         let before = remembers.then(|| Arc::clone(held));
         let object = Arc::make_mut(held);
         change(object);
-        let version = object.metadata_mut().resource_version.get_or_insert_default();
-        version.clear();
-        // Writing to a text cannot fail.
-        let _ = write!(version, "{revision}");
+        if scope == Scope::Placed {
+            // The spec has changed.
+            let meta = object.metadata_mut();
+            meta.generation = Some(meta.generation.unwrap_or_default() + 1);
+        }
+        set_version(object, revision);
         let object = Arc::clone(held);
         self.revision = revision;
         self.written |= T::KIND_OF.bit();
         self.index.touch(Some(&*object), revision);
-        let told = Logged { revision, change: ChangeType::Modified, object, before, is_report: true };
-        T::table_mut(self).log(told);
+        if scope == Scope::Placed {
+            self.index.place(&Key::new(namespace, name), place, &*object);
+        }
+        let change = ChangeType::Modified;
+        T::table_mut(self).log(Logged { revision, change, object, before, scope });
     }
 
     /// From now on what has happened is forgotten as soon as the controllers have seen it: who watches from further back lists
@@ -232,7 +244,7 @@ impl Store {
     }
 
     /// From now on changes are remembered.
-    #[cfg(feature = "http")]
+    #[cfg(any(test, feature = "http"))]
     pub(crate) fn remember(&mut self) {
         self.forgets = false;
     }
@@ -281,6 +293,13 @@ impl Kinds {
     pub(crate) const fn has(self, kind: Kind) -> bool {
         self.0 & kind.bit() != 0
     }
+}
+
+fn set_version<T: Stored>(object: &mut T, revision: u64) {
+    let version = object.metadata_mut().resource_version.get_or_insert_default();
+    version.clear();
+    // Writing to a text cannot fail.
+    let _ = write!(version, "{revision}");
 }
 
 /// What no client can change.

@@ -34,6 +34,20 @@ pub enum ChangeType {
     Deleted,
 }
 
+/// How much of an object a write has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Anything.
+    Whole,
+    /// What it reports of itself: a status, endpoints, a note that nobody selects by. Also of an object that is gone: nothing
+    /// else.
+    Report,
+    /// A pod has got its node.
+    Placed,
+    /// A pod was told to go.
+    Going,
+}
+
 /// One change, as the log keeps it.
 #[derive(Clone, Debug)]
 pub struct Logged<T> {
@@ -43,10 +57,10 @@ pub struct Logged<T> {
     pub change: ChangeType,
     /// The object after it; of a deletion, the last state.
     pub object: Arc<T>,
-    /// The object before it. Of a report there is none in a world that nobody watches over HTTP.
+    /// The object before it. In a world that nobody watches over HTTP there is one only where everything may have changed.
     pub before: Option<Arc<T>>,
-    /// Only what the object reports of itself has changed.
-    pub is_report: bool,
+    /// How much of it has changed.
+    pub scope: Scope,
 }
 
 /// The log does not reach back so far: list anew (the API's 410).
@@ -187,7 +201,8 @@ impl<T> Table<T> {
     /// The last change was a report of the object in this place: a newer one tells it, too.
     pub(super) fn unsay_report(&mut self, place: Place) {
         let is_last = |last: &Logged<T>| {
-            last.is_report && self.at(place).is_some_and(|object| Arc::ptr_eq(object, &last.object))
+            last.scope == Scope::Report
+                && self.at(place).is_some_and(|object| Arc::ptr_eq(object, &last.object))
         };
         if self.changes.back().is_some_and(is_last) {
             self.changes.pop_back();

@@ -125,7 +125,7 @@ const HARD_AFFINITY_WEIGHT: i64 = 1;
 pub(crate) struct Cache {
     places: Vec<Option<Place>>,
     /// The version of each place; of an empty one 0.
-    versions: Vec<Version>,
+    versions: Unseen<Vec<Version>>,
     free: Vec<Spot>,
     nodes: BTreeMap<String, Spot>,
     /// Those that are not cordoned.
@@ -186,7 +186,7 @@ impl Cache {
     }
 
     pub(super) fn version_at(&self, spot: Spot) -> Version {
-        self.versions.get(spot).copied().unwrap_or_default()
+        self.versions.0.get(spot).copied().unwrap_or_default()
     }
 
     /// Which number of nodes there is, and which of them has which image.
@@ -221,7 +221,7 @@ impl Cache {
     fn place_mut(&mut self, node: &str) -> Option<&mut Place> {
         let spot = self.spot(node)?;
         self.changes.0 += 1;
-        *self.versions.get_mut(spot)? = self.changes.0;
+        *self.versions.0.get_mut(spot)? = self.changes.0;
         self.places.get_mut(spot)?.as_mut()
     }
 
@@ -263,7 +263,7 @@ impl Cache {
         }
         self.places[spot] = Some(place);
         self.changes.0 += 1;
-        self.versions[spot] = self.changes.0;
+        self.versions.0[spot] = self.changes.0;
         if known.is_none() {
             self.fleet += 1;
             self.nodes.insert(name, spot);
@@ -273,7 +273,7 @@ impl Cache {
     fn new_spot(&mut self) -> Spot {
         self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
-            self.versions.push(0);
+            self.versions.0.push(0);
             self.places.len() - 1
         })
     }
@@ -282,7 +282,7 @@ impl Cache {
         let Some(spot) = self.nodes.remove(name) else { return };
         self.open.remove(name);
         self.free.push(spot);
-        self.versions[spot] = 0;
+        self.versions.0[spot] = 0;
         self.fleet += 1;
         let Some(place) = self.places[spot].take() else { return };
         for image in place.images.keys() {
