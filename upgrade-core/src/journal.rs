@@ -15,6 +15,7 @@ use crate::model::{
 };
 use crate::plan::Plan;
 use crate::ports::{BufferSpec, EvictionAnswer, OperationRef};
+use crate::prewarm::PrewarmPod;
 
 pub use state::{IllegalRecord, RunState};
 
@@ -151,6 +152,18 @@ pub enum Write {
         /// Its uid.
         uid: Uid,
     },
+    /// Create a pod that has a node pull images.
+    CreatePrewarmPod {
+        /// The pod.
+        pod: PrewarmPod,
+    },
+    /// Delete such a pod.
+    DeletePrewarmPod {
+        /// The pod.
+        pod: ObjectName,
+        /// Its uid.
+        uid: Uid,
+    },
 }
 
 impl Write {
@@ -161,7 +174,12 @@ impl Write {
             | Self::CreatePool { .. }
             | Self::UpgradePool { .. }
             | Self::DeletePool { .. } => true,
-            Self::Cordon { .. } | Self::Uncordon { .. } | Self::Restart { .. } | Self::Evict { .. } => false,
+            Self::Cordon { .. }
+            | Self::Uncordon { .. }
+            | Self::Restart { .. }
+            | Self::Evict { .. }
+            | Self::CreatePrewarmPod { .. }
+            | Self::DeletePrewarmPod { .. } => false,
         }
     }
 
@@ -183,6 +201,10 @@ impl std::fmt::Display for Write {
             Self::Uncordon { node, .. } => write!(f, "uncordon {node}"),
             Self::Restart { workload, .. } => write!(f, "restart {workload}"),
             Self::Evict { pod, .. } => write!(f, "evict {pod}"),
+            Self::CreatePrewarmPod { pod } => {
+                write!(f, "create pod {}, to pull images onto {}", pod.name, pod.node)
+            }
+            Self::DeletePrewarmPod { pod, .. } => write!(f, "delete pod {pod}"),
         }
     }
 }

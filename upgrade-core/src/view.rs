@@ -29,6 +29,8 @@ pub struct View {
     services: BTreeMap<ObjectName, Service>,
     slices: BTreeMap<ObjectName, EndpointSlice>,
     claims: BTreeMap<ObjectName, Claim>,
+    /// Pods that a run has made to have images pulled.
+    pulling: BTreeSet<ObjectName>,
     pods_by_node: BTreeMap<NodeName, BTreeSet<ObjectName>>,
     pods_by_owner: BTreeMap<Uid, BTreeSet<ObjectName>>,
     sets_by_deployment: BTreeMap<Uid, BTreeSet<WorkloadRef>>,
@@ -185,6 +187,9 @@ impl View {
         if let Some(owner) = &pod.owner {
             self.pods_by_owner.entry(owner.uid.clone()).or_default().insert(pod.name.clone());
         }
+        if pod.pulling.is_some() {
+            self.pulling.insert(pod.name.clone());
+        }
         self.pools.insert_pod(&pod, self.pool_of(&pod).as_ref());
         self.protection.insert(&pod, in_namespace(&self.budgets, pod.name.namespace()));
         self.pods.insert(pod.name.clone(), pod);
@@ -192,6 +197,7 @@ impl View {
 
     fn remove_pod(&mut self, name: &ObjectName, touched: &mut Touched) {
         let Some(pod) = self.pods.remove(name) else { return };
+        self.pulling.remove(name);
         touched.workloads.extend(self.workload_of(&pod));
         if let Some(node) = &pod.node {
             unlink(&mut self.pods_by_node, node, name);
@@ -280,6 +286,11 @@ impl View {
     /// One pod.
     pub fn pod(&self, name: &ObjectName) -> Option<&Pod> {
         self.pods.get(name)
+    }
+
+    /// The pods that runs have made to have images pulled, by name.
+    pub fn pulling_pods(&self) -> impl Iterator<Item = &Pod> {
+        self.pulling.iter().filter_map(|name| self.pods.get(name))
     }
 
     /// The pods of a namespace, by name.

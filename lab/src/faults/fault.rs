@@ -53,6 +53,8 @@ pub enum WriteKind {
     Restart,
     /// A pod is evicted.
     Evict,
+    /// A pod that pulls images is created or deleted.
+    Prewarm,
     /// A lease is created or written over.
     Lease,
     /// The control plane's upgrade is begun.
@@ -228,10 +230,11 @@ impl From<Fault> for Pair {
 
 impl WriteKind {
     /// Every kind.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Cordon,
         Self::Restart,
         Self::Evict,
+        Self::Prewarm,
         Self::Lease,
         Self::UpgradeControlPlane,
         Self::CreatePool,
@@ -242,7 +245,7 @@ impl WriteKind {
     /// Whom it is sent to.
     pub(crate) fn service(self) -> Service {
         match self {
-            Self::Cordon | Self::Restart | Self::Evict | Self::Lease => Service::Kubernetes,
+            Self::Cordon | Self::Restart | Self::Evict | Self::Prewarm | Self::Lease => Service::Kubernetes,
             Self::UpgradeControlPlane | Self::CreatePool | Self::UpgradePool | Self::DeletePool => {
                 Service::Azure
             }

@@ -33,7 +33,9 @@ impl TimingChanges {
                 Write::Cordon { .. }
                 | Write::Uncordon { .. }
                 | Write::Restart { .. }
-                | Write::Evict { .. } => None,
+                | Write::Evict { .. }
+                | Write::CreatePrewarmPod { .. }
+                | Write::DeletePrewarmPod { .. } => None,
             };
             if let Some((timing, took)) = shown {
                 seen.entry(timing).or_default().push(took);

@@ -10,6 +10,7 @@ mod ids;
 mod int_or_percent;
 mod node;
 mod pod;
+mod pulling;
 mod quantity;
 mod scheduling;
 mod selector;
@@ -31,6 +32,9 @@ pub use ids::{
 pub use int_or_percent::IntOrPercent;
 pub use node::{Node, ZONE_LABEL};
 pub use pod::{Owner, Pod, PodPhase};
+pub use pulling::{
+    ContainerReport, ImagePull, PREWARM_LABEL, PullAccess, PullState, Pulling, full_image_name,
+};
 pub use quantity::{Bytes, MilliCpu, QuantityError, Resources};
 pub use scheduling::{
     AffinityTerm, NodeRequirement, NodeSelectorOperator, NodeSelectorTerm, SchedulingRules, SpreadRule,

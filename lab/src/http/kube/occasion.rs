@@ -13,6 +13,7 @@ pub(in super::super) fn write_of(call: &Call, path: &[&str], body: &[u8]) -> Opt
     match (verb, target.kind) {
         (Verb::Evict(_), _) => Some(WriteKind::Evict),
         (Verb::Patch { .. } | Verb::Update { .. }, Kind::Node) => Some(WriteKind::Cordon),
+        (Verb::Create { .. } | Verb::Delete { .. }, Kind::Pod) => Some(WriteKind::Prewarm),
         (Verb::Patch { .. }, Kind::Deployment | Kind::StatefulSet) => Some(WriteKind::Restart),
         (Verb::Create { .. } | Verb::Update { .. } | Verb::Patch { .. }, Kind::Lease) => {
             Some(WriteKind::Lease)

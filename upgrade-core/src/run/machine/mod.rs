@@ -3,6 +3,7 @@
 mod agenda;
 mod locking;
 mod observe;
+mod prewarm;
 mod progress;
 mod second_writer;
 mod sent;
@@ -21,7 +22,7 @@ use crate::event::{Event, EventKind, Report, RunOutcome};
 use crate::inventory::{ClusterIdentity, RancherFacts};
 use crate::journal::{Entry, IllegalRecord, Record, RunState, Write, WriteAnswer};
 use crate::ledger::Ledger;
-use crate::model::{FormatVersion, ObjectName, RunId, StepId};
+use crate::model::{FormatVersion, ObjectName, RunId, StepId, Uid};
 use crate::plan::Plan;
 use crate::ports::{Answer, AzureView, OperationRef, OperationState, PortError, Question};
 use crate::run::LockNews;
@@ -30,6 +31,7 @@ use crate::view::{Change, ResourceKind, View};
 
 use agenda::Agenda;
 use locking::LockState;
+use prewarm::Warming;
 use second_writer::{BufferSteps, RancherReading, StepWithRancher};
 use sent::Sent;
 
@@ -182,6 +184,10 @@ pub struct Machine {
     restarted: BTreeSet<StepId>,
     steps: BTreeMap<StepId, Memory>,
     sent: Sent,
+    /// How far the images are that the step under way pulls ahead.
+    warming: Option<Warming>,
+    /// Pods that pulled and were deleted because the run ends.
+    stopped_pulling: BTreeSet<Uid>,
     moving_total: u32,
     last_progress: Option<EventKind>,
     stops: u32,
@@ -246,6 +252,8 @@ impl Machine {
             restarted,
             steps: BTreeMap::new(),
             sent: Sent::default(),
+            warming: None,
+            stopped_pulling: BTreeSet::new(),
             moving_total: 0,
             last_progress: None,
             stops: 0,
@@ -347,6 +355,7 @@ impl Machine {
                     }
                 }
                 Phase::Ending(outcome) => {
+                    self.stop_pulling(now, &outcome);
                     let answered = self.sent.is_empty() && self.is_adopted(now, &outcome);
                     if answered || self.stops > 1 {
                         self.end(now, outcome);

@@ -9,7 +9,7 @@ use super::agenda::Agenda;
 use super::{Doubt, Input, Look, Machine, Phase, SYNC_LIMIT, TICK, signed};
 use crate::event::{EventKind, RunOutcome};
 use crate::inventory::{ClusterIdentity, Unproven};
-use crate::journal::{Entry, WriteAnswer};
+use crate::journal::{Entry, Write, WriteAnswer};
 use crate::ledger::Notice;
 use crate::model::{ObjectName, WorkloadRef};
 use crate::plan::Action;
@@ -200,6 +200,7 @@ impl Machine {
         self.emit(now, EventKind::StageStarted { stage: number, title });
         self.phase = Phase::Running(number);
         self.steps.clear();
+        self.warming = None;
         self.moving_total = 0;
         self.look_at = Some(now);
         self.rancher.ask_at = None;
@@ -222,6 +223,11 @@ impl Machine {
             retry_after.unwrap_or_default().max(doubled)
         });
         self.agenda.answered(&step);
+        if let (Write::CreatePrewarmPod { pod }, WriteAnswer::Failed { message, retryable: false }) =
+            (&write, &answer)
+        {
+            return self.not_admitted(now, pod, message);
+        }
         match answer {
             WriteAnswer::Done | WriteAnswer::Accepted { .. } => {
                 self.sent.took_effect(write, now);
