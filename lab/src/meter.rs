@@ -138,6 +138,12 @@ impl World {
         }
     }
 
+    /// How many images were pulled ahead by a run, and how many a pod has waited for that had landed where they were missing.
+    /// What comes with every node does not count.
+    pub fn pulls(&self) -> (u64, u64) {
+        (self.meter.used.pulls_ahead, self.meter.used.cold_pulls)
+    }
+
     /// What has been used since then.
     pub(crate) fn usage(&self) -> Usage {
         let mut meter = self.meter.clone();

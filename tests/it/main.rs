@@ -12,6 +12,7 @@ mod kubectl;
 mod live;
 mod lock;
 mod naive;
+mod prewarm;
 mod readme;
 mod scenarios;
 mod second_writer;

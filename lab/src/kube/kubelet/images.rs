@@ -40,7 +40,7 @@ pub(super) fn pull_all(world: &mut World, key: &Key, node: &NodeName, pod: &Pod)
         } else {
             world.tell::<Pod>(key, Reason::Pulling, || format!("Pulling image \"{image}\""));
         }
-        if !is_here && world.kube.gone_images.contains(image) {
+        if cannot_be_had(world, node, image) {
             fail(world, key, pod, image, |_| true);
             return None;
         }
@@ -59,10 +59,10 @@ fn always_pulls(container: &Container, image: &str) -> bool {
     }
 }
 
-/// The registry has it no more, and the machine has never had it.
+/// The registry has it no more or does not give it out, and the machine has never had it.
 pub(super) fn cannot_be_had(world: &World, node: &NodeName, image: &str) -> bool {
     let here = world.kube.machines.get(node).is_some_and(|machine| machine.images.contains_key(image));
-    !here && world.kube.gone_images.contains(image)
+    !here && (world.kube.gone_images.contains(image) || world.kube.locked_images.contains(image))
 }
 
 /// The image cannot be pulled: these containers show it, and it is tried again after a pause.
@@ -76,7 +76,12 @@ pub(super) fn fail(
     let failures = world.kube.pull_failures.entry(uid_of(pod).to_owned()).or_default();
     let pause = world.timing.backoff(Timing::PullBackoff, Timing::PullBackoffMost, *failures);
     *failures += 1;
-    let message = format!("failed to pull and unpack image \"{image}\": {image}: not found");
+    let why = if world.kube.gone_images.contains(image) {
+        format!("{image}: not found")
+    } else {
+        format!("failed to resolve reference \"{image}\": failed to authorize: 401 Unauthorized")
+    };
+    let message = format!("failed to pull and unpack image \"{image}\": {why}");
     world.tell::<Pod>(key, Reason::Failed, || format!("Failed to pull image \"{image}\": {message}"));
     world.tell::<Pod>(key, Reason::Failed, || "Error: ErrImagePull".to_owned());
     let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
@@ -180,6 +185,12 @@ impl World {
     /// Somebody has deleted an image from the registry. Machines that have it keep it.
     pub fn delete_image(&mut self, image: &str) {
         self.kube.gone_images.insert(image.to_owned());
+        self.touch();
+    }
+
+    /// The secret with which the image is pulled has expired. Machines that have the image keep it.
+    pub fn expire_pull_secret(&mut self, image: &str) {
+        self.kube.locked_images.insert(image.to_owned());
         self.touch();
     }
 

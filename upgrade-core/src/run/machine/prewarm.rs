@@ -25,6 +25,9 @@ const NODES_AT_ONCE: usize = 50;
 /// asked five times by then.
 const FAILS_FOR: Duration = Duration::from_secs(180);
 
+/// What the kubelet says while it pauses between two tries.
+const BACK_OFF: &str = "ImagePullBackOff";
+
 /// How many images a message names.
 const NAMED: usize = 3;
 
@@ -59,6 +62,8 @@ struct Active {
     /// Since when its next image is waited for.
     since: Timestamp,
     failing: Option<Timestamp>,
+    /// What was said of images that could not be pulled. While the kubelet pauses it says only that it does.
+    said: BTreeMap<String, String>,
     told: BTreeSet<String>,
     /// Nothing more is wanted of it.
     over: bool,
@@ -114,7 +119,16 @@ impl Warming {
                     PullState::Pulled if active.told.insert(pull.image.clone()) => {
                         news.push(self.pulled(case, active, &pull.image));
                     }
-                    PullState::Failed { .. } => failing = true,
+                    PullState::Failed { reason, message } => {
+                        failing = true;
+                        let said = active.said.entry(pull.image.clone());
+                        let words = format!("{reason}: {message}");
+                        if reason == BACK_OFF {
+                            said.or_insert(words);
+                        } else {
+                            said.insert_entry(words);
+                        }
+                    }
                     PullState::Pulled | PullState::Waiting => {}
                 }
             }
@@ -181,6 +195,7 @@ impl Warming {
                     uid: node.uid.clone(),
                     since: now,
                     failing: None,
+                    said: BTreeMap::new(),
                     told: BTreeSet::new(),
                     over: false,
                 };
@@ -284,20 +299,14 @@ fn listed(images: &[&String]) -> String {
 
 /// What cannot be pulled, in the server's words, and who needs it.
 fn failure(case: &Looking<'_>, active: &Active) -> String {
-    let pulls =
-        case.pod(&active.pod).and_then(|pod| pod.pulling.as_ref()).into_iter().flat_map(|p| &p.images);
-    let failed = pulls.filter_map(|pull| match &pull.state {
-        PullState::Failed { reason, message } => {
-            let users: Vec<String> = users(case.view, case.off, &pull.image).into_iter().collect();
+    let node = &active.pod.node;
+    let failed =
+        active.said.iter().filter(|(image, _)| !active.told.contains(*image)).map(|(image, words)| {
+            let users: Vec<String> = users(case.view, case.off, image).into_iter().collect();
             let who =
-                if users.is_empty() { String::new() } else { format!(", which {} needs", users.join(", ")) };
-            Some(format!(
-                "image {}{who}, cannot be pulled onto node {} ({reason}: {message})",
-                pull.image, active.pod.node
-            ))
-        }
-        PullState::Pulled | PullState::Waiting => None,
-    });
+                if users.is_empty() { String::new() } else { format!(", which {} needs,", users.join(", ")) };
+            format!("image {image}{who} cannot be pulled onto node {node} ({words})")
+        });
     let failed: Vec<String> = failed.take(NAMED).collect();
     format!("{}; nothing of {} is cordoned yet", failed.join("; "), case.off)
 }
