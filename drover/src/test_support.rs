@@ -19,6 +19,7 @@ use upgrade_core::ports::{
     Azure, AzureView, BufferSpec, Clock, EvictionAnswer, KubeSnapshot, Kubernetes, OperationRef,
     OperationState, PortError, Rancher, WriteMode,
 };
+use upgrade_core::prewarm::PrewarmPod;
 use upgrade_core::view::{Change, Object, ResourceKind};
 
 use crate::cluster::Services;
@@ -150,6 +151,16 @@ impl Kubernetes for Shown {
     async fn evict(&self, _: &ObjectName, _: &Uid, mode: WriteMode) -> Result<EvictionAnswer, PortError> {
         only_tried(mode);
         Ok(EvictionAnswer::Accepted)
+    }
+
+    async fn create_prewarm_pod(&self, _: &PrewarmPod, _: &RunId, mode: WriteMode) -> Result<(), PortError> {
+        only_tried(mode);
+        Ok(())
+    }
+
+    async fn delete_prewarm_pod(&self, _: &ObjectName, _: &Uid, mode: WriteMode) -> Result<(), PortError> {
+        only_tried(mode);
+        Ok(())
     }
 
     async fn access(&self, rights: &[Right]) -> Vec<AccessAnswer> {

@@ -76,6 +76,12 @@ pub struct UsageForecast {
     pub pulls: Spread,
     /// What they pulled, in bytes.
     pub pulled_bytes: Spread,
+    /// Those of the pulls that were made ahead, before a node was cordoned for them.
+    #[serde(default)]
+    pub pulls_ahead: Spread,
+    /// Those that a pod waited for which had landed there: after the cordon. What comes with every node does not count.
+    #[serde(default)]
+    pub cold_pulls: Spread,
     /// The cost of the temporary pools: how long each of their machines exists, added up, in minutes.
     pub buffer_node_minutes: Spread,
 }
@@ -171,6 +177,8 @@ fn usage(runs: &[&Rehearsed]) -> UsageForecast {
         most_addresses: spread(|usage| usage.most_addresses),
         pulls: spread(|usage| usage.pulls),
         pulled_bytes: spread(|usage| usage.pulled_bytes),
+        pulls_ahead: spread(|usage| usage.pulls_ahead),
+        cold_pulls: spread(|usage| usage.cold_pulls),
         buffer_node_minutes: spread(|usage| usage.extra_machine_ms.div_ceil(60_000)),
     }
 }

@@ -26,9 +26,24 @@ pub(crate) struct Usage {
     pub(crate) pulls: u64,
     /// Their sizes, in bytes.
     pub(crate) pulled_bytes: u64,
+    /// Those of the pulls that a run has made ahead.
+    pub(crate) pulls_ahead: u64,
+    /// Those that a pod waited for which landed there; what comes with every node does not count.
+    pub(crate) cold_pulls: u64,
     /// How long the machines of pools that were not there at first have existed, in milliseconds: Azure's bill for them begins
     /// with the order and ends with the machine.
     pub(crate) extra_machine_ms: u64,
+}
+
+/// For whom an image is pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PullCause {
+    /// For a pod that is there for nothing else.
+    Ahead,
+    /// For a pod that comes with the node (a DaemonSet).
+    Node,
+    /// For a pod that has landed and waits for it.
+    Landing,
 }
 
 /// Counts what a world uses.
@@ -84,9 +99,14 @@ impl Meter {
     }
 
     /// A machine begins to pull an image.
-    pub(crate) fn pull_begun(&mut self, bytes: u64) {
+    pub(crate) fn pull_begun(&mut self, bytes: u64, cause: PullCause) {
         self.used.pulls += 1;
         self.used.pulled_bytes += bytes;
+        match cause {
+            PullCause::Ahead => self.used.pulls_ahead += 1,
+            PullCause::Landing => self.used.cold_pulls += 1,
+            PullCause::Node => {}
+        }
     }
 
     /// There are that many pods.
@@ -116,6 +136,12 @@ impl World {
         for spec in self.kube.machine_specs() {
             self.meter.counts(spec);
         }
+    }
+
+    /// How many images were pulled ahead by a run, and how many a pod has waited for that had landed where they were missing.
+    /// What comes with every node does not count.
+    pub fn pulls(&self) -> (u64, u64) {
+        (self.meter.used.pulls_ahead, self.meter.used.cold_pulls)
     }
 
     /// What has been used since then.

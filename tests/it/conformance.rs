@@ -14,12 +14,13 @@ use upgrade_core::access::{self, AccessAnswer, Right, Verb};
 use upgrade_core::inventory::{DeprecatedApi, Ownership};
 use upgrade_core::lock::{Lease, LeaseRecord, Lock, LockAction, LockTimes, lock_name};
 use upgrade_core::model::{
-    HolderId, IntOrPercent, KubeVersion, Node, Pod, PoolName, ProvisioningState, RestartId, RunId, Settings,
-    Uid, WorkloadKind,
+    HolderId, IntOrPercent, KubeVersion, Node, Pod, PoolName, ProvisioningState, PullAccess, PullState,
+    RestartId, RunId, Settings, Uid, WorkloadKind,
 };
 use upgrade_core::ports::{
     BufferSpec, EvictionAnswer, OperationState, PortError, PortErrorKind, Ports, WriteMode,
 };
+use upgrade_core::prewarm::PrewarmPod;
 use upgrade_core::view::{Change, Object, ResourceKind, View};
 
 fn user_pool() -> PoolName {
@@ -429,6 +430,48 @@ pub(crate) async fn the_lock_of_a_cluster_passes_from_one_process_to_the_next(po
     assert_eq!((looks, c.transitions(), b.may_write(at(64))), (12, Some(2), false));
     assert_eq!(act(&mut b, at(65), &ports).await, None);
     assert!(b.is_lost());
+}
+
+/// A pod that has its node pull images is made once, shows that the image is there, though nothing of it can start, and goes when
+/// it is told to, by its uid alone. A trial of either changes nothing.
+pub(crate) async fn a_pod_that_pulls_shows_when_the_image_is_there_and_goes(ports: Ports) {
+    let (kubernetes, run) = (&ports.kubernetes, run());
+    let node = first_user_node(&view(&ports).await);
+    let image = "registry.example.com/shop/new:1".to_owned();
+    let pod = PrewarmPod {
+        name: "shop/aks-drover-pull-1".parse().unwrap(),
+        node: node.name.clone(),
+        windows: false,
+        images: vec![image.clone()],
+        access: PullAccess::default(),
+    };
+    kubernetes.create_prewarm_pod(&pod, &run, WriteMode::DryRun).await.unwrap();
+    assert_eq!(view(&ports).await.pulling_pods().count(), 0);
+    kubernetes.create_prewarm_pod(&pod, &run, WriteMode::Commit).await.unwrap();
+    let error = kubernetes.create_prewarm_pod(&pod, &run, WriteMode::Commit).await.unwrap_err();
+    assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Conflict, true), "{error}");
+    let pulled = until(&ports, |view| {
+        let shown = view.pod(&pod.name)?;
+        let pulling = shown.pulling.as_ref()?;
+        (pulling.images[0].state == PullState::Pulled).then(|| shown.clone())
+    })
+    .await;
+    let pulling = pulled.pulling.as_ref().unwrap();
+    assert_eq!(
+        (&pulling.run, &pulling.images[0].image, &pulled.node),
+        (&run, &image, &Some(node.name.clone()))
+    );
+    assert!(pulled.leaves_with_node() && !pulled.ready && pulled.owner.is_none());
+
+    let other = Uid::new("00000000-0000-0000-0000-000000000000").unwrap();
+    kubernetes.delete_prewarm_pod(&pod.name, &other, WriteMode::Commit).await.unwrap();
+    kubernetes.delete_prewarm_pod(&pod.name, &pulled.uid, WriteMode::DryRun).await.unwrap();
+    assert!(view(&ports).await.pod(&pod.name).is_some_and(|shown| !shown.terminating));
+    kubernetes.delete_prewarm_pod(&pod.name, &pulled.uid, WriteMode::Commit).await.unwrap();
+    until(&ports, |view| view.pod(&pod.name).is_none().then_some(())).await;
+    kubernetes.delete_prewarm_pod(&pod.name, &pulled.uid, WriteMode::Commit).await.unwrap();
+    let has = |node: &Node| node.images.iter().any(|(own, _)| *own == image);
+    until(&ports, |view| view.node(&node.name).filter(|node| has(node)).map(|_| ())).await;
 }
 
 /// A trial is answered like the write, and nothing is changed by it.

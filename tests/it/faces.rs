@@ -135,6 +135,7 @@ every_case! {
     a_deletion_is_told
     a_lease_has_one_writer_at_a_time
     the_lock_of_a_cluster_passes_from_one_process_to_the_next
+    a_pod_that_pulls_shows_when_the_image_is_there_and_goes
     a_trial_is_answered_like_the_write_and_changes_nothing;
 
     restricted:

@@ -110,15 +110,14 @@ fn a_killed_holder_is_taken_over_when_its_lease_has_ended() {
     let night = Night::of(lab());
     assert!(night.run_until_record(fresh(&night.lab, "night-1"), 40));
     assert_eq!(lease(&night.lab).unwrap().record.holder, "process-1");
-    let killed = night.lab.now();
+    let told = night.events().len();
     let state = RunState::replay(night.records()).unwrap();
     let report = night.run(Start::Resumed(state)).unwrap();
     assert_eq!(report.outcome, RunOutcome::Done);
     assert_eq!(lease(&night.lab).unwrap().record.transitions, 1);
-    let events = night.events();
-    let after = |kind: fn(&EventKind) -> bool| {
-        events.iter().find(|event| event.at >= killed && kind(&event.kind)).expect("it is told").at
-    };
+    let events = night.events().split_off(told);
+    let after =
+        |kind: fn(&EventKind) -> bool| events.iter().find(|event| kind(&event.kind)).expect("it is told").at;
     let warned =
         after(|kind| matches!(kind, EventKind::Warning { message } if message.contains("process-1")));
     let begun = after(|kind| matches!(kind, EventKind::WriteStarted { .. }));

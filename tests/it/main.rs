@@ -16,6 +16,7 @@ mod live;
 mod loans;
 mod lock;
 mod naive;
+mod prewarm;
 mod readme;
 mod scenarios;
 mod second_writer;

@@ -176,10 +176,11 @@ pub const fn group(kind: ResourceKind) -> &'static str {
 }
 
 /// What a run needs beside the lists that the inventory has shown to be allowed: to follow every kind, to hold the lock, to
-/// cordon nodes, to write to these workloads, and to evict in these namespaces.
+/// cordon nodes, to write to these workloads, to evict in these namespaces, and to have images pulled for those.
 pub(crate) fn needs<'a>(
     changed: impl IntoIterator<Item = &'a WorkloadRef>,
     evicted_in: impl IntoIterator<Item = &'a str>,
+    pulled_for: impl IntoIterator<Item = &'a str>,
 ) -> BTreeSet<Right> {
     let watched = ResourceKind::ALL.map(|kind| Right::new(Verb::Watch, group(kind), kind.plural()));
     // Each write reads its object first.
@@ -198,9 +199,12 @@ pub(crate) fn needs<'a>(
     let evict = evicted_in
         .into_iter()
         .map(|namespace| Right::new(Verb::Create, "", "pods/eviction").within(namespace));
+    let pull = pulled_for.into_iter().flat_map(|namespace| {
+        [Verb::Create, Verb::Delete].map(|verb| Right::new(verb, "", "pods").within(namespace))
+    });
     let lock = [Verb::Get, Verb::Create, Verb::Update]
         .map(|verb| Right::new(verb, "coordination.k8s.io", "leases").within(lock_name().namespace()));
-    watched.into_iter().chain(cordon).chain(lock).chain(change.flatten()).chain(evict).collect()
+    watched.into_iter().chain(cordon).chain(lock).chain(change.flatten()).chain(evict).chain(pull).collect()
 }
 
 /// What any upgrade of this cluster could need. A plan needs a part of it.
@@ -210,8 +214,8 @@ fn needs_of_cluster(inventory: &Inventory) -> BTreeSet<Right> {
     let is_changed =
         |w: &&Workload| RouteChoice::of(w, &view, &policy).is_some_and(|choice| choice.route.writes());
     let changed = view.workloads().filter(|w| w.owner.is_none()).filter(is_changed).map(|w| &w.reference);
-    let evicted = inventory.pods.iter().filter(|pod| !pod.leaves_with_node()).map(|pod| pod.name.namespace());
-    needs(changed, evicted)
+    let moved = inventory.pods.iter().filter(|pod| !pod.leaves_with_node()).map(|pod| pod.name.namespace());
+    needs(changed, moved.clone(), moved)
 }
 
 /// Asks the API server for every right that an upgrade of this cluster could need. What it does not answer is in the result as
@@ -291,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_follows_locks_cordons_restarts_and_evicts() {
+    fn an_upgrade_follows_locks_cordons_restarts_evicts_and_pulls() {
         let needs: Vec<String> = needs_of_cluster(&inventory()).iter().map(ToString::to_string).collect();
         let beyond_watching: Vec<&str> =
             needs.iter().map(String::as_str).filter(|need| !need.starts_with("watch ")).collect();
@@ -301,6 +305,8 @@ mod tests {
             [
                 "get nodes",
                 "patch nodes",
+                "create pods in shop",
+                "delete pods in shop",
                 "create pods/eviction in shop",
                 "get deployments.apps in shop",
                 "patch deployments.apps in shop",

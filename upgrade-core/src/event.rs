@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Gap, ServiceRecord};
 use crate::lock::LockHolder;
-use crate::model::{KubeVersion, RunId, StepId};
+use crate::model::{KubeVersion, NodeName, RunId, StepId};
 use crate::ports::Question;
 
 /// Something that happened in a run.
@@ -94,6 +94,19 @@ pub enum EventKind {
         answer: String,
         /// It was accepted.
         ok: bool,
+    },
+    /// An image was pulled ahead: it is on the disk of a node before a pod needs it there.
+    ImagePulled {
+        /// The step it is for.
+        step: StepId,
+        /// The node.
+        node: NodeName,
+        /// The image.
+        image: String,
+        /// What it weighs, in bytes, as a node reports it; `None` if none has said.
+        bytes: Option<u64>,
+        /// How long it took, as it was seen from here, in milliseconds.
+        duration_ms: u64,
     },
     /// Where a stage stands. The latest replaces the ones before.
     Progress {

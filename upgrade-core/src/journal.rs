@@ -20,6 +20,7 @@ use crate::model::{
 };
 use crate::plan::Plan;
 use crate::ports::{BufferSpec, EvictionAnswer, OperationRef};
+use crate::prewarm::PrewarmPod;
 
 pub use line::{BadLine, Reader, to_line, whole_lines};
 pub use loans::Loan;
@@ -185,6 +186,18 @@ pub enum Write {
         /// What they were.
         former: Settings,
     },
+    /// Create a pod that has a node pull images.
+    CreatePrewarmPod {
+        /// The pod.
+        pod: PrewarmPod,
+    },
+    /// Delete such a pod.
+    DeletePrewarmPod {
+        /// The pod.
+        pod: ObjectName,
+        /// Its uid.
+        uid: Uid,
+    },
 }
 
 impl Write {
@@ -200,7 +213,9 @@ impl Write {
             | Self::Restart { .. }
             | Self::Evict { .. }
             | Self::Lend { .. }
-            | Self::GiveBack { .. } => false,
+            | Self::GiveBack { .. }
+            | Self::CreatePrewarmPod { .. }
+            | Self::DeletePrewarmPod { .. } => false,
         }
     }
 
@@ -226,6 +241,10 @@ impl std::fmt::Display for Write {
                 write!(f, "borrow of {workload}: {lent} instead of {former}")
             }
             Self::GiveBack { workload, former, .. } => write!(f, "give back to {workload}: {former}"),
+            Self::CreatePrewarmPod { pod } => {
+                write!(f, "create pod {}, to pull images onto {}", pod.name, pod.node)
+            }
+            Self::DeletePrewarmPod { pod, .. } => write!(f, "delete pod {pod}"),
         }
     }
 }

@@ -20,6 +20,7 @@ mod moves;
 pub mod plan;
 pub mod policy;
 pub mod ports;
+pub mod prewarm;
 pub mod run;
 pub mod span;
 pub mod trial;

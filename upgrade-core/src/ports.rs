@@ -21,6 +21,7 @@ use crate::model::{
     HolderId, KubeVersion, ManagedCluster, NodeName, ObjectName, Pool, PoolName, RestartId, RunId, Settings,
     Surroundings, Uid, WorkloadRef,
 };
+use crate::prewarm::PrewarmPod;
 use crate::view::Change;
 
 /// A call to the world that failed.
@@ -218,6 +219,20 @@ pub trait Kubernetes: Send + Sync {
 
     /// Asks the Eviction API to remove the pod with this uid, with the pod's own grace period. Sent once.
     async fn evict(&self, pod: &ObjectName, uid: &Uid, mode: WriteMode) -> Result<EvictionAnswer, PortError>;
+
+    /// Creates a pod that has its node pull images, marked as the run's. One of the name that is there already is a
+    /// [`PortErrorKind::Conflict`]. Sent once.
+    async fn create_prewarm_pod(
+        &self,
+        pod: &PrewarmPod,
+        run: &RunId,
+        mode: WriteMode,
+    ) -> Result<(), PortError>;
+
+    /// Deletes the pod with this uid, which a run has made to have images pulled. One that is gone, or another under its name,
+    /// is a success. Sent once.
+    async fn delete_prewarm_pod(&self, pod: &ObjectName, uid: &Uid, mode: WriteMode)
+    -> Result<(), PortError>;
 
     /// Asks whether the token's user has these rights; the answers in the order of the rights. What could not be asked is an
     /// answer, too.

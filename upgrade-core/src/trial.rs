@@ -97,6 +97,7 @@ fn trials(plan: &Plan, view: &View) -> Vec<Trial> {
             Action::Move { .. }
             | Action::UpgradeControlPlane { .. }
             | Action::CreateBuffer { .. }
+            | Action::Prewarm { .. }
             | Action::Soak { .. }
             | Action::AwaitRancher { .. }
             | Action::Drain { .. }

@@ -35,6 +35,8 @@ pub struct View {
     services: BTreeMap<ObjectName, Service>,
     slices: BTreeMap<ObjectName, EndpointSlice>,
     claims: BTreeMap<ObjectName, Claim>,
+    /// Pods that a run has made to have images pulled.
+    pulling: BTreeSet<ObjectName>,
     pods_by_node: HashMap<NodeName, BTreeSet<ObjectName>>,
     pods_by_owner: HashMap<Uid, BTreeSet<ObjectName>>,
     sets_by_deployment: HashMap<Uid, BTreeSet<WorkloadRef>>,
@@ -207,6 +209,9 @@ impl View {
         if let Some(owner) = &pod.owner {
             self.pods_by_owner.entry(owner.uid.clone()).or_default().insert(pod.name.clone());
         }
+        if pod.pulling.is_some() {
+            self.pulling.insert(pod.name.clone());
+        }
         let pool = pool_of(&self.nodes, &pod);
         self.pools.insert_pod(&pod, pool);
         let budgets = self.budgets_by_label.candidates(pod.name.namespace(), &pod.labels);
@@ -217,6 +222,7 @@ impl View {
 
     fn remove_pod(&mut self, name: &ObjectName, touched: &mut Touched) {
         let Some(pod) = self.pods.remove(name) else { return };
+        self.pulling.remove(name);
         touched.workloads.extend(self.workload_of(&pod));
         touched.room |= pod.node.as_ref().and_then(|node| self.nodes.get(node)).is_some_and(Node::takes_pods);
         self.usages.remove(&pod);
@@ -316,6 +322,11 @@ impl View {
     /// One pod.
     pub fn pod(&self, name: &ObjectName) -> Option<&Pod> {
         self.pods.get(name)
+    }
+
+    /// The pods that runs have made to have images pulled, by name.
+    pub fn pulling_pods(&self) -> impl Iterator<Item = &Pod> {
+        self.pulling.iter().filter_map(|name| self.pods.get(name))
     }
 
     /// The pods of a namespace, by name.

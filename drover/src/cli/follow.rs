@@ -43,6 +43,7 @@ fn weight(kind: &EventKind) -> Weight {
         EventKind::StageStarted { .. }
         | EventKind::StepStarted { .. }
         | EventKind::StepFinished { .. }
+        | EventKind::ImagePulled { .. }
         | EventKind::WriteAnswered { ok: false, .. } => Weight::Step,
         EventKind::IdentityProven { .. }
         | EventKind::WriteStarted { .. }

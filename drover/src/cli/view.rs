@@ -49,6 +49,7 @@ impl Scene {
             | EventKind::StageFinished { .. }
             | EventKind::WriteStarted { .. }
             | EventKind::WriteAnswered { .. }
+            | EventKind::ImagePulled { .. }
             | EventKind::GapOpened { .. }
             | EventKind::GapClosed { .. }
             | EventKind::Warning { .. }

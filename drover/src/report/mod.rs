@@ -45,6 +45,8 @@ pub(crate) fn usage_words(usage: &UsageForecast) -> String {
         most_addresses,
         pulls,
         pulled_bytes,
+        pulls_ahead,
+        cold_pulls,
         buffer_node_minutes,
     } = usage;
     // A lone family has them all.
@@ -52,7 +54,7 @@ pub(crate) fn usage_words(usage: &UsageForecast) -> String {
     let families = if families.is_empty() { String::new() } else { format!(" ({})", families.join(", ")) };
     format!(
         "at most {} nodes, {} pods and {} vCPUs{families}; {} addresses in a subnet that pods share, {} with overlay; \
-         {} node-hours of buffer; {} image pulls ({} GB)",
+         {} node-hours of buffer; {} image pulls ({} GB), {} of them ahead and {} while a pod waits",
         most_nodes.max,
         most_pods.max,
         most_vcpus.max,
@@ -61,6 +63,8 @@ pub(crate) fn usage_words(usage: &UsageForecast) -> String {
         tenths(buffer_node_minutes.max, 60),
         pulls.max,
         tenths(pulled_bytes.max, 1_000_000_000),
+        pulls_ahead.max,
+        cold_pulls.max,
     )
 }
 

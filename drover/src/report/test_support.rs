@@ -11,7 +11,7 @@ use upgrade_core::inventory::{
 };
 use upgrade_core::ledger::{Gap, ServiceRecord};
 use upgrade_core::model::{
-    ArmId, AvailableUpgrade, FormatVersion, KubeVersion, LabelSelector, Labels, ManagedCluster, Node,
+    ArmId, AvailableUpgrade, Bytes, FormatVersion, KubeVersion, LabelSelector, Labels, ManagedCluster, Node,
     NodeName, OsType, PodTemplate, Pool, PoolMode, PoolName, ProvisioningState, RancherClusterId, Resources,
     RunId, StepId, Strategy, Taint, TaintEffect, Uid, UpgradeSettings, Workload, WorkloadKind, WorkloadRef,
     WorkloadStatus,
@@ -94,6 +94,7 @@ fn node(name: &str, pool: &str) -> Node {
         kubelet: Some(KubeVersion::new(1, 34, 2)),
         allocatable: Resources::new(4000, 16_000),
         max_pods: 110,
+        disk: Bytes(0),
         images: Vec::new(),
     }
 }
@@ -308,6 +309,13 @@ pub(crate) fn events() -> Vec<Event> {
             answer: NASTY.to_owned(),
             ok: false,
         },
+        EventKind::ImagePulled {
+            step: step("1.1.1"),
+            node: NodeName::new("u0").unwrap(),
+            image: text("registry.example.com/shop/web:1"),
+            bytes: Some(6_815_744_000),
+            duration_ms: 412_300,
+        },
         EventKind::Progress {
             stage: 1,
             done: 0,
@@ -376,6 +384,8 @@ pub(crate) fn forecast() -> Forecast {
             most_addresses: spread(279, 279, 279),
             pulls: spread(80, 83, 90),
             pulled_bytes: spread(31_000_000_000, 32_000_000_000, 40_250_000_000),
+            pulls_ahead: spread(60, 62, 64),
+            cold_pulls: spread(0, 1, 2),
             buffer_node_minutes: spread(150, 160, 171),
         },
         services: vec![service("shop/web", 2, 0, 0), service("pay/ledger", 0, 1, 12_400)],

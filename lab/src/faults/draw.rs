@@ -40,7 +40,7 @@ fn draw_when(rng: &mut fastrand::Rng) -> When {
     }
     let write = WriteKind::ALL[rng.usize(..WriteKind::ALL.len())];
     let nth = match write {
-        WriteKind::Cordon | WriteKind::Restart | WriteKind::Evict => rng.u32(1..=12),
+        WriteKind::Cordon | WriteKind::Restart | WriteKind::Evict | WriteKind::Prewarm => rng.u32(1..=12),
         WriteKind::Loan
         | WriteKind::Lease
         | WriteKind::UpgradeControlPlane

@@ -55,6 +55,8 @@ pub enum WriteKind {
     Loan,
     /// A pod is evicted.
     Evict,
+    /// A pod that pulls images is created or deleted.
+    Prewarm,
     /// A lease is created or written over.
     Lease,
     /// The control plane's upgrade is begun.
@@ -230,11 +232,12 @@ impl From<Fault> for Pair {
 
 impl WriteKind {
     /// Every kind.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Cordon,
         Self::Restart,
         Self::Loan,
         Self::Evict,
+        Self::Prewarm,
         Self::Lease,
         Self::UpgradeControlPlane,
         Self::CreatePool,
@@ -245,7 +248,9 @@ impl WriteKind {
     /// Whom it is sent to.
     pub(crate) fn service(self) -> Service {
         match self {
-            Self::Cordon | Self::Restart | Self::Loan | Self::Evict | Self::Lease => Service::Kubernetes,
+            Self::Cordon | Self::Restart | Self::Loan | Self::Evict | Self::Prewarm | Self::Lease => {
+                Service::Kubernetes
+            }
             Self::UpgradeControlPlane | Self::CreatePool | Self::UpgradePool | Self::DeletePool => {
                 Service::Azure
             }

@@ -19,6 +19,7 @@ use crate::store::{Key, controller};
 use crate::timing::Timing;
 use crate::world::World;
 
+mod ahead;
 mod images;
 mod stop;
 
@@ -41,6 +42,8 @@ pub(crate) enum Step {
     Arrives,
     /// The kubelet waits before it pulls again.
     BacksOff,
+    /// One of its images is on the disk, and nothing of it can start.
+    ImageIsThere,
     /// Its containers start.
     Starts,
     /// Its readiness probes succeed.
@@ -67,6 +70,7 @@ pub(super) fn step(world: &mut World, step: Step, key: &Key, uid: &str) {
     match step {
         Step::Arrives => arrive(world, key, pod),
         Step::BacksOff => images::back_off(world, key),
+        Step::ImageIsThere => ahead::show(world, key, &pod),
         Step::Starts => start(world, key, pod),
         Step::BecomesReady => {
             let life = Life::of(&pod);
@@ -122,13 +126,17 @@ fn machine_name(world: &World, pod: &Pod) -> Option<NodeName> {
 
 fn arrive(world: &mut World, key: &Key, pod: Arc<Pod>) {
     let Some(node) = machine_name(world, &pod) else { return };
-    if pods::phase(&pod) != "Pending" || has_begun(&pod) {
+    let never_starts = ahead::never_starts(&pod);
+    if pods::phase(&pod) != "Pending" || has_begun(&pod) && !never_starts {
         // It has been running since before the world began, or another step has seen to it.
         return;
     }
     if !volumes::are_attached(world, &pod) {
         // The attachment will say.
         return show_creating(world, key, &pod);
+    }
+    if never_starts {
+        return ahead::pull_each(world, key, &node, &pod);
     }
     let sandbox = world.draw(Timing::Sandbox);
     let Some(here) = images::pull_all(world, key, &node, &pod) else { return };

@@ -8,10 +8,11 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use upgrade_core::model::{NodeName, PoolMode};
+use upgrade_core::model::{Bytes, MilliCpu, NodeName, PoolMode, Resources};
 
 use super::events::Reason;
 use super::machines::Machine;
+use crate::azure::PoolSpec;
 use crate::site::Site;
 use crate::store::{Key, whole_second};
 use crate::world::World;
@@ -35,6 +36,7 @@ pub(super) fn of_machine(name: &NodeName, machine: &Machine, site: &Site, now: T
         value: (!taint.value.is_empty()).then(|| taint.value.clone()),
     });
     let version = format!("v{}", spec.version);
+    let disk = disk_of(spec);
     Node {
         metadata: ObjectMeta {
             name: Some(name.to_string()),
@@ -48,10 +50,13 @@ pub(super) fn of_machine(name: &NodeName, machine: &Machine, site: &Site, now: T
         }),
         status: Some(NodeStatus {
             addresses: Some(addresses(name, machine)),
-            allocatable: Some(amounts(spec.allocatable.cpu.0, spec.allocatable.memory.0, spec.max_pods)),
+            allocatable: Some(amounts(spec.allocatable, disk / 10 * 9, spec.max_pods)),
             capacity: Some(amounts(
-                spec.allocatable.cpu.0 + 140,
-                spec.allocatable.memory.0 + (1 << 30),
+                Resources {
+                    cpu: MilliCpu(spec.allocatable.cpu.0 + 140),
+                    memory: Bytes(spec.allocatable.memory.0 + (1 << 30)),
+                },
+                disk,
                 spec.max_pods,
             )),
             conditions: Some(vec![ready_condition(false, now, "container runtime network not ready")]),
@@ -76,7 +81,7 @@ pub(super) fn seen(seen: &upgrade_core::model::Node, taints: Vec<Taint>, now: Ti
         names: Some(vec![image.clone()]),
         size_bytes: i64::try_from(bytes.0).ok(),
     });
-    let allocatable = amounts(seen.allocatable.cpu.0, seen.allocatable.memory.0, seen.max_pods);
+    let allocatable = amounts(seen.allocatable, seen.disk.0, seen.max_pods);
     Node {
         metadata: ObjectMeta {
             name: Some(seen.name.to_string()),
@@ -146,10 +151,28 @@ fn addresses(name: &NodeName, machine: &Machine) -> Vec<NodeAddress> {
     vec![address("InternalIP", internal_address(machine)), address("Hostname", name.to_string())]
 }
 
-fn amounts(milli_cpu: u64, memory: u64, pods: u32) -> BTreeMap<String, Quantity> {
-    [("cpu", format!("{milli_cpu}m")), ("memory", format!("{}Ki", memory >> 10)), ("pods", pods.to_string())]
-        .map(|(key, value)| (key.to_owned(), Quantity(value)))
-        .into()
+fn amounts(resources: Resources, disk: u64, pods: u32) -> BTreeMap<String, Quantity> {
+    let disk = (disk > 0).then(|| ("ephemeral-storage", disk.to_string()));
+    [
+        ("cpu", format!("{}m", resources.cpu.0)),
+        ("memory", format!("{}Ki", resources.memory.0 >> 10)),
+        ("pods", pods.to_string()),
+    ]
+    .into_iter()
+    .chain(disk)
+    .map(|(key, value)| (key.to_owned(), Quantity(value)))
+    .collect()
+}
+
+/// The disk that Azure gives a machine where nobody says (AKS: default OS disk sizing, by vCPUs).
+fn disk_of(spec: &PoolSpec) -> u64 {
+    let gibibytes = match spec.vcpus() {
+        0..=7 => 128,
+        8..=15 => 256,
+        16..=63 => 512,
+        _ => 1024,
+    };
+    gibibytes << 30
 }
 
 fn not_ready(effect: &str) -> Taint {

@@ -28,12 +28,13 @@ impl World {
         let view = &self.kube.view;
         let of_workloads = view.workloads().flat_map(|workload| {
             let asks = windows(&workload.template.rules.node_selector);
-            workload.template.images.iter().map(move |image| (image, asks))
+            let template = &workload.template;
+            template.init_images.iter().chain(&template.images).map(move |image| (image, asks))
         });
         let of_pods = view.pods().flat_map(|pod| {
             let node = pod.node.as_ref().and_then(|name| view.node(name));
             let asks = windows(&pod.rules.node_selector) || node.is_some_and(|node| windows(&node.labels));
-            pod.images.iter().map(move |image| (image, asks))
+            pod.all_images().map(move |image| (image, asks))
         });
         let asked: BTreeSet<(&String, bool)> = of_workloads.chain(of_pods).collect();
         let names: BTreeSet<&String> = asked

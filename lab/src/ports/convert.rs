@@ -8,10 +8,12 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use upgrade_core::model::{
-    Budget, BudgetLimit, BudgetStatus, Bytes, Claim, Endpoint, HOST_LABEL, IntOrPercent, Labels, Node,
-    NodeName, ObjectName, Owner, Pod, PodPhase, PodTemplate, RESTART_ANNOTATION, Resources, RestartId,
-    Service, ServiceType, Strategy, Uid, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
+    Budget, BudgetLimit, BudgetStatus, Bytes, Claim, ContainerReport, Endpoint, HOST_LABEL, ImagePull,
+    IntOrPercent, Labels, Node, NodeName, ObjectName, Owner, PREWARM_LABEL, Pod, PodPhase, PodTemplate,
+    PullAccess, PullState, Pulling, RESTART_ANNOTATION, RUN_ANNOTATION, Resources, RestartId, RunId, Service,
+    ServiceType, Strategy, Uid, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
 };
+use upgrade_core::prewarm::PREWARM_CONTAINER;
 use upgrade_core::view::{Object, ResourceKind, View};
 
 use super::rules;
@@ -89,6 +91,7 @@ impl Slim for core::Node {
             kubelet: info.and_then(|info| info.kubelet_version.parse().ok()),
             allocatable: allocatable.map(rules::amounts).unwrap_or_default(),
             max_pods: amount("pods").parse().unwrap_or_default(),
+            disk: Bytes::parse(amount("ephemeral-storage")).unwrap_or_default(),
             images: status.and_then(|s| s.images.as_ref()).into_iter().flatten().filter_map(image).collect(),
         }))
     }
@@ -129,7 +132,10 @@ impl Slim for core::Pod {
             priority: spec.priority.unwrap_or_default(),
             claims: claims(spec),
             empty_dir: rules::has_empty_dir(spec),
-            images: images(spec),
+            images: images(&spec.containers),
+            init_images: images(spec.init_containers.as_deref().unwrap_or_default()),
+            pull_access: pull_access(spec).into(),
+            pulling: pulling(self),
             grace_seconds: grace(spec),
             trouble: trouble(self),
         }))
@@ -172,8 +178,55 @@ fn claims(spec: &core::PodSpec) -> Vec<String> {
     volumes.filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.clone())).collect()
 }
 
-fn images(spec: &core::PodSpec) -> Vec<String> {
-    spec.containers.iter().filter_map(|container| container.image.clone()).collect()
+fn images(containers: &[core::Container]) -> Vec<String> {
+    containers.iter().filter_map(|container| container.image.clone()).collect()
+}
+
+fn pull_access(spec: &core::PodSpec) -> PullAccess {
+    let secrets = spec.image_pull_secrets.iter().flatten();
+    PullAccess {
+        service_account: spec.service_account_name.clone().filter(|name| !name.is_empty()),
+        secrets: secrets.map(|secret| secret.name.clone()).filter(|name| !name.is_empty()).collect(),
+    }
+}
+
+/// How far a pod is that a run has made to have images pulled.
+fn pulling(pod: &core::Pod) -> Option<Box<Pulling>> {
+    pod.metadata.labels.as_ref()?.get(PREWARM_LABEL)?;
+    let run = RunId::new(pod.metadata.annotations.as_ref()?.get(RUN_ANNOTATION)?.as_str()).ok()?;
+    let status = pod.status.as_ref();
+    let reported = |name: &str| {
+        let statuses = status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten();
+        statuses.into_iter().find(|status| status.name == name)
+    };
+    let containers = &pod.spec.as_ref()?.containers;
+    let ours = containers.iter().filter(|container| container.name.starts_with(PREWARM_CONTAINER));
+    let images = ours.map(|container| ImagePull {
+        image: container.image.clone().unwrap_or_default(),
+        state: reported(&container.name).map_or(PullState::Waiting, pull_state),
+    });
+    let failed = status.filter(|status| status.phase.as_deref() == Some("Failed"));
+    let refused = failed.and_then(|status| {
+        let reason = status.reason.as_ref()?;
+        Some(match &status.message {
+            Some(message) => format!("{reason}: {message}"),
+            None => reason.clone(),
+        })
+    });
+    Some(Box::new(Pulling { run, images: images.collect(), refused }))
+}
+
+fn pull_state(status: &core::ContainerStatus) -> PullState {
+    let state = status.state.as_ref();
+    let waiting = state.and_then(|state| state.waiting.as_ref());
+    let ended = state.and_then(|state| state.terminated.as_ref());
+    PullState::of(ContainerReport {
+        image_id: &status.image_id,
+        has_run: state.is_some_and(|state| state.running.is_some())
+            || ended.is_some_and(|ended| ended.reason.as_deref() != Some("ContainerStatusUnknown")),
+        reason: waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default(),
+        message: waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or_default(),
+    })
 }
 
 fn grace(spec: &core::PodSpec) -> u32 {
@@ -214,7 +267,9 @@ fn template(template: &core::PodTemplateSpec) -> PodTemplate {
         host_path: spec.volumes.iter().flatten().any(|volume| volume.host_path.is_some()),
         pre_stop: spec.containers.iter().any(|c| c.lifecycle.as_ref().is_some_and(|l| l.pre_stop.is_some())),
         kubelet_features: rules::kubelet_features(spec),
-        images: images(spec),
+        images: images(&spec.containers),
+        init_images: images(spec.init_containers.as_deref().unwrap_or_default()),
+        pull_access: pull_access(spec),
         grace_seconds: grace(spec),
         priority: spec.priority.unwrap_or_default(),
     }

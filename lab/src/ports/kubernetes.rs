@@ -7,18 +7,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 use upgrade_core::access::{AccessAnswer, Right, Verb, group};
 use upgrade_core::inventory::Unseen;
 use upgrade_core::lock::{Lease, LeaseRecord};
 use upgrade_core::model::{
-    Labels, NodeName, ObjectName, RestartId, Settings, Uid, WorkloadKind, WorkloadRef,
+    Labels, NodeName, ObjectName, RestartId, RunId, Settings, Uid, WorkloadKind, WorkloadRef,
 };
 use upgrade_core::ports::{
     CallOutcome, EvictionAnswer, KubeSnapshot, Kubernetes, METRICS, PortError, PortErrorKind, RemoteService,
     WriteMode,
 };
+use upgrade_core::prewarm::PrewarmPod;
 use upgrade_core::view::{Change, Object, ResourceKind, View};
 
 use super::lease;
@@ -125,11 +126,7 @@ impl Kubernetes for DirectKubernetes {
 
     async fn evict(&self, pod: &ObjectName, uid: &Uid, mode: WriteMode) -> Result<EvictionAnswer, PortError> {
         let right = Right::new(Verb::Create, "", "pods/eviction").within(pod.namespace());
-        let options = DeleteOptions {
-            dry_run: is_trial(mode).then(|| vec!["All".to_owned()]),
-            preconditions: Some(Preconditions { uid: Some(uid.to_string()), resource_version: None }),
-            ..DeleteOptions::default()
-        };
+        let options = fenced(uid, mode);
         self.0.through(call(WriteKind::Evict, mode), |world| {
             world.authorize(&right, pod.name()).map_err(port_error)?;
             // An Eviction has no labels.
@@ -137,6 +134,43 @@ impl Kubernetes for DirectKubernetes {
             match world.evict(pod.namespace(), pod.name(), Some(&options)) {
                 Ok(()) => Ok(EvictionAnswer::Accepted),
                 Err(error) => refused(error),
+            }
+        })
+    }
+
+    async fn create_prewarm_pod(
+        &self,
+        pod: &PrewarmPod,
+        run: &RunId,
+        mode: WriteMode,
+    ) -> Result<(), PortError> {
+        let right = Right::new(Verb::Create, "", "pods").within(pod.name.namespace());
+        let mut made: Pod = serde_json::from_value(pod.manifest(run)).expect("the manifest of a pod is one");
+        self.0.through(call(WriteKind::Prewarm, mode), |world| {
+            world.authorize(&right, pod.name.name()).map_err(port_error)?;
+            let labels = made.metadata.labels.clone().unwrap_or_default();
+            world.admit(&right, &labels, is_trial(mode)).map_err(port_error)?;
+            world.admit_pod(&mut made).map_err(port_error)?;
+            made.status.get_or_insert_default().phase = Some("Pending".to_owned());
+            api::on_store(world, is_trial(mode), |store| store.create(made)).map(drop).map_err(port_error)
+        })
+    }
+
+    async fn delete_prewarm_pod(
+        &self,
+        pod: &ObjectName,
+        uid: &Uid,
+        mode: WriteMode,
+    ) -> Result<(), PortError> {
+        let right = Right::new(Verb::Delete, "", "pods").within(pod.namespace());
+        let options = fenced(uid, mode);
+        self.0.through(call(WriteKind::Prewarm, mode), |world| {
+            world.authorize(&right, pod.name()).map_err(port_error)?;
+            let labels = api::labels_of(&world.store, Kind::Pod, pod.namespace(), pod.name());
+            world.admit(&right, &labels, is_trial(mode)).map_err(port_error)?;
+            match world.remove::<Pod>(pod.namespace(), pod.name(), Some(&options)) {
+                Err(error) if !matches!(error.code, 404 | 409) => Err(port_error(error)),
+                Ok(_) | Err(_) => Ok(()),
             }
         })
     }
@@ -208,6 +242,15 @@ const LEASE: Call = Call::Write(WriteKind::Lease);
 
 fn call(write: WriteKind, mode: WriteMode) -> Call {
     if is_trial(mode) { READ } else { Call::Write(write) }
+}
+
+/// The options of a deletion of the object with this uid alone.
+fn fenced(uid: &Uid, mode: WriteMode) -> DeleteOptions {
+    DeleteOptions {
+        dry_run: is_trial(mode).then(|| vec!["All".to_owned()]),
+        preconditions: Some(Preconditions { uid: Some(uid.to_string()), resource_version: None }),
+        ..DeleteOptions::default()
+    }
 }
 
 fn is_trial(mode: WriteMode) -> bool {

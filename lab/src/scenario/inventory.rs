@@ -382,7 +382,7 @@ impl<'a> Replica<'a> {
             object.status = Some(status);
         }
         if let Some(node) = &pod.node {
-            for image in &pod.images {
+            for image in pod.all_images() {
                 self.world.has_image(node, image);
             }
         }

@@ -11,8 +11,9 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
 use upgrade_core::model::{
     AffinityTerm, Budget, BudgetLimit, Claim, HOST_LABEL, IntOrPercent, LabelSelector, Labels,
-    NodeRequirement, NodeSelectorTerm, ObjectName, Owner, Pod, PodTemplate, RESTART_ANNOTATION, Resources,
-    SchedulingRules, Service, ServiceType, SpreadRule, Taint, Toleration, Uid, WorkloadKind, ZONE_LABEL,
+    NodeRequirement, NodeSelectorTerm, ObjectName, Owner, Pod, PodTemplate, PullAccess, RESTART_ANNOTATION,
+    Resources, SchedulingRules, Service, ServiceType, SpreadRule, Taint, Toleration, Uid, WorkloadKind,
+    ZONE_LABEL,
 };
 
 use crate::kube::{DISK_DRIVER, FILE_DRIVER};
@@ -168,6 +169,8 @@ struct Common<'a> {
     rules: &'a SchedulingRules,
     claims: &'a [String],
     images: &'a [String],
+    init_images: &'a [String],
+    pull_access: &'a PullAccess,
     empty_dir: bool,
     grace_seconds: u32,
     priority: i32,
@@ -193,6 +196,9 @@ impl Common<'_> {
         core::PodSpec {
             affinity: Some(affinity(rules)),
             containers: self.containers(),
+            init_containers: (!self.init_images.is_empty()).then(|| self.init_containers()),
+            image_pull_secrets: self.pull_secrets(),
+            service_account_name: self.pull_access.service_account.clone(),
             node_selector: Some(rules.node_selector.clone()),
             priority: Some(self.priority),
             termination_grace_period_seconds: Some(i64::from(self.grace_seconds)),
@@ -201,6 +207,21 @@ impl Common<'_> {
             volumes: Some(claims.chain(scratch).collect()),
             ..core::PodSpec::default()
         }
+    }
+
+    fn init_containers(&self) -> Vec<core::Container> {
+        let container = |(place, image): (usize, &String)| core::Container {
+            name: format!("i{place}"),
+            image: Some(image.clone()),
+            ..core::Container::default()
+        };
+        self.init_images.iter().enumerate().map(container).collect()
+    }
+
+    fn pull_secrets(&self) -> Option<Vec<core::LocalObjectReference>> {
+        let secrets = self.pull_access.secrets.iter();
+        let named: Vec<_> = secrets.map(|name| core::LocalObjectReference { name: name.clone() }).collect();
+        (!named.is_empty()).then_some(named)
     }
 
     /// One container for each image; the first asks for everything and takes the ports.
@@ -243,6 +264,8 @@ pub(super) fn template(template: &PodTemplate, ready_after: i32) -> core::PodTem
         rules: &template.rules,
         claims: &template.claims,
         images: &template.images,
+        init_images: &template.init_images,
+        pull_access: &template.pull_access,
         empty_dir: template.empty_dir,
         grace_seconds: template.grace_seconds,
         priority: template.priority,
@@ -265,6 +288,8 @@ pub(super) fn pod(pod: &Pod) -> core::Pod {
         rules: &pod.rules,
         claims: &pod.claims,
         images: &pod.images,
+        init_images: &pod.init_images,
+        pull_access: &pod.pull_access,
         empty_dir: pod.empty_dir,
         grace_seconds: pod.grace_seconds,
         priority: pod.priority,

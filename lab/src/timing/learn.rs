@@ -35,7 +35,9 @@ impl TimingChanges {
                 | Write::Restart { .. }
                 | Write::Evict { .. }
                 | Write::Lend { .. }
-                | Write::GiveBack { .. } => None,
+                | Write::GiveBack { .. }
+                | Write::CreatePrewarmPod { .. }
+                | Write::DeletePrewarmPod { .. } => None,
             };
             if let Some((timing, took)) = shown {
                 seen.entry(timing).or_default().push(took);

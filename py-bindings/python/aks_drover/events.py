@@ -156,6 +156,23 @@ class WriteAnswered(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ImagePulled(Event):
+    """An image was pulled ahead: it is on the disk of a node before a pod needs it there."""
+
+    type: ClassVar[str] = "image_pulled"
+    step: str
+    """The step it is for."""
+    node: str
+    """The node."""
+    image: str
+    """The image."""
+    bytes: int | None
+    """What it weighs, as a node reports it; `None` if none has said."""
+    duration_ms: int
+    """How long it took, as it was seen from here, in milliseconds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Progress(Event):
     """Where a stage stands. The latest replaces the ones before."""
 
@@ -234,6 +251,7 @@ KINDS: dict[str, type[Event]] = {
         StepFinished,
         WriteStarted,
         WriteAnswered,
+        ImagePulled,
         Progress,
         GapOpened,
         GapClosed,

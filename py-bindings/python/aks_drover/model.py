@@ -297,6 +297,10 @@ class UsageForecast:
     """Image pulls, one per image and machine."""
     pulled_bytes: Spread
     """What they pulled, in bytes."""
+    pulls_ahead: Spread
+    """Those of the pulls that were made ahead, before a node was cordoned for them."""
+    cold_pulls: Spread
+    """Those that a pod waited for which had landed there: after the cordon."""
     buffer_node_minutes: Spread
     """How long each machine of the temporary pools exists, added up, in minutes."""
 

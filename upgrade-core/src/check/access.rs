@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Case, finding, target};
-use crate::access::{AccessAnswer, Known, Right, namespaces, needs};
+use crate::access::{AccessAnswer, Known, Right, Verb, namespaces, needs};
 use crate::finding::{Finding, Severity};
 use crate::model::{ObjectName, WorkloadRef};
 use crate::plan::{RouteChoice, movers};
@@ -32,7 +32,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     let known = Known::of(&case.inventory.access);
     let mut denied: BTreeMap<Right, Missing> = BTreeMap::new();
     let mut unanswered: BTreeMap<Right, Missing> = BTreeMap::new();
-    for need in needed(&moves) {
+    for need in needed(&moves, case.policy.prewarm) {
         let (list, why) = match known.verdict(&need) {
             AccessAnswer::Allowed => continue,
             AccessAnswer::Denied { reason } => (&mut denied, reason),
@@ -61,12 +61,12 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
 }
 
 /// What this upgrade needs: changes of workloads where it restarts them or borrows of them, evictions wherever a pod could be left
-/// for the drain.
-fn needed(moves: &[(WorkloadRef, RouteChoice)]) -> BTreeSet<Right> {
+/// for the drain, and the pods that have images pulled, unless the policy does without.
+fn needed(moves: &[(WorkloadRef, RouteChoice)], prewarm: bool) -> BTreeSet<Right> {
     let changed = moves.iter().filter(|(_, choice)| choice.route.writes()).map(|(owner, _)| owner);
     let moved: BTreeSet<&WorkloadRef> = moves.iter().map(|(owner, _)| owner).collect();
     let evicted = namespaces(moved.iter().map(|owner: &&WorkloadRef| -> &ObjectName { &owner.name }));
-    needs(changed, evicted)
+    needs(changed, evicted.iter().copied(), evicted.iter().copied().filter(|_| prewarm))
 }
 
 /// Where a right is missing, and the server's last word on it.
@@ -96,8 +96,11 @@ impl Missing {
 fn remedy(right: &Right, missing: &Missing) -> String {
     let kind =
         if missing.namespaces.is_empty() { "a ClusterRole" } else { "a Role in each, or a ClusterRole" };
+    let pulls = right.resource == "pods" && matches!(right.verb, Verb::Create | Verb::Delete);
+    let or =
+        if pulls { "; or set `prewarm = false`, and each pod pulls its image where it lands" } else { "" };
     format!(
-        "grant it by {kind}: apiGroups: [\"{}\"], resources: [\"{}\"], verbs: [\"{}\"]",
+        "grant it by {kind}: apiGroups: [\"{}\"], resources: [\"{}\"], verbs: [\"{}\"]{or}",
         right.group, right.resource, right.verb
     )
 }
@@ -119,7 +122,8 @@ mod tests {
     fn answered(mut inventory: Inventory, answer: impl Fn(&Right) -> AccessAnswer) -> Inventory {
         let view = inventory.view();
         let restarted = [&inventory.workloads[0].reference];
-        let rights = crate::access::needs(restarted, view.pods().map(|pod| pod.name.namespace()));
+        let namespaces = || view.pods().map(|pod| pod.name.namespace());
+        let rights = crate::access::needs(restarted, namespaces(), namespaces());
         inventory.access =
             rights.into_iter().map(|right| Reviewed { answer: answer(&right), right }).collect();
         inventory

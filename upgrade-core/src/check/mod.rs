@@ -73,7 +73,6 @@ pub(crate) fn with_view(
     findings.extend(access::check(&case));
     findings.extend(apis::check(&case));
     findings.extend(admission::check(&case));
-    findings.extend(prewarm(&case));
     for finding in &mut findings {
         accept(finding, policy, inventory.taken_at);
     }
@@ -138,15 +137,6 @@ fn unseen(case: &Case<'_>) -> Vec<Finding> {
             finding(Severity::Unknown, code, &u.what, format!("could not be seen: {}", u.why), remedy)
         })
         .collect()
-}
-
-/// A policy that asks for more than this version does is told so.
-fn prewarm(case: &Case<'_>) -> Option<Finding> {
-    case.policy.prewarm.then(|| {
-        let message = "images are not pulled ahead (`prewarm`) by this version; each pod's image is pulled where it lands";
-        let remedy = "allow for the pulls in `move_timeout`; an image that is gone shows as a move that waits";
-        finding(Severity::Info, "POL-001", &case.inventory.identity.name, message, remedy)
-    })
 }
 
 /// Marks a finding that the policy accepts; an acceptance ends after its last day.

@@ -44,6 +44,8 @@ pub struct RunState {
     restarted: BTreeSet<StepId>,
     cordoned: BTreeSet<(NodeName, Uid)>,
     loans: Loans,
+    /// Pods that pulled images and were surely told to go.
+    deleted_pods: BTreeSet<Uid>,
     closed: Option<RunOutcome>,
     ledger: Vec<ServiceRecord>,
     opened_at: Option<Timestamp>,
@@ -103,6 +105,9 @@ impl RunState {
                     }
                     (WriteAnswer::Done, Some((step, Write::Restart { .. }))) => {
                         self.restarted.insert(step.clone());
+                    }
+                    (WriteAnswer::Done, Some((_, Write::DeletePrewarmPod { uid, .. }))) => {
+                        self.deleted_pods.insert(uid.clone());
                     }
                     (WriteAnswer::Done, Some((_, Write::Cordon { node, uid }))) => {
                         self.cordoned.insert((node.clone(), uid.clone()));
@@ -274,6 +279,11 @@ impl RunState {
     /// Has the run cordoned this very node?
     pub fn has_cordoned(&self, node: &NodeName, uid: &Uid) -> bool {
         self.cordoned.contains(&(node.clone(), uid.clone()))
+    }
+
+    /// Has the run surely told this pod, which pulled images, to go?
+    pub fn has_deleted(&self, pod: &Uid) -> bool {
+        self.deleted_pods.contains(pod)
     }
 
     /// Every announced write, in the order of its announcement.

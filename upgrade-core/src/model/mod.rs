@@ -11,6 +11,7 @@ mod int_or_percent;
 mod loan;
 mod node;
 mod pod;
+mod pulling;
 mod quantity;
 mod scheduling;
 mod selector;
@@ -34,6 +35,9 @@ pub use int_or_percent::IntOrPercent;
 pub use loan::Settings;
 pub use node::{HOST_LABEL, Node, ZONE_LABEL};
 pub use pod::{Owner, Pod, PodPhase};
+pub use pulling::{
+    ContainerReport, ImagePull, PREWARM_LABEL, PullAccess, PullState, Pulling, full_image_name,
+};
 pub use quantity::{Bytes, MilliCpu, QuantityError, Resources};
 pub use scheduling::{
     AffinityTerm, NodeRequirement, NodeSelectorOperator, NodeSelectorTerm, SchedulingRules, SpreadRule,

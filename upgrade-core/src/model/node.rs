@@ -34,9 +34,17 @@ pub struct Node {
     pub allocatable: Resources,
     /// How many pods it takes.
     pub max_pods: u32,
+    /// What its disk has for images and pods (allocatable `ephemeral-storage`); nothing where it does not say.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub disk: Bytes,
     /// Images on its disk with their sizes; Kubernetes reports at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<(String, Bytes)>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over like this")]
+fn is_nothing(bytes: &Bytes) -> bool {
+    bytes.0 == 0
 }
 
 impl Node {

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, NodeName, ObjectName, Resources, SchedulingRules, Shared, Uid, WorkloadKind};
+use super::{
+    Labels, NodeName, ObjectName, PullAccess, Pulling, Resources, SchedulingRules, Shared, Uid, WorkloadKind,
+};
 
 /// A pod, as far as moving it is concerned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,11 +49,24 @@ pub struct Pod {
     /// Images of its containers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
+    /// Images of its init containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub init_images: Vec<String>,
+    /// With whose credentials they are pulled.
+    #[serde(default, skip_serializing_if = "has_no_access")]
+    pub pull_access: Shared<PullAccess>,
+    /// A run made it to have images pulled: how far that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pulling: Option<Box<Pulling>>,
     /// Seconds it is given to end.
     pub grace_seconds: u32,
     /// Why it is not running, in the kubelet's or the scheduler's word (`ImagePullBackOff`, `Unschedulable`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+}
+
+fn has_no_access(access: &Shared<PullAccess>) -> bool {
+    access.is_empty()
 }
 
 /// The controller of an object (`ownerReferences` with `controller: true`).
@@ -92,9 +107,16 @@ impl Pod {
         self.ready && !self.terminating
     }
 
-    /// Stays with its node whatever happens: DaemonSet pods, mirror pods, and records of finished pods.
+    /// Every image that a new pod like it needs, those of its init containers first.
+    pub fn all_images(&self) -> impl Iterator<Item = &String> {
+        self.init_images.iter().chain(&self.images)
+    }
+
+    /// Stays with its node whatever happens: DaemonSet pods, mirror pods, records of finished pods, and pods that only have
+    /// images pulled.
     pub fn leaves_with_node(&self) -> bool {
         self.mirror
+            || self.pulling.is_some()
             || self.is_finished()
             || self.owner.as_ref().is_some_and(|o| o.kind == WorkloadKind::DaemonSet)
     }

@@ -1,11 +1,11 @@
 //! Objects that the unit tests of several rooms need.
 
 use super::{
-    ArmId, AvailableUpgrade, Budget, BudgetLimit, BudgetStatus, Claim, Endpoint, EndpointSlice,
+    ArmId, AvailableUpgrade, Budget, BudgetLimit, BudgetStatus, Bytes, Claim, Endpoint, EndpointSlice,
     FormatVersion, KubeVersion, LabelSelector, Labels, ManagedCluster, Node, NodeName, ObjectName, OsType,
-    Owner, Pod, PodPhase, PodTemplate, Pool, PoolMode, PoolName, ProvisioningState, RancherClusterId,
-    Resources, SchedulingRules, Service, ServiceType, Strategy, Surroundings, Taint, TaintEffect, Uid,
-    UpgradeSettings, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
+    Owner, Pod, PodPhase, PodTemplate, Pool, PoolMode, PoolName, ProvisioningState, PullAccess,
+    RancherClusterId, Resources, SchedulingRules, Service, ServiceType, Strategy, Surroundings, Taint,
+    TaintEffect, Uid, UpgradeSettings, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
 };
 use crate::access::{AccessAnswer, Reviewed, Right};
 use crate::inventory::{ClusterIdentity, Inventory, Ownership, RancherFacts, SecondWriter};
@@ -66,6 +66,9 @@ pub(crate) fn pod(name: &str, node: &str) -> Pod {
         claims: Vec::new(),
         empty_dir: false,
         images: Vec::new(),
+        init_images: Vec::new(),
+        pull_access: PullAccess::default().into(),
+        pulling: None,
         grace_seconds: 30,
         trouble: None,
     }
@@ -95,6 +98,7 @@ pub(crate) fn node(name: &str, pool: &str) -> Node {
         kubelet: Some(KubeVersion::new(1, 34, 2)),
         allocatable: Resources::new(4000, 16_000),
         max_pods: 110,
+        disk: Bytes(0),
         images: Vec::new(),
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    IntOrPercent, LabelSelector, Labels, ObjectName, Owner, Resources, RestartId, SchedulingRules, Shared,
-    Uid,
+    IntOrPercent, LabelSelector, Labels, ObjectName, Owner, PullAccess, Resources, RestartId,
+    SchedulingRules, Shared, Uid,
 };
 
 /// The annotation on everything a run creates in Kubernetes.
@@ -180,6 +180,12 @@ pub struct PodTemplate {
     /// Images of its containers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
+    /// Images of its init containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub init_images: Vec<String>,
+    /// With whose credentials they are pulled.
+    #[serde(default, skip_serializing_if = "PullAccess::is_empty")]
+    pub pull_access: PullAccess,
     /// Seconds a pod is given to end.
     pub grace_seconds: u32,
     /// A pod's priority.

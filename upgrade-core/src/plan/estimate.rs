@@ -19,6 +19,8 @@ const POOL_GONE: Duration = minutes(6);
 const BATCH: Duration = minutes(6);
 /// As many workloads as may move at a time, from the restart to the end of the last old pod.
 const ROUND_OF_MOVES: Duration = minutes(5);
+/// Images, one after another on each node. Windows images take longer; a rehearsal knows their sizes.
+const PREWARM: Duration = minutes(5);
 const DRAIN: Duration = minutes(3);
 const CORDON: Duration = minutes(1);
 /// What follows a read of Azure until Rancher shows it.
@@ -51,6 +53,7 @@ fn of_stages(stages: &[Stage], inventory: &Inventory, policy: &Policy) -> Durati
         Action::UpgradeControlPlane { .. } => CONTROL_PLANE,
         Action::CreateBuffer { .. } => NEW_POOL,
         Action::Cordon { .. } => CORDON,
+        Action::Prewarm { .. } => PREWARM,
         Action::Drain { .. } => DRAIN,
         // A tenth of the machines at a time, which is Azure's default.
         Action::UpgradePool { pool, .. } => {
@@ -86,8 +89,10 @@ mod tests {
         };
         let mut case = inventory();
         // Control plane 15; twice: buffer 8, cordon 1 and drain 3 there and back, buffer gone 6; the upgrades of 1 and of 2
-        // nodes, one at a time, 6 and 12; one round of moves there and back in one of the two, 10.
-        assert_eq!(of(&case, &Policy::default()), 15 + 2 * (8 + 2 * (1 + 3) + 6) + 6 + 12 + 10);
+        // nodes, one at a time, 6 and 12; one round of moves there and back in one of the two, 10, with its images pulled ahead.
+        let moves = 15 + 2 * (8 + 2 * (1 + 3) + 6) + 6 + 12 + 10;
+        assert_eq!(of(&case, &Policy::default()), moves + 2 * 5);
+        assert_eq!(of(&case, &Policy { prewarm: false, ..Policy::default() }), moves);
         let lock_step = Policy { rancher_managed: RancherManaged::LockStep, ..Policy::default() };
         let alone = of(&case, &lock_step);
         case.rancher.ownership = managed(&[]);

@@ -100,6 +100,13 @@ pub enum Action {
         /// The pool to create.
         buffer: BufferSpec,
     },
+    /// The nodes of a pool have the images on their disks that run on another pool's nodes, as far as they can.
+    Prewarm {
+        /// The pool whose nodes pull.
+        on: PoolName,
+        /// The pool whose pods will land there.
+        for_pods_of: PoolName,
+    },
     /// Every node of the pool is cordoned.
     Cordon {
         /// The pool.
@@ -208,6 +215,9 @@ impl fmt::Display for Action {
                     "create buffer {} with {} nodes like {}, at {}",
                     buffer.name, buffer.count, buffer.like, buffer.version
                 )
+            }
+            Self::Prewarm { on, for_pods_of } => {
+                write!(f, "pull the images of the pods on {for_pods_of} onto every node of {on}")
             }
             Self::Cordon { pool } => write!(f, "cordon every node of {pool}"),
             Self::Move { workload, off, route, .. } => write!(f, "move {workload} off {off} by {route}"),

@@ -107,6 +107,14 @@ fn assert_safe_order(plan: &Plan, inventory: &Inventory) {
                 assert!(buffers.remove(pool), "only what the plan made is deleted");
                 cordoned.remove(pool);
             }
+            Action::Prewarm { on, for_pods_of } => {
+                assert!(!cordoned.contains(on), "images are pulled where pods may land");
+                assert!(
+                    !cordoned.contains(for_pods_of),
+                    "images are pulled before anything is cordoned for them"
+                );
+                assert!(!drained.contains(for_pods_of) || buffers.contains(for_pods_of));
+            }
             Action::Soak { .. } | Action::AwaitRancher { .. } => {}
         }
     }

@@ -208,7 +208,8 @@ impl Layout<'_> {
         );
     }
 
-    /// Steps two to ten: buffer, cordon, move, drain, upgrade, cordon, move back, drain, delete.
+    /// Steps two to ten: buffer, cordon, move, drain, upgrade, cordon, move back, drain, delete. Before each cordon the images
+    /// are pulled that will move.
     fn round_trip(&mut self, work: &PoolWork, buffer: &BufferSpec, to: KubeVersion) {
         let (pool, name) = (&work.pool, &buffer.name);
         let create = Action::CreateBuffer { buffer: buffer.clone() };
@@ -217,6 +218,7 @@ impl Layout<'_> {
             create,
             loan(format!("deleting {name} at the end")),
         );
+        self.prewarm(work, name, pool);
         self.leave(
             pool,
             &work.moves,
@@ -224,9 +226,21 @@ impl Layout<'_> {
             "the upgrade, after which the nodes take pods again",
         );
         self.upgrade(pool, to);
+        self.prewarm(work, pool, name);
         self.leave(name, &work.moves, &format!("{pool}: move back from {name}"), "deleting the buffer");
         let delete = Action::DeleteBuffer { pool: name.clone() };
         self.in_azure(format!("{pool}: delete buffer {name}"), delete, forward("the buffer has served"));
+    }
+
+    /// The images of the pods of one pool, onto the nodes of another.
+    fn prewarm(&mut self, work: &PoolWork, on: &PoolName, for_pods_of: &PoolName) {
+        if self.policy.prewarm && !work.moves.is_empty() {
+            let action = Action::Prewarm { on: on.clone(), for_pods_of: for_pods_of.clone() };
+            let reversal = forward(
+                "an image on a disk harms nobody, and the kubelet throws it away when it needs the room",
+            );
+            self.single(format!("{}: pull images onto {on}", work.pool), action, reversal);
+        }
     }
 
     /// Cordon, move, soak, drain.

@@ -17,7 +17,8 @@ pub(super) fn carries_out(action: &Action) -> bool {
         | Action::CreateBuffer { .. }
         | Action::UpgradePool { .. }
         | Action::DeleteBuffer { .. } => true,
-        Action::Cordon { .. }
+        Action::Prewarm { .. }
+        | Action::Cordon { .. }
         | Action::Move { .. }
         | Action::Soak { .. }
         | Action::Drain { .. }

@@ -232,6 +232,12 @@ async fn send(ports: &Ports, run: &RunId, write: Write) -> (WriteAnswer, Option<
             .evict(&pod, &uid, WriteMode::Commit)
             .await
             .map(|eviction| WriteAnswer::Eviction { eviction }),
+        Write::CreatePrewarmPod { pod } => {
+            kubernetes.create_prewarm_pod(&pod, run, WriteMode::Commit).await.map(|()| WriteAnswer::Done)
+        }
+        Write::DeletePrewarmPod { pod, uid } => {
+            kubernetes.delete_prewarm_pod(&pod, &uid, WriteMode::Commit).await.map(|()| WriteAnswer::Done)
+        }
     };
     match result {
         Ok(answer) => (answer, None),

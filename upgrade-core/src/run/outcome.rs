@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::event::{Report, RunOutcome, StageRecord};
 use crate::journal::{RunState, Write};
 use crate::ledger::Ledger;
-use crate::model::{PoolName, RunId};
+use crate::model::{Pod, PoolName, RunId};
 use crate::plan::{Action, Plan, Step};
 use crate::ports::AzureView;
 use crate::view::View;
@@ -28,6 +28,10 @@ pub(super) fn report(known: &AtTheEnd<'_>, outcome: RunOutcome, now: Timestamp) 
         let took = finished.map(|at| u64::try_from(at.duration_since(started).as_millis()).unwrap_or(0));
         StageRecord { number: stage.number, title: stage.title.clone(), duration_ms: took }
     });
+    let pulls = |pod: &&Pod| pod.pulling.as_ref().is_some_and(|own| own.run == *run);
+    let pulling =
+        view.pulling_pods().filter(pulls).filter(|pod| !pod.terminating && !state.has_deleted(&pod.uid));
+    let pulling = pulling.map(|pod| format!("pod {}, which pulls images", pod.name));
     Report {
         run: run.clone(),
         cluster: plan.cluster.name.clone(),
@@ -36,7 +40,7 @@ pub(super) fn report(known: &AtTheEnd<'_>, outcome: RunOutcome, now: Timestamp) 
         outcome,
         stages: stages.collect(),
         ledger: ledger.records(),
-        holding: holding(plan, state, view, azure),
+        holding: holding(plan, state, view, azure).into_iter().chain(pulling).collect(),
         duration_ms: state.worked_ms(now),
     }
 }

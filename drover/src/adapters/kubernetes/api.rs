@@ -9,9 +9,9 @@ use http::{Method, Request};
 use kube::client::Body;
 use rancher_client::{BodyError, KubernetesProxy};
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-use upgrade_core::model::{ObjectName, WorkloadKind};
+use upgrade_core::model::{ObjectName, Uid, WorkloadKind};
 use upgrade_core::ports::{PortError, WriteMode};
 use upgrade_core::view::{Object, ResourceKind};
 use url::form_urlencoded;
@@ -39,7 +39,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const RESTARTS: u32 = 3;
 
 /// What a server is told about who writes.
-const FIELD_MANAGER: &str = "aks-drover";
+pub(super) const FIELD_MANAGER: &str = "aks-drover";
 
 /// The API server, request by request.
 #[derive(Clone)]
@@ -203,6 +203,21 @@ impl Api {
         let path = if query.is_empty() { path.to_owned() } else { with_query(path, query) };
         let body = body.to_string().into_bytes();
         self.send(request(Method::POST, &path, Some("application/json"), body)).await
+    }
+
+    /// Deletes the object with this uid, or tries to. Sent once.
+    pub(super) async fn delete(&self, path: &str, uid: &Uid, mode: WriteMode) -> Result<(), Failure> {
+        let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}});
+        let query = dry_run(mode);
+        if mode == WriteMode::DryRun {
+            // Said twice: something in between that loses the query must not make a trial a deed.
+            options["dryRun"] = json!(["All"]);
+        }
+        let path = if query.is_empty() { path.to_owned() } else { with_query(path, query) };
+        let body = options.to_string().into_bytes();
+        self.send::<IgnoredAny>(request(Method::DELETE, &path, Some("application/json"), body))
+            .await
+            .map(|_| ())
     }
 
     /// Replaces an object. Sent once.

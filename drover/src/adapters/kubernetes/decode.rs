@@ -48,6 +48,7 @@ pub(super) fn share(objects: &mut [Object]) {
             if let Some(last) = last {
                 pod.labels = pod.labels.clone().with(&last.labels);
                 pod.rules = pod.rules.clone().with(&last.rules);
+                pod.pull_access = pod.pull_access.clone().with(&last.pull_access);
             }
             last = Some(pod);
         }
@@ -235,7 +236,9 @@ fn node(node: wire::Node) -> Result<Node, DecodeError> {
     });
     let ready = condition(status.conditions.as_ref(), "Ready").is_some_and(|ready| ready.status == "True");
     let kubelet = status.node_info.and_then(|info| info.kubelet_version).and_then(|text| text.parse().ok());
-    let pods = status.allocatable.as_ref().and_then(|amounts| amounts.get("pods")).map(amount_text);
+    let allocatable =
+        |what: &str| status.allocatable.as_ref().and_then(|amounts| amounts.get(what)).map(amount_text);
+    let (pods, disk) = (allocatable("pods"), allocatable("ephemeral-storage"));
     Ok(Node {
         name: node_name(&meta, meta.name.clone())?,
         uid: uid(&meta)?,
@@ -246,6 +249,7 @@ fn node(node: wire::Node) -> Result<Node, DecodeError> {
         kubelet,
         allocatable: resources(&meta, status.allocatable.as_ref())?,
         max_pods: pods.and_then(|text| text.parse().ok()).unwrap_or(0),
+        disk: disk.and_then(|text| Bytes::parse(&text).ok()).unwrap_or_default(),
         images: status.images.unwrap_or_default().into_iter().filter_map(image).collect(),
         labels: meta.labels.unwrap_or_default(),
     })

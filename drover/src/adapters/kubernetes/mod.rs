@@ -27,11 +27,12 @@ use serde::Deserialize;
 use upgrade_core::access::{AccessAnswer, Right};
 use upgrade_core::inventory::{DeprecatedApi, Unseen};
 use upgrade_core::lock::{Lease, LeaseRecord};
-use upgrade_core::model::{KubeVersion, NodeName, ObjectName, RestartId, Settings, Uid, WorkloadRef};
+use upgrade_core::model::{KubeVersion, NodeName, ObjectName, RestartId, RunId, Settings, Uid, WorkloadRef};
 use upgrade_core::ports::{
     CallOutcome, EvictionAnswer, KubeSnapshot, Kubernetes, METRICS, PortError, PortErrorKind, RemoteService,
     WriteMode,
 };
+use upgrade_core::prewarm::PrewarmPod;
 use upgrade_core::view::{Change, Object, ResourceKind};
 
 use api::Api;
@@ -212,6 +213,24 @@ impl Kubernetes for HttpKubernetes {
 
     async fn evict(&self, pod: &ObjectName, uid: &Uid, mode: WriteMode) -> Result<EvictionAnswer, PortError> {
         writes::evict(&self.api, pod, uid, mode).await
+    }
+
+    async fn create_prewarm_pod(
+        &self,
+        pod: &PrewarmPod,
+        run: &RunId,
+        mode: WriteMode,
+    ) -> Result<(), PortError> {
+        writes::create_prewarm_pod(&self.api, pod, run, mode).await
+    }
+
+    async fn delete_prewarm_pod(
+        &self,
+        pod: &ObjectName,
+        uid: &Uid,
+        mode: WriteMode,
+    ) -> Result<(), PortError> {
+        writes::delete_prewarm_pod(&self.api, pod, uid, mode).await
     }
 
     async fn access(&self, rights: &[Right]) -> Vec<AccessAnswer> {

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 use upgrade_core::model::{
-    AffinityTerm, LabelExpression, LabelOperator, NodeRequirement, NodeSelectorOperator, NodeSelectorTerm,
-    Pod, PodPhase, PodTemplate, Resources, RestartId, SchedulingRules, SpreadRule, Toleration,
-    TolerationOperator,
+    AffinityTerm, ContainerReport, ImagePull, LabelExpression, LabelOperator, NodeRequirement,
+    NodeSelectorOperator, NodeSelectorTerm, PREWARM_LABEL, Pod, PodPhase, PodTemplate, PullAccess, PullState,
+    Pulling, Resources, RestartId, RunId, SchedulingRules, SpreadRule, Toleration, TolerationOperator,
 };
+use upgrade_core::prewarm::PREWARM_CONTAINER;
 
 use super::decode::{
     DecodeError, condition, effect, node_name, object_name, owner, resources, selector, uid,
@@ -38,7 +39,10 @@ pub(super) fn pod(pod: wire::Pod) -> Result<Pod, DecodeError> {
         priority: spec.priority.unwrap_or(0),
         claims: claims(&spec),
         empty_dir: has_empty_dir(&spec),
-        images: images(&spec),
+        images: images(spec.containers.as_ref()),
+        init_images: images(spec.init_containers.as_ref()),
+        pull_access: pull_access(&spec).into(),
+        pulling: pulling(&meta, &spec, &status),
         grace_seconds: grace(&spec),
         trouble: trouble(&status),
         rules: rules(spec).into(),
@@ -69,7 +73,9 @@ pub(super) fn template(
         host_path: spec.volumes.iter().flatten().any(|volume| volume.host_path.is_some()),
         pre_stop: spec.containers.iter().flatten().any(waits_before_its_end),
         kubelet_features: kubelet_features(&spec),
-        images: images(&spec),
+        images: images(spec.containers.as_ref()),
+        init_images: images(spec.init_containers.as_ref()),
+        pull_access: pull_access(&spec),
         grace_seconds: grace(&spec),
         priority: spec.priority.unwrap_or(0),
         rules: rules(spec),
@@ -139,8 +145,53 @@ fn claims(spec: &wire::PodSpec) -> Vec<String> {
     volumes.filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.clone())).collect()
 }
 
-fn images(spec: &wire::PodSpec) -> Vec<String> {
-    spec.containers.iter().flatten().filter_map(|container| container.image.clone()).collect()
+fn images(containers: Option<&Vec<wire::Container>>) -> Vec<String> {
+    containers.into_iter().flatten().filter_map(|container| container.image.clone()).collect()
+}
+
+fn pull_access(spec: &wire::PodSpec) -> PullAccess {
+    let secrets = spec.image_pull_secrets.iter().flatten().filter_map(|secret| secret.name.clone());
+    PullAccess {
+        service_account: spec.service_account_name.clone().filter(|name| !name.is_empty()),
+        secrets: secrets.filter(|name| !name.is_empty()).collect(),
+    }
+}
+
+/// How far a pod is that a run has made to have images pulled; `None` for every other pod.
+fn pulling(meta: &wire::Meta, spec: &wire::PodSpec, status: &wire::PodStatus) -> Option<Box<Pulling>> {
+    meta.labels.as_ref()?.get(PREWARM_LABEL)?;
+    let run = RunId::new(meta.annotations.as_ref()?.run.clone()?).ok()?;
+    let reported = |container: &wire::Container| {
+        let statuses = status.container_statuses.iter().flatten();
+        statuses.into_iter().find(|status| status.name.is_some() && status.name == container.name)
+    };
+    // Whoever adds containers to every pod has not added one of ours.
+    let ours = |container: &&wire::Container| {
+        container.name.as_ref().is_some_and(|name| name.starts_with(PREWARM_CONTAINER))
+    };
+    let images = spec.containers.iter().flatten().filter(ours).map(|container| ImagePull {
+        image: container.image.clone().unwrap_or_default(),
+        state: reported(container).map_or(PullState::Waiting, pull_state),
+    });
+    let failed = phase(status.phase.as_deref()) == PodPhase::Failed;
+    let refused = status.reason.as_ref().filter(|_| failed).map(|reason| match &status.message {
+        Some(message) => format!("{reason}: {message}"),
+        None => reason.clone(),
+    });
+    Some(Box::new(Pulling { run, images: images.collect(), refused }))
+}
+
+fn pull_state(status: &wire::ContainerStatus) -> PullState {
+    let state = status.state.as_ref();
+    let waiting = state.and_then(|state| state.waiting.as_ref());
+    let ended = state.and_then(|state| state.terminated.as_ref());
+    PullState::of(ContainerReport {
+        image_id: status.image_id.as_deref().unwrap_or_default(),
+        has_run: state.is_some_and(|state| state.running.is_some())
+            || ended.is_some_and(|ended| ended.reason.as_deref() != Some(NOBODY_KNOWS)),
+        reason: waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default(),
+        message: waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or_default(),
+    })
 }
 
 fn grace(spec: &wire::PodSpec) -> u32 {
@@ -183,6 +234,9 @@ fn requests(meta: &wire::Meta, spec: &wire::PodSpec) -> Result<Resources, Decode
     }
     Ok(effective + resources(meta, spec.overhead.as_ref())?)
 }
+
+/// What the kubelet says of a container that it has lost, or never had.
+const NOBODY_KNOWS: &str = "ContainerStatusUnknown";
 
 /// Steps of an ordinary start, which are no trouble.
 const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];

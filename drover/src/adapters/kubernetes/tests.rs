@@ -10,7 +10,7 @@ use std::time::Duration;
 use rancher_client::{BearerToken, RancherClient, RancherClusterId, RancherUrl, StaticToken};
 use serde_json::{Value, json};
 use upgrade_core::access::Verb;
-use upgrade_core::model::WorkloadKind;
+use upgrade_core::model::{PullAccess, WorkloadKind};
 use upgrade_core::view::View;
 use wiremock::matchers::{any, method, path, query_param, query_param_is_missing};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
@@ -413,6 +413,51 @@ async fn an_eviction_is_sent_once_with_the_uid_and_each_of_its_answers_is_told_a
         });
         assert_eq!(writes(&server).await[0].2, body);
     }
+}
+
+#[tokio::test]
+async fn a_pod_that_pulls_is_created_whole_and_deleted_by_its_uid_alone() {
+    let pod = PrewarmPod {
+        name: "shop/aks-drover-pull-1".parse().unwrap(),
+        node: NodeName::new("n0").unwrap(),
+        windows: true,
+        images: vec!["reg/a:1".into()],
+        access: PullAccess::default(),
+    };
+    let run = upgrade_core::model::RunId::new("run-1").unwrap();
+    let denied = json!({"reason": "Forbidden", "message": "exceeded quota: pods"});
+    let exists = json!({"reason": "AlreadyExists", "message": "pods \"aks-drover-pull-1\" already exists"});
+    let server = MockServer::start().await;
+    let created = ResponseTemplate::new(201).set_body_json(json!({"kind": "Pod"}));
+    let answers = InOrder::of([created, status(403, &denied), status(409, &exists)]);
+    Mock::given(method("POST"))
+        .and(path(at("/api/v1/namespaces/shop/pods")))
+        .respond_with(answers)
+        .mount(&server)
+        .await;
+    let uids = json!({"reason": "Conflict", "message": "Precondition failed: UID in precondition: a, UID in object meta: b"});
+    let gone = json!({"reason": "NotFound", "message": "gone"});
+    let going = ResponseTemplate::new(200).set_body_json(json!({"kind": "Pod"}));
+    let answers = InOrder::of([going, status(409, &uids), status(404, &gone), status(403, &denied)]);
+    Mock::given(method("DELETE"))
+        .and(path(at("/api/v1/namespaces/shop/pods/aks-drover-pull-1")))
+        .respond_with(answers)
+        .mount(&server)
+        .await;
+    let port = kubernetes(&server);
+    let create = || port.create_prewarm_pod(&pod, &run, WriteMode::Commit);
+    create().await.unwrap();
+    let refused = [create().await.unwrap_err(), create().await.unwrap_err()];
+    assert_eq!(refused.map(|error| error.kind), [PortErrorKind::Forbidden, PortErrorKind::Conflict]);
+    let uid = Uid::new("p1").unwrap();
+    for _ in 0..3 {
+        port.delete_prewarm_pod(&pod.name, &uid, WriteMode::Commit).await.unwrap();
+    }
+    let error = port.delete_prewarm_pod(&pod.name, &uid, WriteMode::Commit).await.unwrap_err();
+    assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Forbidden, true));
+    let writes = writes(&server).await;
+    assert_eq!(writes[0].2, pod.manifest(&run));
+    assert_eq!(writes[3].2["preconditions"], json!({"uid": "p1"}));
 }
 
 /// Everything of a trial is like the write itself but for `dryRun`, which an eviction says twice.

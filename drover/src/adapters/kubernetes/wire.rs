@@ -156,11 +156,19 @@ pub(super) struct PodSpec {
     pub(super) volumes: Option<Vec<Volume>>,
     pub(super) priority: Option<i32>,
     pub(super) termination_grace_period_seconds: Option<i64>,
+    pub(super) service_account_name: Option<String>,
+    pub(super) image_pull_secrets: Option<Vec<SecretReference>>,
+}
+
+#[derive(Clone, Deserialize)]
+pub(super) struct SecretReference {
+    pub(super) name: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Container {
+    pub(super) name: Option<String>,
     pub(super) image: Option<String>,
     pub(super) resources: Option<Requirements>,
     pub(super) ports: Option<Vec<Port>>,
@@ -296,6 +304,8 @@ pub(super) struct ClaimSource {
 #[serde(rename_all = "camelCase")]
 pub(super) struct PodStatus {
     pub(super) phase: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) message: Option<String>,
     pub(super) conditions: Option<Vec<Condition>>,
     pub(super) container_statuses: Option<Vec<ContainerStatus>>,
     pub(super) init_container_statuses: Option<Vec<ContainerStatus>>,
@@ -303,17 +313,28 @@ pub(super) struct PodStatus {
 
 #[derive(Clone, Deserialize)]
 pub(super) struct ContainerStatus {
+    pub(super) name: Option<String>,
+    #[serde(rename = "imageID")]
+    pub(super) image_id: Option<String>,
     pub(super) state: Option<ContainerState>,
 }
 
 #[derive(Clone, Deserialize)]
 pub(super) struct ContainerState {
     pub(super) waiting: Option<Waiting>,
+    pub(super) running: Option<IgnoredAny>,
+    pub(super) terminated: Option<Terminated>,
+}
+
+#[derive(Clone, Deserialize)]
+pub(super) struct Terminated {
+    pub(super) reason: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]
 pub(super) struct Waiting {
     pub(super) reason: Option<String>,
+    pub(super) message: Option<String>,
 }
 
 /// A pod template.

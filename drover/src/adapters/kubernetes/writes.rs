@@ -1,16 +1,17 @@
-//! The writes of a run. Each is sent once, and fenced by the object's uid; each may be only tried.
+//! The writes of a run. Each is sent once, and fenced by the object's uid where there is one already; each may be only tried.
 
 use jiff::Timestamp;
 use rancher_client::KubeStatus;
 use serde::Deserialize;
 use serde_json::json;
 use upgrade_core::model::{
-    NodeName, ObjectName, RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RestartId, Settings, Uid,
+    NodeName, ObjectName, RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RestartId, RunId, Settings, Uid,
     WorkloadKind, WorkloadRef,
 };
 use upgrade_core::ports::{CallOutcome, EvictionAnswer, PortError, PortErrorKind, RemoteService, WriteMode};
+use upgrade_core::prewarm::PrewarmPod;
 
-use super::api::{Api, dry_run, object_path};
+use super::api::{Api, FIELD_MANAGER, dry_run, object_path};
 use super::failure::{Failure, undecodable};
 use super::wire;
 use super::workloads;
@@ -174,6 +175,38 @@ pub(super) async fn evict(
     }
 }
 
+pub(super) async fn create_prewarm_pod(
+    api: &Api,
+    pod: &PrewarmPod,
+    run: &RunId,
+    mode: WriteMode,
+) -> Result<(), PortError> {
+    let path = format!("/api/v1/namespaces/{}/pods", pod.name.namespace());
+    let query = [&[("fieldManager", FIELD_MANAGER)], dry_run(mode)].concat();
+    let created = api.post::<serde::de::IgnoredAny>(&path, &query, &pod.manifest(run)).await;
+    created.map(|_| ()).map_err(|failure| failure.of_write(&format!("creating pod {}", pod.name)))
+}
+
+pub(super) async fn delete_prewarm_pod(
+    api: &Api,
+    pod: &ObjectName,
+    uid: &Uid,
+    mode: WriteMode,
+) -> Result<(), PortError> {
+    match api.delete(&object_path("/api/v1", "pods", pod), uid, mode).await {
+        Err(failure) if !failure.status().is_some_and(is_gone) => {
+            Err(failure.of_write(&format!("deleting pod {pod}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// The object is not there any more, or another one is under its name.
+fn is_gone(status: &KubeStatus) -> bool {
+    // A conflict of resource versions, the API server's own, says nothing of the kind.
+    status.code == 404 || status.code == 409 && status.message.contains("UID")
+}
+
 /// The refusals of the Eviction API that are answers.
 fn eviction_answer(status: &KubeStatus) -> Option<EvictionAnswer> {
     if status.is_disruption_budget() {
@@ -187,10 +220,5 @@ fn eviction_answer(status: &KubeStatus) -> Option<EvictionAnswer> {
     if status.is_several_budgets() {
         return Some(EvictionAnswer::Misconfigured { message: status.message.clone() });
     }
-    match status.code {
-        404 => Some(EvictionAnswer::Gone),
-        // Another pod under the same name. A conflict of resource versions, the API server's own, is not an answer.
-        409 if status.message.contains("UID") => Some(EvictionAnswer::Gone),
-        _ => None,
-    }
+    is_gone(status).then_some(EvictionAnswer::Gone)
 }

@@ -38,6 +38,11 @@ pub fn event(event: &Event, stages: u32) -> Page {
         EventKind::WriteAnswered { step, what, answer, ok: false } => {
             say(2, Tone::Warn, format!("{step} {what}: {answer}"));
         }
+        EventKind::ImagePulled { step, node, image, bytes, duration_ms } => {
+            let size = bytes.map(|bytes| format!(" ({} MiB)", bytes >> 20)).unwrap_or_default();
+            let text = format!("{step} pulled {image}{size} onto {node} in {}", exact(*duration_ms));
+            say(2, Tone::Plain, text);
+        }
         EventKind::GapOpened { gap } => {
             let accepted = if gap.accepted { " (accepted)" } else { "" };
             let text = format!("gap: {} has no ready endpoint{accepted}, during {}", gap.service, gap.cause);

@@ -15,6 +15,7 @@ pub(in super::super) fn write_of(call: &Call, path: &[&str], body: &[u8]) -> Opt
     match (verb, target.kind) {
         (Verb::Evict(_), _) => Some(WriteKind::Evict),
         (Verb::Patch { .. } | Verb::Update { .. }, Kind::Node) => Some(WriteKind::Cordon),
+        (Verb::Create { .. } | Verb::Delete { .. }, Kind::Pod) => Some(WriteKind::Prewarm),
         (Verb::Patch { .. }, Kind::Deployment | Kind::StatefulSet) if is_about_template(body) => {
             Some(WriteKind::Restart)
         }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
 use upgrade_core::model::NodeName;
 
-use super::{Step, next, show_creating, spec, until, wait};
+use super::{Step, ahead, next, show_creating, spec, until, waiting};
 use crate::kube::events::Reason;
 use crate::kube::{Task, key_of, node, pods, uid_of};
-use crate::store::Key;
+use crate::meter::PullCause;
+use crate::store::{Key, controller};
 use crate::timing::Timing;
 use crate::world::World;
 
@@ -39,11 +40,11 @@ pub(super) fn pull_all(world: &mut World, key: &Key, node: &NodeName, pod: &Pod)
         } else {
             world.tell::<Pod>(key, Reason::Pulling, || format!("Pulling image \"{image}\""));
         }
-        if !is_here && world.kube.gone_images.contains(image) {
-            fail(world, key, pod, image);
+        if !is_here && is_withheld(world, image) {
+            fail(world, key, pod, image, |_| true);
             return None;
         }
-        there = there.max(pull(world, node, image));
+        there = there.max(pull(world, node, image, pod));
     }
     world.kube.pull_failures.remove(uid_of(pod));
     Some(there)
@@ -58,16 +59,41 @@ fn always_pulls(container: &Container, image: &str) -> bool {
     }
 }
 
-fn fail(world: &mut World, key: &Key, pod: &Pod, image: &str) {
+/// The registry has it no more or does not give it out, and the machine has never had it.
+pub(super) fn cannot_be_had(world: &World, node: &NodeName, image: &str) -> bool {
+    let here = world.kube.machines.get(node).is_some_and(|machine| machine.images.contains_key(image));
+    !here && is_withheld(world, image)
+}
+
+fn is_withheld(world: &World, image: &str) -> bool {
+    world.kube.gone_images.contains(image) || world.kube.locked_images.contains(image)
+}
+
+/// The image cannot be pulled: these containers show it, and it is tried again after a pause.
+pub(super) fn fail(
+    world: &mut World,
+    key: &Key,
+    pod: &Pod,
+    image: &str,
+    concerns: impl Fn(&ContainerStatus) -> bool,
+) {
     let failures = world.kube.pull_failures.entry(uid_of(pod).to_owned()).or_default();
     let pause = world.timing.backoff(Timing::PullBackoff, Timing::PullBackoffMost, *failures);
     *failures += 1;
     show_creating(world, key, pod);
-    let message = format!("failed to pull and unpack image \"{image}\": {image}: not found");
+    let why = if world.kube.gone_images.contains(image) {
+        format!("{image}: not found")
+    } else {
+        format!("failed to resolve reference \"{image}\": failed to authorize: 401 Unauthorized")
+    };
+    let message = format!("failed to pull and unpack image \"{image}\": {why}");
     world.tell::<Pod>(key, Reason::Failed, || format!("Failed to pull image \"{image}\": {message}"));
     world.tell::<Pod>(key, Reason::Failed, || "Error: ErrImagePull".to_owned());
     let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
-        wait(pod.status.get_or_insert_default(), "ErrImagePull", Some(&message));
+        let status = pod.status.get_or_insert_default();
+        for container in status.container_statuses.iter_mut().flatten().filter(|own| concerns(own)) {
+            container.state = Some(waiting("ErrImagePull", Some(message.clone())));
+        }
     });
     let shown = world.draw(Timing::BackOffShows);
     next(world, shown, Step::BacksOff, pod);
@@ -79,16 +105,18 @@ pub(super) fn back_off(world: &mut World, key: &Key) {
     world.tell::<Pod>(key, Reason::BackOff, || "Back-off pulling image".to_owned());
     let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
         let status = pod.status.get_or_insert_default();
-        let mut states =
-            status.container_statuses.iter().flatten().filter_map(|c| c.state.as_ref()?.waiting.as_ref());
-        if states.any(|waiting| waiting.reason.as_deref() == Some("ErrImagePull")) {
-            wait(status, "ImagePullBackOff", Some("Back-off pulling image"));
+        for container in status.container_statuses.iter_mut().flatten() {
+            let reason = container.state.as_ref().and_then(|state| state.waiting.as_ref()?.reason.as_deref());
+            if reason == Some("ErrImagePull") {
+                container.state =
+                    Some(waiting("ImagePullBackOff", Some("Back-off pulling image".to_owned())));
+            }
         }
     });
 }
 
 /// When the image will be on the machine's disk. A machine pulls one image after another, each once.
-fn pull(world: &mut World, node: &NodeName, image: &str) -> Timestamp {
+pub(super) fn pull(world: &mut World, node: &NodeName, image: &str, for_pod: &Pod) -> Timestamp {
     let now = world.now();
     let bytes = size(world, image);
     let windows = world.kube.machines.get(node).is_some_and(|machine| machine.spec.is_windows());
@@ -104,10 +132,19 @@ fn pull(world: &mut World, node: &NodeName, image: &str) -> Timestamp {
     let there = free + Duration::from_millis(bytes / speed + 300);
     machine.pulling.insert(image.to_owned(), there);
     let boot = machine.boot;
-    world.meter.pull_begun(bytes);
+    world.meter.pull_begun(bytes, cause(for_pod));
     let after = until(world, there);
     world.soon(after, Task::Pulled(node.clone(), boot, image.to_owned()));
     there
+}
+
+fn cause(pod: &Pod) -> PullCause {
+    let kind = controller(&pod.metadata).map(|owner| owner.kind.as_str());
+    match kind {
+        _ if ahead::never_starts(pod) => PullCause::Ahead,
+        Some("DaemonSet") => PullCause::Node,
+        _ => PullCause::Landing,
+    }
 }
 
 /// An image is on the machine's disk.
@@ -120,6 +157,14 @@ pub(crate) fn pulled(world: &mut World, name: &NodeName, boot: u32, image: &str)
     machine.images.insert(image.to_owned(), bytes);
     node::report_images(world, name);
     tell_pulled(world, name, image, bytes);
+    let asks = |pod: &&Arc<Pod>| {
+        let mut images = spec(pod).containers.iter().map(|container| container.image.as_deref());
+        ahead::never_starts(pod) && images.any(|own| own == Some(image))
+    };
+    let asking: Vec<Arc<Pod>> = world.store.pods_on(name.as_str()).filter(asks).cloned().collect();
+    for pod in asking {
+        next(world, Duration::ZERO, Step::ImageIsThere, &pod);
+    }
 }
 
 /// The pods that have waited for an image can go on.
@@ -145,6 +190,12 @@ impl World {
     /// Somebody has deleted an image from the registry. Machines that have it keep it.
     pub fn delete_image(&mut self, image: &str) {
         self.kube.gone_images.insert(image.to_owned());
+        self.touch();
+    }
+
+    /// The secret with which the image is pulled has expired. Machines that have the image keep it.
+    pub fn expire_pull_secret(&mut self, image: &str) {
+        self.kube.locked_images.insert(image.to_owned());
         self.touch();
     }
 

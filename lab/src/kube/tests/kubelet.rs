@@ -152,6 +152,39 @@ fn a_pod_ends_when_its_hook_and_its_process_have_ended_or_when_its_grace_is_over
     }
 }
 
+#[test]
+fn a_container_that_can_never_start_has_its_image_pulled_first_and_one_that_is_gone_holds_up_no_other() {
+    let (mut world, names) = machines(1);
+    world.delete_image("registry/gone:1");
+    let container = |name: &str, image: &str| json!({ "name": name, "image": image, "command": [upgrade_core::prewarm::PREWARM_COMMAND] });
+    let spec = json!({
+        "nodeName": names[0].as_str(), "restartPolicy": "Never",
+        "containers": [container("a", "registry/web:1"), container("b", "registry/gone:1"), container("c", "registry/api:1")],
+    });
+    let key = pod(&mut world, "pull", json!({}), spec);
+    settle(&mut world, 120);
+    let states = |world: &World| -> Vec<String> {
+        let status = get(world, &key).unwrap().status.clone().unwrap();
+        let state = |status: k8s_openapi::api::core::v1::ContainerStatus| {
+            let state = status.state.unwrap();
+            let ended =
+                state.terminated.map(|ended| format!("{} {}", ended.reason.unwrap(), ended.exit_code));
+            ended.or_else(|| state.waiting.unwrap().reason).unwrap()
+        };
+        status.container_statuses.unwrap().into_iter().map(state).collect()
+    };
+    assert_eq!(states(&world), ["StartError 128", "ImagePullBackOff", "StartError 128"]);
+    assert_eq!(pods::phase(get(&world, &key).unwrap()), "Pending");
+    assert_eq!(world.pulls(), (2, 0));
+    world.push_image("registry/gone:1");
+    settle(&mut world, 300);
+    assert_eq!(states(&world), ["StartError 128"; 3]);
+    assert_eq!(pods::phase(get(&world, &key).unwrap()), "Failed");
+    world.delete_pod("shop", "pull", None).unwrap();
+    settle(&mut world, 10);
+    assert!(get(&world, &key).is_none());
+}
+
 fn taint(world: &mut World, node: &NodeName, effect: &str) {
     let taint = Taint { key: "maintenance".into(), effect: effect.into(), ..Taint::default() };
     world

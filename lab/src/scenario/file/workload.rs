@@ -151,9 +151,9 @@ impl Workload {
         if self.spread {
             app = app.spread();
         }
-        if self.windows {
-            app = app.spec(json!({ "nodeSelector": { "kubernetes.io/os": "windows" } }));
-        }
+        // Whoever has nodes of both kinds says for which one an image is.
+        let system = if self.windows { "windows" } else { "linux" };
+        app = app.spec(json!({ "nodeSelector": { "kubernetes.io/os": system } }));
         for (name, value) in &self.annotations {
             app = app.annotation(name, value);
         }

@@ -4,6 +4,7 @@ mod agenda;
 mod loans;
 mod locking;
 mod observe;
+mod prewarm;
 mod progress;
 #[cfg(test)]
 mod properties;
@@ -24,7 +25,7 @@ use crate::event::{Event, EventKind, Report, RunOutcome};
 use crate::inventory::{ClusterIdentity, RancherFacts};
 use crate::journal::{Entry, FORMAT, IllegalRecord, Record, RunState, Write, WriteAnswer};
 use crate::ledger::Ledger;
-use crate::model::{ObjectName, RunId, StepId};
+use crate::model::{ObjectName, RunId, StepId, Uid};
 use crate::plan::Plan;
 use crate::ports::{Answer, AzureView, OperationRef, OperationState, PortError, Question};
 use crate::run::LockNews;
@@ -34,6 +35,7 @@ use crate::view::{Change, ResourceKind, View};
 use agenda::Agenda;
 use loans::Parting;
 use locking::LockState;
+use prewarm::Warming;
 use second_writer::{BufferSteps, RancherReading, StepWithRancher};
 use sent::Sent;
 
@@ -190,6 +192,10 @@ pub struct Machine {
     steps: BTreeMap<StepId, Memory>,
     sent: Sent,
     parting: Parting,
+    /// How far the images are that the step under way pulls ahead.
+    warming: Option<Warming>,
+    /// Pods that pulled and were deleted because the run ends.
+    stopped_pulling: BTreeSet<Uid>,
     moving_total: u32,
     last_progress: Option<EventKind>,
     stops: u32,
@@ -258,6 +264,8 @@ impl Machine {
             steps: BTreeMap::new(),
             sent: Sent::default(),
             parting: Parting::default(),
+            warming: None,
+            stopped_pulling: BTreeSet::new(),
             moving_total: 0,
             last_progress: None,
             stops: 0,
@@ -366,6 +374,7 @@ impl Machine {
                     }
                 }
                 Phase::Ending(outcome) => {
+                    self.stop_pulling(now, &outcome);
                     let at_rest = self.sent.is_empty() && !self.gives_back(now, &outcome);
                     if self.stops > 1 || at_rest && self.is_adopted(now, &outcome) {
                         self.end(now, outcome);

@@ -200,6 +200,7 @@ impl Machine {
         self.emit(now, EventKind::StageStarted { stage: number, title });
         self.phase = Phase::Running(number);
         self.steps.clear();
+        self.warming = None;
         self.moving_total = 0;
         self.look_at = Some(now);
         self.rancher.ask_at = None;
@@ -226,6 +227,11 @@ impl Machine {
         if let (Write::Lend { .. }, WriteAnswer::Unknown { .. }) = (&write, &answer) {
             // What may have been borrowed has to come back: it gets its time to show.
             self.sent.took_effect(write.clone(), now);
+        }
+        if let (Write::CreatePrewarmPod { pod }, WriteAnswer::Failed { message, retryable: false }) =
+            (&write, &answer)
+        {
+            return self.not_admitted(now, pod, message);
         }
         match answer {
             WriteAnswer::Done | WriteAnswer::Accepted { .. } => {

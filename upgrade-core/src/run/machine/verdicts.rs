@@ -17,6 +17,7 @@ impl Machine {
         let others: Vec<_> = self.agenda.others().filter_map(|lane| self.agenda.open(stage, lane)).collect();
         for step in &others {
             self.remember(now, step);
+            self.warm(now, step);
         }
         let case = self.case(now, self.agenda.under_way(stage));
         let mut verdicts: Vec<_> =
@@ -152,6 +153,7 @@ impl Machine {
                 azure.upgrade_pool(pool, *to, self.state.writes(&step.id) == 0)
             }
             Action::DeleteBuffer { pool } => azure.delete_buffer(pool),
+            Action::Prewarm { on, .. } => self.warmed(on),
             Action::Cordon { pool } => nodes::cordon(&self.view, pool),
             Action::Drain { pool } => {
                 let missing = nodes::missing_cordons(&self.view, pool);

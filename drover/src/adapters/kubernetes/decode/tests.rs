@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 use upgrade_core::model::{
-    AffinityTerm, LabelExpression, LabelOperator, MilliCpu, NodeSelectorOperator, Pod, PodPhase, Strategy,
-    TolerationOperator, Workload,
+    AffinityTerm, LabelExpression, LabelOperator, MilliCpu, NodeSelectorOperator, Pod, PodPhase, PullState,
+    Strategy, TolerationOperator, Workload,
 };
 
 use super::*;
@@ -99,6 +99,54 @@ fn a_pod_asks_for_what_the_scheduler_reserves() {
     // Requests of the whole pod, where given.
     let whole = json!({"containers": [cpu("100m")], "resources": {"requests": {"cpu": "700m"}}, "overhead": {"cpu": 1}});
     assert_eq!(asks(whole), 1700);
+}
+
+#[test]
+fn a_pod_that_pulls_is_read_image_by_image_and_only_if_a_run_has_made_it() {
+    let container =
+        |place: u32, image: &str| json!({"name": format!("aks-drover-image-{place}"), "image": image});
+    let containers = [
+        container(0, "reg/a:1"),
+        container(1, "reg/b:1"),
+        container(2, "reg/c:1"),
+        json!({"name": "proxy", "image": "mesh:1"}),
+    ];
+    let states = json!([
+        {"name": "proxy", "state": {"running": {}}},
+        {"name": "aks-drover-image-0", "imageID": "reg/a@sha256:1", "state": {"terminated": {"reason": "StartError", "exitCode": 128}}},
+        {"name": "aks-drover-image-1", "imageID": "", "state": {"waiting": {"reason": "ErrImagePull", "message": "reg/b:1: not found"}}},
+        {"name": "aks-drover-image-2", "imageID": "", "state": {"waiting": {"reason": "ContainerCreating"}}}
+    ]);
+    let mut value = json!({
+        "metadata": {
+            "name": "p", "namespace": "shop", "uid": "p1",
+            "labels": {"aks-drover/prewarm": "images"}, "annotations": {"aks-drover/run": "r-1"}
+        },
+        "spec": {
+            "containers": containers, "initContainers": [{"name": "i", "image": "reg/init:1"}],
+            "serviceAccountName": "web", "imagePullSecrets": [{"name": "registry"}, {}]
+        },
+        "status": {"phase": "Pending", "containerStatuses": states}
+    });
+    let read = pod(value.clone());
+    assert_eq!((read.init_images.len(), read.pull_access.service_account.as_deref()), (1, Some("web")));
+    assert_eq!(read.pull_access.secrets, ["registry"]);
+    let pulling = read.pulling.unwrap();
+    assert_eq!((pulling.run.as_str(), pulling.refused), ("r-1", None));
+    let states: Vec<_> = pulling.images.into_iter().map(|pull| (pull.image, pull.state)).collect();
+    let failed = PullState::Failed { reason: "ErrImagePull".into(), message: "reg/b:1: not found".into() };
+    assert_eq!(
+        states,
+        [
+            ("reg/a:1".to_owned(), PullState::Pulled),
+            ("reg/b:1".to_owned(), failed),
+            ("reg/c:1".to_owned(), PullState::Waiting),
+        ]
+    );
+    value["status"] = json!({"phase": "Failed", "reason": "OutOfpods", "message": "Node has no room"});
+    assert_eq!(pod(value.clone()).pulling.unwrap().refused.as_deref(), Some("OutOfpods: Node has no room"));
+    value["metadata"]["labels"] = json!({});
+    assert_eq!(pod(value).pulling, None);
 }
 
 #[test]
