@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
 use crate::model::{
-    Budget, Claim, EndpointSlice, Labels, Node, NodeName, ObjectName, Owner, Pod, PoolName, Service, Uid,
-    Workload, WorkloadKind, WorkloadRef,
+    Autoscaler, Budget, Claim, EndpointSlice, Labels, Node, NodeName, ObjectName, Owner, Pod, PoolName,
+    Service, Uid, Workload, WorkloadKind, WorkloadRef,
 };
 
 pub use change::{Change, Object, ResourceKind, Touched};
@@ -35,6 +35,7 @@ pub struct View {
     services: BTreeMap<ObjectName, Service>,
     slices: BTreeMap<ObjectName, EndpointSlice>,
     claims: BTreeMap<ObjectName, Claim>,
+    autoscalers: BTreeMap<ObjectName, Autoscaler>,
     pods_by_node: HashMap<NodeName, BTreeSet<ObjectName>>,
     pods_by_owner: HashMap<Uid, BTreeSet<ObjectName>>,
     sets_by_deployment: HashMap<Uid, BTreeSet<WorkloadRef>>,
@@ -80,6 +81,9 @@ impl View {
             ResourceKind::Service => self.services.keys().map(ToString::to_string).collect(),
             ResourceKind::EndpointSlice => self.slices.keys().map(ToString::to_string).collect(),
             ResourceKind::PersistentVolumeClaim => self.claims.keys().map(ToString::to_string).collect(),
+            ResourceKind::HorizontalPodAutoscaler => {
+                self.autoscalers.keys().map(ToString::to_string).collect()
+            }
             _ => {
                 let wanted = kind.workload_kind();
                 let of_kind = self.workloads.keys().filter(|r| Some(&r.kind) == wanted.as_ref());
@@ -117,6 +121,10 @@ impl View {
             Object::Claim(claim) => {
                 self.claims.insert(claim.name.clone(), claim);
             }
+            Object::Autoscaler(scaler) => {
+                touched.workloads.insert(scaler.target.clone());
+                self.autoscalers.insert(scaler.name.clone(), scaler);
+            }
         }
     }
 
@@ -147,6 +155,10 @@ impl View {
             ResourceKind::EndpointSlice => self.remove_slice(&name, touched),
             ResourceKind::PersistentVolumeClaim => {
                 self.claims.remove(&name);
+            }
+            ResourceKind::HorizontalPodAutoscaler => {
+                let gone = self.autoscalers.remove(&name);
+                touched.workloads.extend(gone.map(|scaler| scaler.target));
             }
             ResourceKind::Deployment
             | ResourceKind::StatefulSet
@@ -474,6 +486,17 @@ impl View {
     /// All claims, by name.
     pub fn claims(&self) -> impl Iterator<Item = &Claim> {
         self.claims.values()
+    }
+
+    /// All HorizontalPodAutoscalers, by name.
+    pub fn autoscalers(&self) -> impl Iterator<Item = &Autoscaler> {
+        self.autoscalers.values()
+    }
+
+    /// Does an autoscaler set the workload's size?
+    pub fn is_autoscaled(&self, workload: &WorkloadRef) -> bool {
+        let beside = in_namespace(&self.autoscalers, workload.name.namespace());
+        beside.into_iter().any(|scaler| scaler.target == *workload)
     }
 
     /// One claim.
