@@ -3,6 +3,7 @@
 use cluster_lab::{Actor, Lab, Manifest, Scenario, Stored};
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde::de::DeserializeOwned;
@@ -11,7 +12,7 @@ use upgrade_core::access::{Right, Verb};
 use upgrade_core::event::{EventKind, Report, RunOutcome};
 use upgrade_core::journal::{Entry, RunState, Write};
 use upgrade_core::model::{RunId, Settings, Workload, WorkloadKind, WorkloadRef};
-use upgrade_core::plan::{Action, Plan, Reversal, Route};
+use upgrade_core::plan::{Action, Plan, PlanError, Reversal, Route};
 use upgrade_core::run::Start;
 use upgrade_core::{Policy, plan};
 
@@ -238,6 +239,32 @@ fn whoever_has_accepted_the_gap_gets_no_second_copy() {
     let case =
         Case::with(web(1, json!({ "strategy": { "type": "Recreate" } }), true), Vec::new(), &policy, false);
     assert_eq!(case.route().0, Route::Gap);
+}
+
+/// What an autoscaler sizes is not scaled by anybody else: the plan asks for the gap. What a rollout borrows is nothing to it.
+#[test]
+fn an_autoscaler_and_a_loan_do_not_fight() {
+    let scaler = || {
+        let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" });
+        object::<HorizontalPodAutoscaler>(json!({
+            "metadata": { "name": "web", "namespace": "shop" },
+            "spec": { "scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 5 },
+        }))
+    };
+    let mut objects = web(1, json!({ "strategy": { "type": "Recreate" } }), true);
+    objects.push(scaler());
+    let mut scenario = Scenario::demo();
+    scenario.objects = objects;
+    let refused = plan(&Lab::new(&scenario, 1).inventory(), &Policy::default(), "1.35".parse().unwrap());
+    let Err(PlanError::Blocked(findings)) = refused else { panic!("{refused:?}") };
+    let gap = findings.iter().find(|finding| finding.code == "MOV-001").unwrap();
+    assert!(gap.message.ends_with("it has one replica, whose number an autoscaler sets"), "{}", gap.message);
+
+    let mut objects = web(1, rolling(json!(0), json!(1)), true);
+    objects.push(scaler());
+    let case = Case::new(objects);
+    let lent = "maxSurge 1, maxUnavailable 0";
+    borrows_and_gives_back(&case, Route::RestartWithLoan, lent, "maxSurge 0, maxUnavailable 1");
 }
 
 /// Killed right after any record of the first move, the run goes on, and nothing stays borrowed.

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use cluster_lab::{Lab, Scenario};
+use cluster_lab::{Lab, Manifest, Scenario};
 use futures::StreamExt;
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use serde_json::{from_value, json};
 use upgrade_core::access::{Right, Verb};
@@ -52,6 +53,20 @@ fn claim_disk(lab: &Lab) {
     });
 }
 
+/// One replica of a ReplicaSet without a Deployment: the only reason to write to a ReplicaSet.
+fn lonely() -> Manifest {
+    let labels = json!({"app": "lonely"});
+    let container = json!({"name": "app", "image": "registry.example.com/shop/lonely:1"});
+    let set = json!({
+        "metadata": {"name": "lonely", "namespace": "shop"},
+        "spec": {
+            "replicas": 1, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    });
+    Manifest::from(from_value::<ReplicaSet>(set).unwrap())
+}
+
 async fn until_the_claim_is_told(kubernetes: &dyn Kubernetes, lab: &Lab) {
     let mut watch = kubernetes.watch();
     while let Some(change) = watch.next().await {
@@ -66,7 +81,9 @@ async fn until_the_claim_is_told(kubernetes: &dyn Kubernetes, lab: &Lab) {
 #[tokio::test]
 async fn the_documented_rights_are_enough_for_a_whole_upgrade_and_none_is_too_many() {
     let documented = documented();
-    let lab = Lab::new(&Scenario::demo(), 1);
+    let mut scenario = Scenario::demo();
+    scenario.objects.push(lonely());
+    let lab = Lab::new(&scenario, 1);
     lab.with(|world| world.access.granted = Some(documented.iter().cloned().collect()));
     let folder = tempfile::tempdir().unwrap();
     let (server, cluster) = over_http(lab.clone(), folder.path(), FAST).await;

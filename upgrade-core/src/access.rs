@@ -170,6 +170,7 @@ pub const fn group(kind: ResourceKind) -> &'static str {
         | ResourceKind::DaemonSet
         | ResourceKind::ReplicaSet => "apps",
         ResourceKind::Job => "batch",
+        ResourceKind::HorizontalPodAutoscaler => "autoscaling",
         ResourceKind::PodDisruptionBudget => "policy",
         ResourceKind::EndpointSlice => "discovery.k8s.io",
     }

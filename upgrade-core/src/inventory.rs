@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::Reviewed;
 use crate::model::{
-    Budget, Claim, EndpointSlice, FormatVersion, ManagedCluster, Node, Pod, Pool, PoolName, Service,
-    Surroundings, Workload,
+    Autoscaler, Budget, Claim, EndpointSlice, FormatVersion, ManagedCluster, Node, Pod, Pool, PoolName,
+    Service, Surroundings, Workload,
 };
 use crate::ports::{AzureView, KubeSnapshot};
 use crate::trial::Tried;
@@ -49,6 +49,9 @@ pub struct Inventory {
     pub slices: Vec<EndpointSlice>,
     /// The claims, by name.
     pub claims: Vec<Claim>,
+    /// The HorizontalPodAutoscalers, by name.
+    #[serde(default)]
+    pub autoscalers: Vec<Autoscaler>,
     /// The deprecated APIs that somebody uses, as far as the API server has counted since it started.
     #[serde(default)]
     pub deprecated_apis: Vec<DeprecatedApi>,
@@ -204,7 +207,8 @@ impl Inventory {
             .chain(self.budgets.iter().cloned().map(Object::Budget))
             .chain(self.services.iter().cloned().map(Object::Service))
             .chain(self.slices.iter().cloned().map(Object::Slice))
-            .chain(self.claims.iter().cloned().map(Object::Claim));
+            .chain(self.claims.iter().cloned().map(Object::Claim))
+            .chain(self.autoscalers.iter().cloned().map(Object::Autoscaler));
         for object in workloads.chain(rest) {
             view.apply(Change::Applied(object));
         }
@@ -234,6 +238,7 @@ impl Inventory {
             services: Vec::new(),
             slices: Vec::new(),
             claims: Vec::new(),
+            autoscalers: Vec::new(),
             deprecated_apis: snapshot.deprecated_apis,
             surroundings: snapshot.surroundings.in_order(),
             access: Vec::new(),
@@ -260,6 +265,7 @@ impl Inventory {
                 Object::Service(service) => self.services.push(service),
                 Object::Slice(slice) => self.slices.push(slice),
                 Object::Claim(claim) => self.claims.push(claim),
+                Object::Autoscaler(scaler) => self.autoscalers.push(scaler),
             }
         }
         put_in_order(&mut self.nodes, |node| &node.name);
@@ -269,17 +275,19 @@ impl Inventory {
         put_in_order(&mut self.services, |service| &service.name);
         put_in_order(&mut self.slices, |slice| &slice.name);
         put_in_order(&mut self.claims, |claim| &claim.name);
+        put_in_order(&mut self.autoscalers, |scaler| &scaler.name);
     }
 
-    /// What decides how a workload leaves a node, as a view: the workloads, the budgets, the Services, the claims and the nodes, without the
-    /// many pods.
+    /// What decides how a workload leaves a node, as a view: the workloads, the budgets, the Services, the claims, the nodes and the
+    /// autoscalers, without the many pods.
     pub(crate) fn view_of_workloads(&self) -> View {
         let mut view = View::default();
         let workloads = self.workloads.iter().cloned().map(Object::Workload);
         let rest = (self.budgets.iter().cloned().map(Object::Budget))
             .chain(self.services.iter().cloned().map(Object::Service))
             .chain(self.claims.iter().cloned().map(Object::Claim))
-            .chain(self.nodes.iter().cloned().map(Object::Node));
+            .chain(self.nodes.iter().cloned().map(Object::Node))
+            .chain(self.autoscalers.iter().cloned().map(Object::Autoscaler));
         for object in workloads.chain(rest) {
             view.apply(Change::Applied(object));
         }

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
 use crate::model::{
-    Budget, Claim, EndpointSlice, Labels, Node, NodeName, ObjectName, Owner, Pod, PoolName, Service, Uid,
-    Workload, WorkloadKind, WorkloadRef,
+    Autoscaler, Budget, Claim, EndpointSlice, Labels, Node, NodeName, ObjectName, Owner, Pod, PoolName,
+    Service, Uid, Workload, WorkloadKind, WorkloadRef,
 };
 
 pub use change::{Change, Object, ResourceKind, Touched};
@@ -37,6 +37,7 @@ pub struct View {
     claims: BTreeMap<ObjectName, Claim>,
     /// Pods that a run has made to have images pulled.
     pulling: BTreeSet<ObjectName>,
+    autoscalers: BTreeMap<ObjectName, Autoscaler>,
     pods_by_node: HashMap<NodeName, BTreeSet<ObjectName>>,
     pods_by_owner: HashMap<Uid, BTreeSet<ObjectName>>,
     sets_by_deployment: HashMap<Uid, BTreeSet<WorkloadRef>>,
@@ -82,6 +83,9 @@ impl View {
             ResourceKind::Service => self.services.keys().map(ToString::to_string).collect(),
             ResourceKind::EndpointSlice => self.slices.keys().map(ToString::to_string).collect(),
             ResourceKind::PersistentVolumeClaim => self.claims.keys().map(ToString::to_string).collect(),
+            ResourceKind::HorizontalPodAutoscaler => {
+                self.autoscalers.keys().map(ToString::to_string).collect()
+            }
             _ => {
                 let wanted = kind.workload_kind();
                 let of_kind = self.workloads.keys().filter(|r| Some(&r.kind) == wanted.as_ref());
@@ -119,6 +123,10 @@ impl View {
             Object::Claim(claim) => {
                 self.claims.insert(claim.name.clone(), claim);
             }
+            Object::Autoscaler(scaler) => {
+                touched.workloads.insert(scaler.target.clone());
+                self.autoscalers.insert(scaler.name.clone(), scaler);
+            }
         }
     }
 
@@ -149,6 +157,10 @@ impl View {
             ResourceKind::EndpointSlice => self.remove_slice(&name, touched),
             ResourceKind::PersistentVolumeClaim => {
                 self.claims.remove(&name);
+            }
+            ResourceKind::HorizontalPodAutoscaler => {
+                let gone = self.autoscalers.remove(&name);
+                touched.workloads.extend(gone.map(|scaler| scaler.target));
             }
             ResourceKind::Deployment
             | ResourceKind::StatefulSet
@@ -485,6 +497,17 @@ impl View {
     /// All claims, by name.
     pub fn claims(&self) -> impl Iterator<Item = &Claim> {
         self.claims.values()
+    }
+
+    /// All HorizontalPodAutoscalers, by name.
+    pub fn autoscalers(&self) -> impl Iterator<Item = &Autoscaler> {
+        self.autoscalers.values()
+    }
+
+    /// Does an autoscaler set the workload's size?
+    pub fn is_autoscaled(&self, workload: &WorkloadRef) -> bool {
+        let beside = in_namespace(&self.autoscalers, workload.name.namespace());
+        beside.into_iter().any(|scaler| scaler.target == *workload)
     }
 
     /// One claim.

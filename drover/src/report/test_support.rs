@@ -157,6 +157,7 @@ pub(crate) fn inventory() -> Inventory {
         services: Vec::new(),
         slices: Vec::new(),
         claims: Vec::new(),
+        autoscalers: Vec::new(),
         deprecated_apis: Vec::new(),
         surroundings: upgrade_core::model::Surroundings::default(),
         access: vec![Reviewed { right: Right::everything(), answer: AccessAnswer::Allowed }],

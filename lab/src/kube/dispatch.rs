@@ -77,7 +77,7 @@ pub(crate) fn dispatch(world: &mut World) {
         }
         garbage::on_change(world, &logged);
     }
-    for logged in changes::<HorizontalPodAutoscaler>(world, since) {
+    for logged in take_in::<HorizontalPodAutoscaler>(world, since) {
         if logged.change == ChangeType::Added {
             world.enqueue(Work::Autoscaler(key_of(&*logged.object)));
         }

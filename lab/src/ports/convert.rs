@@ -1,6 +1,7 @@
 //! From Kubernetes' own objects to the slim model. What cannot be read becomes the safest thing it could be.
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -8,10 +9,10 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use upgrade_core::model::{
-    Budget, BudgetLimit, BudgetStatus, Bytes, Claim, ContainerReport, Endpoint, HOST_LABEL, ImagePull,
-    IntOrPercent, Labels, Node, NodeName, ObjectName, Owner, PREWARM_LABEL, Pod, PodPhase, PodTemplate,
-    PullAccess, PullState, Pulling, RESTART_ANNOTATION, RUN_ANNOTATION, Resources, RestartId, RunId, Service,
-    ServiceType, Strategy, Uid, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
+    Autoscaler, Budget, BudgetLimit, BudgetStatus, Bytes, Claim, ContainerReport, Endpoint, HOST_LABEL,
+    ImagePull, IntOrPercent, Labels, Node, NodeName, ObjectName, Owner, PREWARM_LABEL, Pod, PodPhase,
+    PodTemplate, PullAccess, PullState, Pulling, RESTART_ANNOTATION, RUN_ANNOTATION, Resources, RestartId,
+    RunId, Service, ServiceType, Strategy, Uid, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
 };
 use upgrade_core::prewarm::PREWARM_CONTAINER;
 use upgrade_core::view::{Object, ResourceKind, View};
@@ -604,6 +605,17 @@ impl Slim for core::PersistentVolumeClaim {
             zones: volume.map(|volume| reach(volume, &ZONES)).unwrap_or_default(),
             hosts: volume.map(|volume| reach(volume, &[HOST_LABEL])).unwrap_or_default(),
         }))
+    }
+}
+
+impl Slim for HorizontalPodAutoscaler {
+    const RESOURCE: ResourceKind = ResourceKind::HorizontalPodAutoscaler;
+
+    fn slim(&self, _: &Store) -> Option<Object> {
+        let (name, target) = (object_name(&self.metadata)?, &self.spec.scale_target_ref);
+        let kind = WorkloadKind::of(target.api_version.as_deref().unwrap_or_default(), &target.kind);
+        let of = ObjectName::new(name.namespace(), target.name.as_str()).ok()?;
+        Some(Object::Autoscaler(Autoscaler { name, target: WorkloadRef { kind, name: of } }))
     }
 }
 

@@ -340,6 +340,9 @@ fn objects(view: &View, kind: ResourceKind) -> Vec<Object> {
         ResourceKind::Service => view.services().cloned().map(Object::Service).collect(),
         ResourceKind::EndpointSlice => view.slices().cloned().map(Object::Slice).collect(),
         ResourceKind::PersistentVolumeClaim => view.claims().cloned().map(Object::Claim).collect(),
+        ResourceKind::HorizontalPodAutoscaler => {
+            view.autoscalers().cloned().map(Object::Autoscaler).collect()
+        }
         ResourceKind::Deployment
         | ResourceKind::StatefulSet
         | ResourceKind::DaemonSet

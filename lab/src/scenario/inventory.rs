@@ -137,6 +137,9 @@ impl<'a> Replica<'a> {
         for budget in &inventory.budgets {
             self.create(objects::budget(budget));
         }
+        for scaler in &inventory.autoscalers {
+            self.create(objects::autoscaler(scaler));
+        }
         let without_selector: BTreeSet<_> = inventory
             .services
             .iter()

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::autoscaling::v2::{
+    CrossVersionObjectReference, HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec,
+};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -10,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
 use upgrade_core::model::{
-    AffinityTerm, Budget, BudgetLimit, Claim, HOST_LABEL, IntOrPercent, LabelSelector, Labels,
+    AffinityTerm, Autoscaler, Budget, BudgetLimit, Claim, HOST_LABEL, IntOrPercent, LabelSelector, Labels,
     NodeRequirement, NodeSelectorTerm, ObjectName, Owner, Pod, PodTemplate, PullAccess, RESTART_ANNOTATION,
     Resources, SchedulingRules, Service, ServiceType, SpreadRule, Taint, Toleration, Uid, WorkloadKind,
     ZONE_LABEL,
@@ -387,4 +390,26 @@ pub(super) fn claim(claim: &Claim) -> (core::PersistentVolumeClaim, core::Persis
         status: None,
     };
     (claim, volume)
+}
+
+/// An autoscaler that is content with what it finds: what it measures is not known.
+pub(super) fn autoscaler(scaler: &Autoscaler) -> HorizontalPodAutoscaler {
+    let target = &scaler.target;
+    let api_version = match target.kind {
+        WorkloadKind::Other(_) => None,
+        _ => Some("apps/v1".to_owned()),
+    };
+    HorizontalPodAutoscaler {
+        metadata: metadata(&scaler.name, None, None, &Labels::new()),
+        spec: HorizontalPodAutoscalerSpec {
+            scale_target_ref: CrossVersionObjectReference {
+                api_version,
+                kind: target.kind.to_string(),
+                name: target.name.name().to_owned(),
+            },
+            max_replicas: i32::MAX,
+            ..HorizontalPodAutoscalerSpec::default()
+        },
+        status: None,
+    }
 }

@@ -3,6 +3,7 @@
 //! A pod is what moves, not four kilobytes of JSON. The types are parsed at the edge (adapters, files); inside the core a
 //! value of one of these types is known to be well formed.
 
+mod autoscaler;
 mod azure;
 mod budget;
 mod format;
@@ -21,6 +22,7 @@ mod surroundings;
 mod version;
 mod workload;
 
+pub use autoscaler::Autoscaler;
 pub use azure::{
     AvailableUpgrade, ManagedCluster, OsType, Pool, PoolMode, ProvisioningError, ProvisioningState, RUN_TAG,
     UpgradeSettings,

@@ -176,6 +176,7 @@ pub(crate) fn inventory() -> Inventory {
         services: Vec::new(),
         slices: Vec::new(),
         claims: Vec::new(),
+        autoscalers: Vec::new(),
         deprecated_apis: Vec::new(),
         surroundings: Surroundings::default(),
         access: vec![Reviewed { right: Right::everything(), answer: AccessAnswer::Allowed }],

@@ -12,6 +12,8 @@ const MIN_READY_SECONDS: u32 = 10;
 pub(crate) fn lent_by(route: Route, workload: &Workload, view: &View) -> Settings {
     match route {
         Route::RestartWithLoan => for_restart(workload, view),
+        // An autoscaler that has come since would take it back at once.
+        Route::ScaleThenEvict if view.is_autoscaled(&workload.reference) => Settings::default(),
         Route::ScaleThenEvict => for_one_more(workload, view),
         Route::Restart | Route::Evict | Route::WaitThenEvict | Route::Gap => Settings::default(),
     }

@@ -173,11 +173,15 @@ impl RouteChoice {
         let budgeted = view.has_budget(workload);
         let pinned = budgeted && !lets_go(workload, view, 0);
         let helps = !budgeted || lets_go(workload, view, 1);
+        let autoscaled = view.is_autoscaled(&workload.reference);
         // Two copies at a time are not everybody's: whoever has accepted the gap does not get them.
         if replicas == 1 && policy.allow_gap.contains(&workload.reference.name) {
             return Self::new(Route::Gap, format!("{why}, and it has one replica"));
         }
-        if replicas > 0 && (replicas == 1 || pinned) && helps && !uses_exclusive_claim(workload, view) {
+        let alone = uses_exclusive_claim(workload, view) || no_room_beside_itself(workload, view).is_some();
+        let managed = workload.reference.name.namespace() == "kube-system";
+        let can = helps && !autoscaled && !alone && !managed;
+        if replicas > 0 && (replicas == 1 || pinned) && can {
             let all = if replicas == 1 {
                 "it has one replica".to_owned()
             } else {
@@ -189,6 +193,10 @@ impl RouteChoice {
             return Self::new(Route::ScaleThenEvict, reason);
         }
         match replicas {
+            0 | 1 if autoscaled => Self::new(
+                Route::Gap,
+                format!("{why}, and it has one replica, whose number an autoscaler sets"),
+            ),
             0 | 1 => Self::new(Route::Gap, format!("{why}, and it has one replica")),
             _ => Self::new(Route::Evict, format!("{why}; {}", pace(workload, view))),
         }
@@ -237,7 +245,7 @@ fn uses_exclusive_claim(workload: &Workload, view: &View) -> bool {
 mod tests {
     use super::*;
     use crate::model::tests_support::{budget, deployment, exclusive_claim, replica_set, service};
-    use crate::model::{BudgetLimit, IntOrPercent, Owner, Strategy, Uid};
+    use crate::model::{Autoscaler, BudgetLimit, IntOrPercent, Owner, Strategy, Uid};
     use crate::view::{Change, Object};
 
     fn view() -> View {
@@ -345,6 +353,21 @@ mod tests {
         // No number of replicas satisfies these.
         assert_eq!(under(BudgetLimit::MinAvailable(IntOrPercent::Percent(100))).route, Route::Evict);
         assert_eq!(under(BudgetLimit::MaxUnavailable(IntOrPercent::Int(0))).route, Route::Evict);
+    }
+
+    #[test]
+    fn an_autoscaler_would_take_one_more_back_at_once() {
+        let mut web = deployment(1, "25%", "25%");
+        web.strategy = Strategy::Recreate;
+        let mut view = view();
+        let scaler = Autoscaler { name: "shop/web".parse().unwrap(), target: web.reference.clone() };
+        view.apply(Change::Applied(Object::Autoscaler(scaler)));
+        let choice = RouteChoice::of(&web, &view, &Policy::default()).unwrap();
+        assert_eq!(choice.route, Route::Gap);
+        assert!(choice.reason.ends_with("whose number an autoscaler sets"), "{}", choice.reason);
+        // What a rollout borrows is nothing to it.
+        let choice = RouteChoice::of(&deployment(1, "0", "1"), &view, &Policy::default()).unwrap();
+        assert_eq!(choice.route, Route::RestartWithLoan);
     }
 
     #[test]

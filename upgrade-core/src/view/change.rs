@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Budget, Claim, EndpointSlice, Node, ObjectName, Pod, Service, Workload, WorkloadKind, WorkloadRef,
+    Autoscaler, Budget, Claim, EndpointSlice, Node, ObjectName, Pod, Service, Workload, WorkloadKind,
+    WorkloadRef,
 };
 
 /// The Kubernetes resources that Drover reads.
@@ -33,11 +34,13 @@ pub enum ResourceKind {
     EndpointSlice,
     /// core/v1 persistentvolumeclaims.
     PersistentVolumeClaim,
+    /// autoscaling/v2 horizontalpodautoscalers.
+    HorizontalPodAutoscaler,
 }
 
 impl ResourceKind {
     /// All of them, in the order in which they are read.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Node,
         Self::Pod,
         Self::Deployment,
@@ -49,6 +52,7 @@ impl ResourceKind {
         Self::Service,
         Self::EndpointSlice,
         Self::PersistentVolumeClaim,
+        Self::HorizontalPodAutoscaler,
     ];
 
     /// The plural in the API's path, for messages and access reviews.
@@ -65,6 +69,7 @@ impl ResourceKind {
             Self::Service => "services",
             Self::EndpointSlice => "endpointslices",
             Self::PersistentVolumeClaim => "persistentvolumeclaims",
+            Self::HorizontalPodAutoscaler => "horizontalpodautoscalers",
         }
     }
 
@@ -113,6 +118,8 @@ pub enum Object {
     Slice(EndpointSlice),
     /// A PersistentVolumeClaim.
     Claim(Claim),
+    /// A HorizontalPodAutoscaler.
+    Autoscaler(Autoscaler),
 }
 
 impl Object {
@@ -126,6 +133,7 @@ impl Object {
             Self::Service(_) => ResourceKind::Service,
             Self::Slice(_) => ResourceKind::EndpointSlice,
             Self::Claim(_) => ResourceKind::PersistentVolumeClaim,
+            Self::Autoscaler(_) => ResourceKind::HorizontalPodAutoscaler,
         })
     }
 }

@@ -61,6 +61,7 @@ pub(super) fn collection(kind: ResourceKind) -> &'static str {
         ResourceKind::Pod => "/api/v1/pods",
         ResourceKind::Service => "/api/v1/services",
         ResourceKind::PersistentVolumeClaim => "/api/v1/persistentvolumeclaims",
+        ResourceKind::HorizontalPodAutoscaler => "/apis/autoscaling/v2/horizontalpodautoscalers",
         ResourceKind::Deployment => "/apis/apps/v1/deployments",
         ResourceKind::StatefulSet => "/apis/apps/v1/statefulsets",
         ResourceKind::DaemonSet => "/apis/apps/v1/daemonsets",
@@ -119,6 +120,10 @@ macro_rules! with_wire {
             }
             ResourceKind::PersistentVolumeClaim => {
                 type $wire = wire::Claim;
+                $body
+            }
+            ResourceKind::HorizontalPodAutoscaler => {
+                type $wire = wire::Autoscaler;
                 $body
             }
         }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use upgrade_core::model::{
-    Budget, BudgetLimit, BudgetStatus, Bytes, Claim, Endpoint, EndpointSlice, HOST_LABEL, IdError,
-    IntOrPercent, LabelSelector, Node, NodeName, ObjectName, Owner, Pod, Resources, Service, ServiceType,
-    Taint, TaintEffect, Uid, WorkloadKind, ZONE_LABEL,
+    Autoscaler, Budget, BudgetLimit, BudgetStatus, Bytes, Claim, Endpoint, EndpointSlice, HOST_LABEL,
+    IdError, IntOrPercent, LabelSelector, Node, NodeName, ObjectName, Owner, Pod, Resources, Service,
+    ServiceType, Taint, TaintEffect, Uid, WorkloadKind, WorkloadRef, ZONE_LABEL,
 };
 use upgrade_core::view::Object;
 
@@ -137,6 +137,16 @@ impl Wire for wire::Claim {
 
     fn object(self, _: WorkloadKind, reaches: &Reaches) -> Result<Object, DecodeError> {
         claim(&self, reaches).map(Object::Claim)
+    }
+}
+
+impl Wire for wire::Autoscaler {
+    fn meta(&self) -> &wire::Meta {
+        &self.metadata
+    }
+
+    fn object(self, _: WorkloadKind, _: &Reaches) -> Result<Object, DecodeError> {
+        autoscaler(&self).map(Object::Autoscaler)
     }
 }
 
@@ -347,6 +357,15 @@ fn claim(claim: &wire::Claim, reaches: &Reaches) -> Result<Claim, DecodeError> {
         zones: reach.zones,
         hosts: reach.hosts,
     })
+}
+
+fn autoscaler(scaler: &wire::Autoscaler) -> Result<Autoscaler, DecodeError> {
+    let (meta, target) = (&scaler.metadata, &scaler.spec.scale_target_ref);
+    let name = object_name(meta)?;
+    let of = ObjectName::new(name.namespace(), target.name.as_str());
+    let of = of.map_err(|error| DecodeError::of(meta, &error))?;
+    let kind = WorkloadKind::of(&target.api_version, &target.kind);
+    Ok(Autoscaler { name, target: WorkloadRef { kind, name: of } })
 }
 
 /// The label by which Azure's disk driver names a volume's zone.

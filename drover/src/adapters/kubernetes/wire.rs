@@ -507,6 +507,27 @@ pub(super) struct ClaimSpec {
 }
 
 #[derive(Clone, Deserialize)]
+pub(super) struct Autoscaler {
+    pub(super) metadata: Meta,
+    pub(super) spec: AutoscalerSpec,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AutoscalerSpec {
+    pub(super) scale_target_ref: ScaleTarget,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ScaleTarget {
+    #[serde(default)]
+    pub(super) api_version: String,
+    pub(super) kind: String,
+    pub(super) name: String,
+}
+
+#[derive(Clone, Deserialize)]
 pub(super) struct PersistentVolume {
     pub(super) metadata: Meta,
     #[serde(default)]

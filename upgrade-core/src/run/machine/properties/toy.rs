@@ -539,6 +539,7 @@ fn named(object: &Object) -> (ResourceKind, String) {
         Object::Service(service) => service.name.to_string(),
         Object::Slice(slice) => slice.name.to_string(),
         Object::Claim(claim) => claim.name.to_string(),
+        Object::Autoscaler(scaler) => scaler.name.to_string(),
     };
     (kind, name)
 }
