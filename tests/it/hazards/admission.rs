@@ -22,8 +22,7 @@ fn hazard_12_a_quota_without_room_for_the_surge_blocks_and_with_room_for_one_pod
     assert_eq!(
         full.says("QUO-001"),
         [
-            "blocking shop/web: quota shop/all has no room for one more pod of Deployment shop/web (pods: 0 left, 1 needed), and a \
-          rolling restart needs it first"
+            "blocking shop/web: quota shop/all has no room for one more pod of Deployment shop/web (pods: 0 left, 1 needed), and its move makes one before another goes"
         ]
     );
     assert_eq!(full.blocked(), ["QUO-001 shop/web"]);

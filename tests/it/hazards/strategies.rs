@@ -7,25 +7,20 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn hazard_01_recreate_alone_gets_a_second_pod_and_is_evicted_pod_by_pod_with_others() {
+fn hazard_01_recreate_is_lent_a_stand_in_alone_and_is_evicted_pod_by_pod_with_others() {
     let recreate = json!({ "strategy": { "type": "Recreate", "rollingUpdate": null } });
-    let alone = Town::of([app_with("report", 1, recreate.clone(), json!({}))]);
-    let told = alone.upgraded();
+    let alone = || Town::of([app_with("report", 1, recreate.clone(), json!({}))]);
+    let told = alone().upgraded();
     assert_eq!(
         told.way("shop/report"),
         "eviction with one more replica: its strategy Recreate would stop every pod first, and it has one replica; replicas 2 is \
          lent until the last pod has moved, and then given back"
     );
     assert_eq!((told.endpoints("shop/report"), told.gaps().len()), ((1, 1), 0));
-    // Two at a time are not everybody's.
-    let accepted = alone.accepting_the_gap_of("shop/report").upgraded();
-    assert_eq!(
-        accepted.way("shop/report"),
-        "eviction with a gap: its strategy Recreate would stop every pod first, and it has one replica"
-    );
-    accepted.assert_gaps_only_of("shop/report");
+    // What must never run twice has its gap accepted instead.
+    alone().accepting_the_gap_of("shop/report").upgraded().assert_gaps_only_of("shop/report");
 
-    let told = Town::of([app_with("web", 3, recreate, json!({}))]).upgraded();
+    let told = Town::of([app_with("web", 3, recreate.clone(), json!({}))]).upgraded();
     assert_eq!(
         told.way("shop/web"),
         "eviction: its strategy Recreate would stop every pod first; 3 replicas, one leaves at a time"
@@ -69,11 +64,11 @@ fn hazard_02_without_a_surge_the_old_pod_would_go_first_so_one_is_lent() {
         told.way("shop/web"),
         "restart with a loan: maxSurge comes to 0; maxSurge 1 is lent for the restart and given back after it"
     );
-    assert_eq!((told.endpoints("shop/web"), told.gaps().len()), ((3, 2), 0));
+    assert!(told.endpoints("shop/web").1 >= 2 && told.gaps().is_empty());
 }
 
 #[test]
-fn hazard_03_a_rollout_that_may_take_every_pod_may_take_none() {
+fn hazard_03_a_rollout_that_may_take_every_pod_is_lent_one_that_may_take_none() {
     let told = Town::of([app_with("web", 2, rolling(1, 2), json!({}))]).upgraded();
     assert_eq!(
         told.way("shop/web"),

@@ -4,7 +4,6 @@ use super::workloads::{Moving, doomed_pools};
 use super::{Case, finding, named, target};
 use crate::finding::{Finding, Severity};
 use crate::model::{KubeVersion, Pool, WorkloadKind};
-use crate::plan::Route;
 
 pub(super) fn check(case: &Case<'_>, moving: &[Moving<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -48,12 +47,12 @@ fn data_on_the_node(case: &Case<'_>, moving: &[Moving<'_>]) -> Option<Finding> {
     ))
 }
 
-/// A restart starts the new pod beside the old one. That is right for whatever serves, and for a singleton that takes a lock.
+/// A restart starts the new pod beside the old one, and so does one more replica that is lent. That is right for whatever serves, and for a singleton that takes a lock.
 fn two_for_a_moment(case: &Case<'_>, moving: &[Moving<'_>]) -> Option<Finding> {
     let alone = |moving: &Moving<'_>| {
         let workload = moving.workload;
         let served = case.view.services_for(workload.reference.name.namespace(), &workload.template.labels);
-        moving.choice.route == Route::Restart && workload.replicas == 1 && served.count() == 0
+        moving.choice.route.writes() && workload.replicas == 1 && served.count() == 0
     };
     let (count, names) = those(moving, alone)?;
     Some(finding(

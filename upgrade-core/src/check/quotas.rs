@@ -11,9 +11,9 @@ pub(super) fn check(case: &Case<'_>, moving: &[Moving<'_>]) -> Vec<Finding> {
     for quota in &case.inventory.surroundings.quotas {
         let surging: Vec<(&Moving<'_>, u64)> = moving
             .iter()
-            .filter(|moving| moving.choice.route == Route::Restart)
             .filter(|moving| moving.workload.reference.name.namespace() == quota.name.namespace())
-            .filter_map(|moving| Some((moving, u64::from(moving.workload.rolling_limits()?.0))))
+            .map(|moving| (moving, u64::from(surge(moving))))
+            .filter(|(_, surge)| *surge > 0)
             .collect();
         let none: Vec<_> = surging
             .iter()
@@ -31,6 +31,17 @@ pub(super) fn check(case: &Case<'_>, moving: &[Moving<'_>]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// How many pods above the wanted number a move makes, at most.
+fn surge(moving: &Moving<'_>) -> u32 {
+    match moving.choice.route {
+        Route::Restart | Route::RestartWithLoan => {
+            moving.workload.rolling_limits().map_or(1, |(surge, _)| surge.max(1))
+        }
+        Route::ScaleThenEvict => 1,
+        Route::Evict | Route::WaitThenEvict | Route::Gap => 0,
+    }
 }
 
 /// What of the quota is not enough for so many more pods of these templates; `None` if all is.
@@ -78,10 +89,10 @@ fn no_room(quota: &Quota, moving: &Moving<'_>, short: &str) -> Finding {
         "QUO-001",
         &what.name,
         format!(
-            "quota {} has no room for one more pod of {what} ({short}), and a rolling restart needs it first",
+            "quota {} has no room for one more pod of {what} ({short}), and its move makes one before another goes",
             quota.name
         ),
-        "raise the quota for the night, or lower maxSurge to 0 so that its pods leave one by one",
+        "raise the quota for the night",
     )
 }
 
@@ -126,7 +137,7 @@ mod tests {
             told(&case),
             [
                 "blocking QUO-001 shop/web: quota shop/all has no room for one more pod of Deployment shop/web \
-              (requests.cpu: 400m left, 500m needed), and a rolling restart needs it first"
+              (requests.cpu: 400m left, 500m needed), and its move makes one before another goes"
             ]
         );
         case.surroundings.quotas = vec![quota(1500)];
