@@ -98,7 +98,9 @@ fn load<T: DeserializeOwned>(what: &'static str, path: &Path) -> Result<T, Error
     let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string(), Some(error.into())))?;
     let head: Head = serde_json::from_str(&text)
         .map_err(|error| unreadable(format!("it is not a {what} of Drover ({error})"), None))?;
-    head.format.check_readable().map_err(|error| unreadable(error.to_string(), None))?;
+    head.format
+        .check_readable_by(FormatVersion::CURRENT)
+        .map_err(|error| unreadable(error.to_string(), None))?;
     let mut json = serde_json::Deserializer::from_str(&text);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let (place, inner) = (error.path().to_string(), error.into_inner());

@@ -2,7 +2,10 @@
 //!
 //! Recording and replay go through one total function, [`RunState::apply`]: whatever it refuses can neither be written nor
 //! be read. A journal is therefore always the story of a run that could have happened.
+//!
+//! As text a journal is one record a line (JSON), each with a checksum; see [`to_line`] and [`Reader`].
 
+mod line;
 mod loans;
 mod state;
 
@@ -18,8 +21,14 @@ use crate::model::{
 use crate::plan::Plan;
 use crate::ports::{BufferSpec, EvictionAnswer, OperationRef};
 
+pub use line::{BadLine, Reader, to_line, whole_lines};
 pub use loans::Loan;
 pub use state::{IllegalRecord, RunState};
+
+/// The journal's format.
+///
+/// 1.1: each line ends with a checksum. 1.0: lines without.
+pub const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 1 };
 
 /// One line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::loans::{Loan, Loans};
-use super::{Entry, Record, Write, WriteAnswer};
+use super::{Entry, FORMAT, Record, Write, WriteAnswer};
 use crate::event::{RunOutcome, StepOutcome};
 use crate::ledger::ServiceRecord;
 use crate::model::{NodeName, RunId, StepId, Uid};
@@ -139,7 +139,7 @@ impl RunState {
                 if begun {
                     return Err("a journal has one header".into());
                 }
-                format.check_readable().map_err(|error| error.to_string())
+                format.check_readable_by(FORMAT).map_err(|error| error.to_string())
             }
             _ if !begun => Err("a journal begins with its header".into()),
             Entry::Opened if self.is_done() => Err("the run is done".into()),

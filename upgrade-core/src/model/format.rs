@@ -1,5 +1,6 @@
 //! The `MAJOR.MINOR` format version that every file and stream of Drover begins with.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -15,15 +16,15 @@ pub struct FormatVersion {
 }
 
 impl FormatVersion {
-    /// What this version of Drover writes.
+    /// What this version of Drover writes, but for the journal (see [`journal::FORMAT`](crate::journal::FORMAT)).
     pub const CURRENT: Self = Self { major: 1, minor: 0 };
 
-    /// Refuses a file of another major.
-    pub fn check_readable(self) -> Result<(), FormatError> {
-        if self.major == Self::CURRENT.major {
-            Ok(())
-        } else {
-            Err(FormatError::OtherMajor { found: self, readable: Self::CURRENT })
+    /// Can this be read by whoever writes `reader`? Every minor of the same major can, older or newer.
+    pub fn check_readable_by(self, reader: Self) -> Result<(), FormatError> {
+        match self.major.cmp(&reader.major) {
+            Ordering::Equal => Ok(()),
+            Ordering::Less => Err(FormatError::TooOld { found: self, reader }),
+            Ordering::Greater => Err(FormatError::TooNew { found: self, reader }),
         }
     }
 }
@@ -31,13 +32,21 @@ impl FormatVersion {
 /// Why a file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// The file was written by a Drover of another major format.
-    #[error("format {found} cannot be read, this version reads {}.x", readable.major)]
-    OtherMajor {
+    /// It was written by a Drover of an earlier major format.
+    #[error("format {found} cannot be read, this version reads {}.x; an older Drover can", reader.major)]
+    TooOld {
         /// What the file says.
         found: FormatVersion,
-        /// What this version writes.
-        readable: FormatVersion,
+        /// What the reader writes.
+        reader: FormatVersion,
+    },
+    /// It was written by a Drover of a later major format.
+    #[error("format {found} cannot be read, this version reads {}.x; a newer Drover can", reader.major)]
+    TooNew {
+        /// What the file says.
+        found: FormatVersion,
+        /// What the reader writes.
+        reader: FormatVersion,
     },
     /// Not `MAJOR.MINOR`.
     #[error("`{0}` is not a format version such as `1.0`")]
@@ -70,11 +79,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_newer_minor_is_read_and_another_major_is_refused() {
+    fn any_minor_is_read_and_another_major_is_refused_by_what_can_read_it() {
         let parse = |t: &str| FormatVersion::try_from(t.to_owned());
-        assert!(parse("1.7").unwrap().check_readable().is_ok());
-        let error = parse("2.0").unwrap().check_readable().unwrap_err();
-        assert_eq!(error.to_string(), "format 2.0 cannot be read, this version reads 1.x");
+        let read =
+            |found: &str, reader: &str| parse(found).unwrap().check_readable_by(parse(reader).unwrap());
+        assert!(read("1.7", "1.0").is_ok() && read("1.0", "1.7").is_ok());
+        let error = read("2.0", "1.1").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "format 2.0 cannot be read, this version reads 1.x; a newer Drover can"
+        );
+        let error = read("1.9", "2.0").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "format 1.9 cannot be read, this version reads 2.x; an older Drover can"
+        );
         assert!(parse("1").is_err());
     }
 }

@@ -38,6 +38,7 @@ impl Machine {
         match (news, seeking) {
             (LockNews::Held, Some(stage)) => {
                 self.lock.held = true;
+                self.take_up(now);
                 self.start_stage(now, stage);
             }
             (LockNews::Occupied(holder), Some(_)) => {

@@ -22,9 +22,9 @@ use jiff::Timestamp;
 
 use crate::event::{Event, EventKind, Report, RunOutcome};
 use crate::inventory::{ClusterIdentity, RancherFacts};
-use crate::journal::{Entry, IllegalRecord, Record, RunState, Write, WriteAnswer};
+use crate::journal::{Entry, FORMAT, IllegalRecord, Record, RunState, Write, WriteAnswer};
 use crate::ledger::Ledger;
-use crate::model::{FormatVersion, ObjectName, RunId, StepId};
+use crate::model::{ObjectName, RunId, StepId};
 use crate::plan::Plan;
 use crate::ports::{Answer, AzureView, OperationRef, OperationState, PortError, Question};
 use crate::run::LockNews;
@@ -163,6 +163,8 @@ pub struct Machine {
     plan: Arc<Plan>,
     run: RunId,
     state: RunState,
+    /// The journal says that this process works on the run.
+    taken_up: bool,
     began: Timestamp,
     next_event: u64,
     phase: Phase,
@@ -198,12 +200,16 @@ impl Machine {
     /// A new run of `plan`.
     pub fn begin(plan: Plan, run: RunId, tool: String, now: Timestamp) -> (Self, Vec<Effect>) {
         let mut machine = Self::new(plan.clone(), run.clone(), RunState::default(), now);
-        let header = Entry::Header { format: FormatVersion::CURRENT, run, tool, plan: Box::new(plan) };
+        let header = Entry::Header { format: FORMAT, run, tool, plan: Box::new(plan) };
         machine.record(now, header);
-        machine.open(now, false)
+        machine.take_up(now);
+        machine.start(now, false)
     }
 
     /// Goes on with a run from its journal. Writes without an answer count as "unknown": what they did is observed.
+    ///
+    /// Nothing is recorded before the lock of the cluster is held: another process may be at work on this very run, and whoever
+    /// is refused must not have disturbed it.
     ///
     /// # Errors
     /// If the journal has no header, or the run is done.
@@ -220,7 +226,7 @@ impl Machine {
         if state.is_done() {
             return Err(refuse("the run is done"));
         }
-        Ok(Self::new(plan, run, state, now).open(now, true))
+        Ok(Self::new(plan, run, state, now).start(now, true))
     }
 
     fn new(plan: Plan, run: RunId, state: RunState, now: Timestamp) -> Self {
@@ -231,6 +237,7 @@ impl Machine {
             plan: Arc::new(plan),
             run,
             state,
+            taken_up: false,
             began: now,
             next_event: 1,
             phase: Phase::Syncing,
@@ -258,13 +265,20 @@ impl Machine {
         }
     }
 
-    fn open(mut self, now: Timestamp, resumed: bool) -> (Self, Vec<Effect>) {
+    /// Says in the journal that this process works on the run now.
+    fn take_up(&mut self, now: Timestamp) {
+        if std::mem::replace(&mut self.taken_up, true) {
+            return;
+        }
         self.record(now, Entry::Opened);
         let open: Vec<u64> = self.state.open_intents().map(|(id, _, _)| id).collect();
         for id in open {
             let message = "the process ended before the answer came".to_owned();
             self.record(now, Entry::Answered { id, answer: WriteAnswer::Unknown { message } });
         }
+    }
+
+    fn start(mut self, now: Timestamp, resumed: bool) -> (Self, Vec<Effect>) {
         let stages = u32::try_from(self.plan.stages.len()).unwrap_or(u32::MAX);
         let (cluster, target, plan) = (self.plan.cluster.name.clone(), self.plan.target, self.plan.hash());
         self.emit(now, EventKind::RunStarted { cluster, target, plan, stages, resumed });
@@ -374,8 +388,14 @@ impl Machine {
 
     fn end(&mut self, now: Timestamp, outcome: RunOutcome) {
         let outcome = self.with_what_is_owed(outcome);
-        let ledger = self.ledger.records();
-        self.record(now, Entry::Closed { outcome: outcome.clone(), ledger });
+        // A run whose every stage is finished, and which only did not say so, is done without the lock.
+        if outcome.is_done() {
+            self.take_up(now);
+        }
+        if self.taken_up {
+            let ledger = self.ledger.records();
+            self.record(now, Entry::Closed { outcome: outcome.clone(), ledger });
+        }
         let known = AtTheEnd {
             plan: &self.plan,
             run: &self.run,

@@ -10,18 +10,26 @@ use crate::plan::plan;
 use crate::policy::Policy;
 use crate::view::{Change, Object, ResourceKind};
 
+fn fresh(now: Timestamp) -> (Machine, Vec<Effect>) {
+    let plan = plan(&inventory(), &Policy::default(), "1.35".parse().unwrap()).unwrap();
+    Machine::begin(plan, RunId::new("r").unwrap(), "test".into(), now)
+}
+
 /// A machine that has just listed everything: one Service with one ready pod.
 fn watching(now: Timestamp) -> Machine {
-    let plan = plan(&inventory(), &Policy::default(), "1.35".parse().unwrap()).unwrap();
-    let (mut machine, _) = Machine::begin(plan, RunId::new("r").unwrap(), "test".into(), now);
+    let (mut machine, _) = fresh(now);
+    machine.on(now, everything());
+    machine
+}
+
+fn everything() -> Input {
     let objects = |kind| match kind {
         ResourceKind::Service => vec![Object::Service(service("shop/web"))],
         ResourceKind::EndpointSlice => vec![Object::Slice(slice("shop/web", &["shop/web-1-a"]))],
         _ => Vec::new(),
     };
     let lists = ResourceKind::ALL.map(|kind| Change::Listed { kind, objects: objects(kind) });
-    machine.on(now, Input::Changes(lists.into()));
-    machine
+    Input::Changes(lists.into())
 }
 
 #[test]
@@ -68,6 +76,7 @@ mod identity {
     use super::*;
     use crate::event::RunOutcome;
     use crate::inventory::{ClusterIdentity, Evidence, EvidenceKind, EvidenceVerdict};
+    use crate::journal::{Entry, Record, RunState};
     use crate::lock::LockHolder;
     use crate::model::Uid;
     use crate::ports::{CallOutcome, PortError, PortErrorKind, RemoteService};
@@ -253,6 +262,34 @@ mod identity {
         );
         let ended = refused(&machine.on(now, Input::Lock(LockNews::Refused(ann()))));
         assert_eq!(ended, RunOutcome::Locked { by: ann() });
+    }
+
+    /// Another process may be at work on this very run.
+    #[test]
+    fn a_run_is_gone_on_with_in_its_journal_only_when_the_lock_is_held() {
+        use EvidenceVerdict::Agrees;
+        let written = |effects: &[Effect]| -> Vec<Record> {
+            let record = |effect: &Effect| match effect {
+                Effect::Record(record) => Some(record.clone()),
+                _ => None,
+            };
+            effects.iter().filter_map(record).collect()
+        };
+        let now = Timestamp::from_second(1000).unwrap();
+        let (_, effects) = fresh(now);
+        let state = RunState::replay(written(&effects)).unwrap();
+        let at_the_lock = || {
+            let (mut machine, mut effects) = Machine::resume(state.clone(), now).unwrap();
+            effects.extend(machine.on(now, everything()));
+            effects.extend(machine.on(now, Input::Identity(Ok(seen(Agrees, Agrees)))));
+            assert_eq!(written(&effects), []);
+            machine
+        };
+        let refused = at_the_lock().on(now, Input::Lock(LockNews::Refused(ann())));
+        assert!(end(&refused).is_some());
+        assert_eq!(written(&refused), []);
+        let held = at_the_lock().on(now, Input::Lock(LockNews::Held));
+        assert!(matches!(written(&held)[0].entry, Entry::Opened), "{held:?}");
     }
 
     #[test]
