@@ -1,7 +1,6 @@
 //! Beginning a run, or going on with one.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::unbounded_channel;
@@ -10,14 +9,14 @@ use upgrade_core::inventory::ClusterIdentity;
 use upgrade_core::journal::RunState;
 use upgrade_core::model::{RunId, VersionRequest};
 use upgrade_core::plan::{Basis, Plan};
-use upgrade_core::ports::Gate;
+use upgrade_core::ports::{Gate, Journal};
 use upgrade_core::run::{Start, drive, stop_signal};
 
 use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::files::PlanFile;
 use crate::gate::PauseAlways;
-use crate::journal::{FileJournal, file_of};
+use crate::journal::{self, JournalPlace, RunPlace, RunSelector};
 use crate::run::{Channel, Run};
 use crate::run_id;
 
@@ -27,41 +26,12 @@ const DEFAULT_JOURNAL: &str = "journal";
 /// What the journal says wrote it.
 const TOOL: &str = concat!("aks-drover ", env!("CARGO_PKG_VERSION"));
 
-/// Which run: by its id, looked up in the journal directory, or by its journal file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RunSelector {
-    /// A run of the journal directory.
-    Id(RunId),
-    /// A journal file.
-    File(PathBuf),
-}
-
-impl RunSelector {
-    /// From what a person writes. A run id has neither dots nor slashes, so everything else is a path; write `./name` for a
-    /// file whose name looks like an id.
-    pub fn new(text: impl Into<OsString>) -> Self {
-        let text = text.into();
-        match text.to_str().map(RunId::new) {
-            Some(Ok(id)) => Self::Id(id),
-            _ => Self::File(text.into()),
-        }
-    }
-
-    /// The journal file.
-    pub fn file(&self, dir: &Path) -> PathBuf {
-        match self {
-            Self::Id(run) => file_of(dir, run),
-            Self::File(path) => path.clone(),
-        }
-    }
-}
-
 /// A run that is about to begin, or to go on. Nothing happens before [`start`](Self::start).
 #[must_use = "nothing happens before `start`"]
 pub struct Apply {
     cluster: Cluster,
     what: What,
-    journal: PathBuf,
+    journal: JournalPlace,
     gate: Arc<dyn Gate>,
 }
 
@@ -73,16 +43,16 @@ enum What {
 
 impl Apply {
     pub(crate) fn plan(cluster: Cluster, plan: PlanFile) -> Self {
-        Self { cluster, what: What::Plan(plan), journal: DEFAULT_JOURNAL.into(), gate: Arc::new(PauseAlways) }
+        Self { cluster, what: What::Plan(plan), journal: Path::new(DEFAULT_JOURNAL).into(), gate: Arc::new(PauseAlways) }
     }
 
     pub(crate) fn run(cluster: Cluster, run: RunSelector) -> Self {
-        Self { cluster, what: What::Run(run), journal: DEFAULT_JOURNAL.into(), gate: Arc::new(PauseAlways) }
+        Self { cluster, what: What::Run(run), journal: Path::new(DEFAULT_JOURNAL).into(), gate: Arc::new(PauseAlways) }
     }
 
-    /// The journal directory; `./journal` unless set.
-    pub fn journal(self, dir: impl Into<PathBuf>) -> Self {
-        Self { journal: dir.into(), ..self }
+    /// Where journals are; the directory `./journal` unless set.
+    pub fn journal(self, place: impl Into<JournalPlace>) -> Self {
+        Self { journal: place.into(), ..self }
     }
 
     /// Who is asked what only a person can answer. Without a gate every question pauses the run.
@@ -100,21 +70,23 @@ impl Apply {
     /// [`Error::Blocked`] if something stands in the way now, [`Error::Journal`] if the journal cannot be used.
     pub async fn start(self) -> Result<Run, Error> {
         let Self { cluster, what, journal, gate } = self;
-        let (start, run, file) = match what {
+        let (start, run, place, journal) = match what {
             What::Plan(plan) => begin(&cluster, plan.plan, &journal).await?,
-            What::Run(selector) => take_up(&cluster, &selector.file(&journal))?,
+            What::Run(selector) => take_up(&cluster, &selector.place(&journal)).await?,
         };
-        let path = file.path().to_owned();
         let (sender, events) = unbounded_channel();
-        let ports = cluster.ports(Arc::new(file), gate, Arc::new(Channel(sender)));
+        let ports = cluster.ports(journal, gate, Arc::new(Channel(sender)));
         let (stop, signal) = stop_signal();
         let work = tokio::spawn(drive(start, ports, signal));
-        Ok(Run { id: run, journal: path, stop, events, work })
+        Ok(Run { id: run, journal: place, stop, events, work })
     }
 }
 
-async fn begin(cluster: &Cluster, plan: Plan, journal: &Path) -> Result<(Start, RunId, FileJournal), Error> {
+type Begun = (Start, RunId, RunPlace, Arc<dyn Journal>);
+
+async fn begin(cluster: &Cluster, plan: Plan, place: &JournalPlace) -> Result<Begun, Error> {
     same_cluster(cluster, &plan.cluster)?;
+    let journals = cluster.journal_access().journals(place).await?;
     let inventory = cluster.inventory().await?;
     let drift = plan.basis.drift(&Basis::of(&inventory, cluster.policy()));
     if !drift.is_empty() {
@@ -126,26 +98,22 @@ async fn begin(cluster: &Cluster, plan: Plan, journal: &Path) -> Result<(Start, 
         return Err(Error::Blocked { findings });
     }
     let run = run_id::new(cluster.name(), cluster.now(), run_id::random());
-    let file = FileJournal::create(journal, &run)?;
-    Ok((Start::Fresh { plan, run: run.clone(), tool: TOOL.to_owned() }, run, file))
+    let own = journals.run(&run);
+    let journal = own.create().await?;
+    Ok((Start::Fresh { plan, run: run.clone(), tool: TOOL.to_owned() }, run, own.place(), journal))
 }
 
-fn take_up(cluster: &Cluster, path: &Path) -> Result<(Start, RunId, FileJournal), Error> {
-    let (file, state) = FileJournal::resume(path)?;
-    let unusable = |problem: &str| Error::Journal {
-        path: path.to_owned(),
-        line: None,
-        problem: problem.to_owned(),
-        source: None,
-    };
+async fn take_up(cluster: &Cluster, place: &RunPlace) -> Result<Begun, Error> {
+    let (journal, state) = cluster.journal_access().journal(place).await?.resume().await?;
     let (Some(run), Some(plan)) = (state.run().cloned(), state.plan()) else {
-        return Err(unusable("it holds no run"));
+        return Err(journal::unusable(place, "it holds no run", None));
     };
     same_cluster(cluster, &plan.cluster)?;
     if RunState::is_done(&state) {
-        return Err(unusable("the run is done, there is nothing to go on with"));
+        let problem = "the run is done, there is nothing to go on with";
+        return Err(journal::unusable(place, problem, None));
     }
-    Ok((Start::Resumed(state), run, file))
+    Ok((Start::Resumed(state), run, place.clone(), journal))
 }
 
 fn same_cluster(cluster: &Cluster, planned: &ClusterIdentity) -> Result<(), Error> {

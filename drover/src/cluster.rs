@@ -11,10 +11,11 @@ use upgrade_core::plan::{Plan, PlanError};
 use upgrade_core::ports::{Azure, Clock, EventSink, Gate, Journal, Kubernetes, Ports, Rancher};
 use upgrade_core::{Inventory, Policy, access, trial};
 
-use crate::apply::{Apply, RunSelector};
+use crate::apply::Apply;
 use crate::error::Error;
 use crate::files::PlanFile;
 use crate::holder;
+use crate::journal::{JournalAccess, RunSelector};
 
 /// The services of one cluster, as ports.
 #[derive(Clone)]
@@ -39,19 +40,29 @@ struct Inner {
     identity: ClusterIdentity,
     policy: Policy,
     services: Services,
+    journals: JournalAccess,
 }
 
 impl Cluster {
     /// Proves that Rancher, Azure and Kubernetes mean the same cluster. Reads only.
     ///
-    /// [`Fleet::connect`](crate::Fleet::connect) does this over HTTP; here the services can be any, such as the lab's.
+    /// [`Fleet::connect`](crate::Fleet::connect) does this over HTTP; here the services can be any, such as the lab's, and
+    /// journals are files.
     ///
     /// # Errors
     /// [`Error::Identity`] if the evidence contradicts, or does not suffice (see [`upgrade_core::inventory::proof`]).
     pub async fn prove(policy: Policy, services: Services) -> Result<Self, Error> {
+        Self::proven(policy, services, JournalAccess::default()).await
+    }
+
+    pub(crate) async fn proven(
+        policy: Policy,
+        services: Services,
+        journals: JournalAccess,
+    ) -> Result<Self, Error> {
         let identity = services.rancher.identity().await?;
         check_identity(&identity)?;
-        Ok(Self { inner: Arc::new(Inner { identity, policy, services }) })
+        Ok(Self { inner: Arc::new(Inner { identity, policy, services, journals }) })
     }
 
     /// The name in the configuration.
@@ -67,6 +78,10 @@ impl Cluster {
     /// What the user wants for this cluster.
     pub fn policy(&self) -> &Policy {
         &self.inner.policy
+    }
+
+    pub(crate) fn journal_access(&self) -> &JournalAccess {
+        &self.inner.journals
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -12,6 +12,8 @@ use upgrade_core::plan::{Drift, PlanError};
 use upgrade_core::ports::{PortError, PortErrorKind, RemoteService};
 use upgrade_core::run::DriveError;
 
+use crate::journal::RunPlace;
+
 /// Why something could not be done.
 ///
 /// Its text is one line that says what happened; [`hint`](Self::hint) says what to do, and
@@ -85,17 +87,19 @@ pub enum Error {
     #[error(transparent)]
     Remote(#[from] PortError),
     /// A run's journal cannot be used.
-    #[error("journal {}{}: {problem}", .path.display(), line_text(*.line))]
+    #[error("journal {place}{}: {problem}", line_text(*.line))]
     Journal {
-        /// The file, or the directory it was looked for in.
-        path: PathBuf,
+        /// The file or blob, or the directory or folder it was looked for in.
+        place: String,
         /// The line, if it is about one.
         line: Option<usize>,
         /// What is wrong.
         problem: String,
+        /// What to do about it.
+        remedy: Option<String>,
         /// The error underneath.
         #[source]
-        source: Option<io::Error>,
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// A run could not be brought to an end of its own: its journal failed under it.
     #[error("run {run} was given up")]
@@ -103,7 +107,7 @@ pub enum Error {
         /// The run.
         run: RunId,
         /// Its journal.
-        journal: PathBuf,
+        journal: RunPlace,
         /// Why.
         #[source]
         source: DriveError,
@@ -114,7 +118,7 @@ pub enum Error {
         /// The run.
         run: RunId,
         /// Its journal.
-        journal: PathBuf,
+        journal: RunPlace,
         /// What the runtime said.
         #[source]
         source: tokio::task::JoinError,
@@ -201,12 +205,10 @@ impl Error {
             Self::Stale { .. } => Some("make a new plan, and compare it with this one".to_owned()),
             Self::Remote(error) => remote_hint(error),
             Self::RunFailed { journal, .. } | Self::RunLost { journal, .. } => Some(format!(
-                "the run holds; when the cause is mended, go on with `aks-drover resume {}`",
-                journal.display()
+                "the run holds; when the cause is mended, go on with `aks-drover resume {journal}`",
             )),
-            Self::Unreadable { .. } | Self::Unwritable { .. } | Self::NoPlan(_) | Self::Journal { .. } => {
-                None
-            }
+            Self::Journal { remedy, .. } => remedy.clone(),
+            Self::Unreadable { .. } | Self::Unwritable { .. } | Self::NoPlan(_) => None,
         }
     }
 
@@ -239,7 +241,13 @@ fn remote_hint(error: &PortError) -> Option<String> {
         (PortErrorKind::Unauthorized, RemoteService::Azure) => {
             "check the credential of the environment's `azure` table"
         }
+        (PortErrorKind::Unauthorized, RemoteService::Journal) => {
+            "check `account` and `credential` of the table `[journal]`"
+        }
         (PortErrorKind::Unauthorized, _) => "check the token of the environment's `rancher` table",
+        (PortErrorKind::Forbidden, RemoteService::Journal) => {
+            "give the credential the role `Storage Blob Data Contributor` on the container"
+        }
         (PortErrorKind::Forbidden, _) => "give the credential the permission it lacks",
         (PortErrorKind::Unreachable, _) => "check the address, the network and the proxy, then try again",
         (PortErrorKind::Throttled, _) => "wait a moment, then try again",

@@ -10,6 +10,7 @@ use crate::clock::SystemClock;
 use crate::cluster::Cluster;
 use crate::config::{ClusterConfig, Config};
 use crate::error::Error;
+use crate::journal::{JournalAccess, JournalPlace, Journals, RunJournal, RunPlace};
 use crate::{adapters, env};
 
 /// The variable that names the configuration file.
@@ -61,7 +62,24 @@ impl Fleet {
         let cluster = self.cluster(name)?;
         let environment = self.config.environment_of(cluster);
         let services = adapters::connect(name, cluster, environment, &self.clock).await?;
-        Cluster::prove(cluster.policy.clone(), services).await
+        Cluster::proven(cluster.policy.clone(), services, self.journal_access()).await
+    }
+
+    /// Opens a place for journals: a directory, or a container by the table `[journal]`. Nothing is contacted yet.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a container that the file does not say how to reach.
+    pub async fn journals(&self, place: &JournalPlace) -> Result<Journals, Error> {
+        self.journal_access().journals(place).await
+    }
+
+    /// Opens the journal of one run; as [`journals`](Self::journals).
+    pub async fn journal(&self, place: &RunPlace) -> Result<RunJournal, Error> {
+        self.journal_access().journal(place).await
+    }
+
+    fn journal_access(&self) -> JournalAccess {
+        JournalAccess::by(&self.config, &self.clock)
     }
 
     fn cluster(&self, name: &str) -> Result<&ClusterConfig, Error> {

@@ -55,13 +55,13 @@ mod timing;
 mod tokens;
 mod transport;
 
-pub use apply::{Apply, RunSelector};
+pub use apply::Apply;
 pub use clock::SystemClock;
 pub use cluster::{Cluster, Services};
 pub use error::{ConfigError, Error, exit_code};
 pub use files::{PlanFile, SnapshotFile, write_atomically};
 pub use fleet::Fleet;
 pub use gate::{ContinueAlways, PauseAlways};
-pub use journal::FileJournal;
+pub use journal::{JournalPlace, Journals, RunJournal, RunPlace, RunSelector};
 pub use run::Run;
 pub use timing::timing_file;

@@ -1,7 +1,5 @@
 //! A run under way.
 
-use std::path::{Path, PathBuf};
-
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 use upgrade_core::event::{Event, Report};
@@ -10,6 +8,7 @@ use upgrade_core::ports::EventSink;
 use upgrade_core::run::{DriveError, StopHandle};
 
 use crate::error::Error;
+use crate::journal::RunPlace;
 
 /// A run under way, or ended. Made by [`Apply::start`](crate::Apply::start).
 ///
@@ -18,7 +17,7 @@ use crate::error::Error;
 #[derive(Debug)]
 pub struct Run {
     pub(crate) id: RunId,
-    pub(crate) journal: PathBuf,
+    pub(crate) journal: RunPlace,
     pub(crate) stop: StopHandle,
     pub(crate) events: UnboundedReceiver<Event>,
     pub(crate) work: JoinHandle<Result<Report, DriveError>>,
@@ -30,8 +29,8 @@ impl Run {
         &self.id
     }
 
-    /// The run's journal.
-    pub fn journal(&self) -> &Path {
+    /// The place of the run's journal.
+    pub fn journal(&self) -> &RunPlace {
         &self.journal
     }
 

@@ -7,7 +7,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, ClientBuilder};
 use url::{Host, Url};
 
-use crate::config::{CaFile, RancherCa, RancherConfig};
+use crate::config::{CaFile, JournalConfig, RancherCa, RancherConfig};
 use crate::error::{ConfigError, Error};
 
 /// Rancher itself waits up to 40 s for a cluster agent that has lost its tunnel.
@@ -55,6 +55,16 @@ pub(crate) fn azure(name: &str, endpoint: &Url, ca: Option<&CaFile>) -> Result<C
     let certificates = ca.map(read).transpose()?.unwrap_or_default();
     build(endpoint, Roots::And(certificates), AZURE_CONNECT)
         .map_err(|error| certificate_error(name, &error.to_string()))
+}
+
+/// The client for Azure Blob Storage and for whoever hands out tokens for it. A request that takes longer is given up: a run
+/// waits for its journal, and must keep its lock meanwhile.
+pub(crate) fn storage(config: &JournalConfig, longest: Duration) -> Result<Client, Box<ConfigError>> {
+    let certificates = config.ca.as_ref().map(read).transpose()?.unwrap_or_default();
+    let builder = towards(config.endpoint.as_url(), longest).timeout(longest);
+    builder.tls_certs_merge(certificates).build().map_err(|error| {
+        Box::new(config.place.error(format!("no client can be made for it: {error}"), "check `ca_file`"))
+    })
 }
 
 /// The client for the metadata service of the machine this runs on: it must not be asked through a proxy, which would answer

@@ -1,9 +1,8 @@
 //! A connected cluster.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-use aks_drover::{Apply, Fleet, RunSelector};
+use aks_drover::{Apply, Fleet, JournalPlace, RunSelector};
 use pyo3::prelude::*;
 use upgrade_core::model::VersionRequest;
 
@@ -76,12 +75,14 @@ impl Cluster {
         journal: PathBuf,
         gate: Option<Py<PyAny>>,
     ) -> PyResult<Run> {
-        begin(py, self.inner.resume(RunSelector::new(OsString::from(run))), journal, gate)
+        let run = RunSelector::parse(run).map_err(|error| refuse(py, &format!("`run`: {error}"), None))?;
+        begin(py, self.inner.resume(run), journal, gate)
     }
 }
 
 fn begin(py: Python<'_>, apply: Apply, journal: PathBuf, gate: Option<Py<PyAny>>) -> PyResult<Run> {
-    let apply = apply.journal(journal);
+    let place = JournalPlace::parse(journal).map_err(|error| refuse(py, &format!("`journal`: {error}"), None))?;
+    let apply = apply.journal(place);
     let (apply, raised) = match gate {
         Some(ask) => {
             let (gate, raised) = PythonGate::new(ask);

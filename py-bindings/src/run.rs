@@ -1,7 +1,6 @@
 //! A run under way.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,7 +18,7 @@ use crate::wait;
 #[pyclass(frozen, module = "aks_drover._native")]
 pub(crate) struct Run {
     id: String,
-    journal: PathBuf,
+    journal: String,
     stop: StopHandle,
     /// Somebody asked to stop: asking again means "at once".
     asked: AtomicBool,
@@ -63,7 +62,7 @@ impl Run {
     pub(crate) fn new(run: aks_drover::Run, raised: Raised) -> Self {
         Self {
             id: run.id().to_string(),
-            journal: run.journal().to_owned(),
+            journal: run.journal().to_string(),
             stop: run.stop_handle(),
             asked: AtomicBool::new(false),
             raised,
@@ -102,10 +101,10 @@ impl Run {
         &self.id
     }
 
-    /// The path of the run's journal.
+    /// The place of the run's journal: a path, or an address.
     #[getter]
-    fn journal(&self) -> PathBuf {
-        self.journal.clone()
+    fn journal(&self) -> &str {
+        &self.journal
     }
 
     /// Wait for the next event, as JSON; `None` after the last.

@@ -7,7 +7,7 @@ use upgrade_core::model::{KubeVersion, Uid};
 
 use super::*;
 use crate::error::exit_code;
-use crate::journal;
+use crate::journal::RunJournal;
 use crate::test_support::{Shown, inventory};
 
 async fn cluster(shown: upgrade_core::Inventory) -> Cluster {
@@ -41,16 +41,16 @@ async fn a_run_is_told_event_by_event_and_its_journal_ends_with_it() {
     }
     assert!(matches!(events.first(), Some(EventKind::RunStarted { resumed: false, .. })), "{events:?}");
     assert!(matches!(events.last(), Some(EventKind::RunEnded { .. })), "{events:?}");
-    let (id, path) = (run.id().clone(), run.journal().to_owned());
+    let (id, path) = (run.id().clone(), run.journal().clone());
     let report = run.finish().await.unwrap();
     assert_eq!((&report.outcome, &report.run), (&RunOutcome::Done, &id));
-    assert!(journal::load(&path).unwrap().is_done());
+    assert!(RunJournal::in_file(path.file().unwrap()).load().await.unwrap().is_done());
 
     let again =
-        cluster.resume(RunSelector::new(id.as_str())).journal(folder.path()).start().await.unwrap_err();
+        cluster.resume(RunSelector::Id(id.clone())).journal(folder.path()).start().await.unwrap_err();
     assert!(again.to_string().ends_with("the run is done, there is nothing to go on with"), "{again}");
     let unknown =
-        cluster.resume(RunSelector::new("shop-1")).journal(folder.path()).start().await.unwrap_err();
+        cluster.resume(RunSelector::parse("shop-1").unwrap()).journal(folder.path()).start().await.unwrap_err();
     assert!(unknown.to_string().ends_with("shop-1.jsonl: there is no such run"), "{unknown}");
 }
 
@@ -140,14 +140,4 @@ async fn what_blocks_is_returned_with_every_finding() {
     let error = cluster(busy).await.plan("1.35".parse().unwrap()).await.unwrap_err();
     let Error::Blocked { findings } = &error else { panic!("{error}") };
     assert!(findings[0].blocks());
-}
-
-#[test]
-fn a_run_is_selected_by_id_or_by_file() {
-    let dir = Path::new("j");
-    for (text, file) in
-        [("shop-1", "j/shop-1.jsonl"), ("./shop-1", "./shop-1"), ("old/shop-1.jsonl", "old/shop-1.jsonl")]
-    {
-        assert_eq!(RunSelector::new(text).file(dir), Path::new(file), "{text}");
-    }
 }

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::builder::styling::Styles;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use upgrade_core::model::VersionRequest;
 
 use super::scenario::ScenarioName;
+use crate::journal::{JournalPlace, RunSelector};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -180,8 +182,8 @@ pub(super) struct Rehearse {
     #[arg(long, value_name = "FILE")]
     pub(super) timing: Option<PathBuf>,
     /// How long Azure takes, as far as the journal of a run shows it; what --timing says counts before it
-    #[arg(long, value_name = "RUN|FILE")]
-    pub(super) learn_from: Option<std::ffi::OsString>,
+    #[arg(long, value_name = "RUN|FILE", value_parser = OsStringValueParser::new().try_map(RunSelector::parse))]
+    pub(super) learn_from: Option<RunSelector>,
     #[command(flatten)]
     pub(super) journal: Journal,
 }
@@ -207,18 +209,10 @@ pub(super) struct Apply {
 /// Where runs are written down.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Journal {
-    /// The directory that holds each run as RUN.jsonl
-    #[arg(long, value_name = "DIR", default_value = "journal", value_parser = directory)]
-    pub(super) journal: PathBuf,
-}
-
-/// A journal by URL is in the contract of a later version; a directory called `https:` is surely not meant.
-fn directory(text: &str) -> Result<PathBuf, String> {
-    if text.contains("://") {
-        Err("a journal behind a URL is not supported by this version; give a directory".to_owned())
-    } else {
-        Ok(text.into())
-    }
+    /// Where journals are: a directory that holds each run as RUN.jsonl, or az://CONTAINER/FOLDER in the storage account of the
+    /// configuration's table `[journal]`
+    #[arg(long, value_name = "DIR|URL", default_value = "journal", value_parser = OsStringValueParser::new().try_map(JournalPlace::parse))]
+    pub(super) journal: JournalPlace,
 }
 
 /// Goes on with a run that was paused, aborted, held or killed
@@ -230,8 +224,9 @@ Examples:
 
 The plan is in the journal; the cluster is the one it names.")]
 pub(super) struct Resume {
-    /// The run: an id in the journal directory, or the journal file
-    pub(super) run: PathBuf,
+    /// The run: an id where journals are, or its journal: a file, or az://CONTAINER/FOLDER/RUN
+    #[arg(value_parser = OsStringValueParser::new().try_map(RunSelector::parse))]
+    pub(super) run: RunSelector,
     #[command(flatten)]
     pub(super) journal: Journal,
 }
@@ -239,8 +234,9 @@ pub(super) struct Resume {
 /// Where a run stands; reads its journal, contacts nothing
 #[derive(Debug, Args)]
 pub(super) struct Status {
-    /// The run: an id in the journal directory, or the journal file
-    pub(super) run: PathBuf,
+    /// The run: an id where journals are, or its journal: a file, or az://CONTAINER/FOLDER/RUN
+    #[arg(value_parser = OsStringValueParser::new().try_map(RunSelector::parse))]
+    pub(super) run: RunSelector,
     #[command(flatten)]
     pub(super) journal: Journal,
 }
@@ -344,7 +340,7 @@ mod tests {
             ("aks-drover lab --port 70000", "70000 is not in 0..=65535"),
             (
                 "aks-drover apply plan.json --journal https://x/y",
-                "a journal behind a URL is not supported by this version",
+                "`https://x/y` is an address that journals cannot have; write a directory, or az://",
             ),
             ("aks-drover apply plan.json --quiet --verbose", "cannot be used with"),
             ("aks-drover apply plan.json --output yaml", "invalid value 'yaml'"),

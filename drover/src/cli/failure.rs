@@ -142,6 +142,7 @@ mod tests {
     use upgrade_core::run::DriveError;
 
     use super::*;
+    use crate::journal::RunPlace;
 
     #[test]
     fn errors_say_what_why_and_what_to_do() {
@@ -173,7 +174,7 @@ mod tests {
             .into(),
             Error::RunFailed {
                 run: RunId::new("r-1").unwrap(),
-                journal: "journal/r-1.jsonl".into(),
+                journal: RunPlace::File("journal/r-1.jsonl".into()),
                 source: DriveError::Journal(journal),
             }
             .into(),

@@ -3,6 +3,7 @@
 //! Every error names the file, the line, the key with its table, and what to write instead. No value that could be a secret
 //! is ever repeated.
 
+mod journal;
 mod policy;
 mod reader;
 mod secret;
@@ -15,6 +16,7 @@ use aks_client::{ApiVersion, ClusterId, Endpoint, SubscriptionId};
 use rancher_client::{RancherClusterId, RancherUrl};
 use upgrade_core::Policy;
 
+pub(crate) use journal::{JournalConfig, JournalCredential};
 pub(crate) use reader::{Place, nearest};
 pub(crate) use secret::{Secret, SecretPlace};
 
@@ -27,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) file: PathBuf,
     pub(crate) environments: BTreeMap<String, Environment>,
     pub(crate) clusters: BTreeMap<String, ClusterConfig>,
+    pub(crate) journal: Option<JournalConfig>,
 }
 
 /// One Rancher server with one Azure subscription.
@@ -151,7 +154,7 @@ impl Config {
         let source = Source::new(path, text);
         let document = source.parse()?;
         let top = Table::top(&source, &document);
-        top.allow(&["environments", "clusters", "policy"])?;
+        top.allow(&["environments", "clusters", "policy", "journal"])?;
         let mut environments = BTreeMap::new();
         for (name, table) in top.tables("environments")? {
             environments.insert(name, environment(&table)?);
@@ -162,7 +165,8 @@ impl Config {
             let cluster = cluster(&name, &table, &environments, &defaults)?;
             clusters.insert(name, cluster);
         }
-        Ok(Self { file: path.to_owned(), environments, clusters })
+        let journal = top.maybe_table("journal")?.map(|table| journal::read(&table)).transpose()?;
+        Ok(Self { file: path.to_owned(), environments, clusters, journal })
     }
 }
 
@@ -248,14 +252,15 @@ fn azure(table: &Table<'_>) -> Result<AzureConfig, ConfigError> {
     let api_version = table.maybe_value("api_version").map(|value| value.parse(str::parse)).transpose()?;
     Ok(AzureConfig {
         subscription: table.value("subscription")?.parse(str::parse)?,
-        credential: credential(&table.table("credential")?)?,
+        credential: credential(&table.table("credential")?, &[])?,
         endpoint: endpoint.unwrap_or_default(),
         api_version: api_version.unwrap_or_default(),
         ca: ca_file(table)?,
     })
 }
 
-fn credential(table: &Table<'_>) -> Result<Credential, ConfigError> {
+/// `more` are the kinds that the caller knows beside these.
+fn credential(table: &Table<'_>, more: &[&str]) -> Result<Credential, ConfigError> {
     let kind = table.value("kind")?;
     let id = |key| table.value(key)?.parse(plain_id);
     let maybe_id = |key| table.maybe_value(key).map(|value| value.parse(plain_id)).transpose();
@@ -299,7 +304,7 @@ fn credential(table: &Table<'_>) -> Result<Credential, ConfigError> {
             table.allow(&["kind", "env", "file", "command"])?;
             CredentialKind::Token(secret::read_table(table)?)
         }
-        other => return Err(kind.unknown_word(other, &KINDS)),
+        other => return Err(kind.unknown_word(other, &[&KINDS, more].concat())),
     };
     Ok(Credential { kind, place: table.place() })
 }

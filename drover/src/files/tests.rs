@@ -38,7 +38,7 @@ fn a_file_that_cannot_be_read_says_why() {
     };
     assert_eq!(
         told(r#"{"format": "2.0", "plan": "of the future"}"#),
-        "plan FILE cannot be read: format 2.0 cannot be read, this version reads 1.x"
+        "plan FILE cannot be read: format 2.0 cannot be read, this version reads 1.x; a newer Drover can"
     );
     assert!(told("<html>").starts_with("plan FILE cannot be read: it is not a plan of Drover ("));
     let damaged = plan_file().to_json().replacen("\"MC_rg\"", "7", 1);

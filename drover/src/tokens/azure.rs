@@ -15,7 +15,8 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use upgrade_core::ports::Clock;
 
-use crate::config::{AzureConfig, Credential, CredentialKind, Secret};
+use super::SignIn;
+use crate::config::{Credential, CredentialKind, Secret};
 use crate::error::ConfigError;
 
 /// How long before its end a token is replaced: a request may be repeated for a minute, and clocks differ.
@@ -51,12 +52,13 @@ struct Kept {
 
 impl AzureTokens {
     /// The source that the configuration asks for. What it needs from this machine (variables, files) is looked at now.
-    pub(crate) async fn new(
-        config: &AzureConfig,
+    pub(crate) async fn new<'a>(
+        sign_in: impl Into<SignIn<'a>>,
         http: reqwest::Client,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ConfigError> {
-        let Credential { kind, place } = &config.credential;
+        let sign_in = sign_in.into();
+        let Credential { kind, place } = sign_in.credential;
         let origin: Box<dyn Origin> = match kind {
             CredentialKind::Token(secret) => {
                 secret.fetch_at_start().await?;
@@ -66,10 +68,10 @@ impl AzureTokens {
             CredentialKind::ManagedIdentity { .. } => {
                 let http = crate::transport::metadata()
                     .map_err(|error| place.error(error.to_string(), "use another kind of credential"))?;
-                Box::new(super::identity::Identity::new(config, http, super::identity::patience()).await?)
+                Box::new(super::identity::Identity::new(&sign_in, http, super::identity::patience()).await?)
             }
             #[cfg(feature = "azure-identity")]
-            _ => Box::new(super::identity::Identity::new(config, http, super::identity::patience()).await?),
+            _ => Box::new(super::identity::Identity::new(&sign_in, http, super::identity::patience()).await?),
             #[cfg(not(feature = "azure-identity"))]
             _ => {
                 drop(http);

@@ -10,7 +10,7 @@ mod wire;
 
 use std::sync::Arc;
 
-use aks_client::{AccessToken, Cloud, Endpoint, SubscriptionId, TokenError};
+use aks_client::{AccessToken, Cloud, SubscriptionId, TokenError};
 use async_trait::async_trait;
 use azure_core::cloud::CloudConfiguration;
 use azure_core::credentials::{Secret as AzureSecret, TokenCredential};
@@ -26,9 +26,10 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use url::Url;
 
+use super::SignIn;
 use super::azure::Origin;
 use crate::adapters::text::{one_line, with_causes};
-use crate::config::{AzureConfig, CredentialKind};
+use crate::config::CredentialKind;
 use crate::env;
 use crate::error::ConfigError;
 use failure::{Failure, token_error};
@@ -42,22 +43,22 @@ const OIDC_VARIABLE: &str = "SYSTEM_OIDCREQUESTURI";
 /// secrets it was made with.
 pub(super) struct Identity {
     kind: CredentialKind,
-    subscription: SubscriptionId,
+    subscription: Option<SubscriptionId>,
     options: ClientOptions,
 }
 
 impl Identity {
     /// Makes the credential once, so that what is missing for it is told before anything is contacted.
     pub(super) async fn new(
-        config: &AzureConfig,
+        sign_in: &SignIn<'_>,
         http: reqwest::Client,
         retry: RetryOptions,
     ) -> Result<Self, ConfigError> {
-        let credential = &config.credential;
-        let cloud = cloud(&config.endpoint);
+        let SignIn { credential, service, subscription, .. } = sign_in;
+        let cloud = sign_in.cloud.and_then(cloud);
         if cloud.is_none() && asks_entra(&credential.kind) {
             return Err(credential.place.error(
-                format!("for `{}` it is not known which identity service hands out tokens", config.endpoint),
+                format!("for `{service}` it is not known which identity service hands out tokens"),
                 "use kind `token`, `managed-identity` or `azure-cli`, or the endpoint of a cloud that Microsoft operates",
             ));
         }
@@ -67,7 +68,7 @@ impl Identity {
             cloud: cloud.map(Arc::new),
             ..ClientOptions::default()
         };
-        let identity = Self { kind: credential.kind.clone(), subscription: config.subscription, options };
+        let identity = Self { kind: credential.kind.clone(), subscription: *subscription, options };
         identity.make().await.map_err(|failure| credential.place.error(failure.problem, failure.remedy))?;
         Ok(identity)
     }
@@ -118,7 +119,7 @@ impl Identity {
             // one of the two.
             CredentialKind::AzureCli { tenant_id } => {
                 AzureCliCredential::new(Some(AzureCliCredentialOptions {
-                    subscription: tenant_id.is_none().then(|| self.subscription.to_string()),
+                    subscription: self.subscription.filter(|_| tenant_id.is_none()).map(|id| id.to_string()),
                     tenant_id: tenant_id.clone(),
                     executor: Some(Arc::new(Shell)),
                 }))?
@@ -156,8 +157,8 @@ pub(super) fn patience() -> RetryOptions {
 
 /// The identity service of each of Microsoft's clouds is known to `azure_core`. Without one, `azure_identity` would look for
 /// `AZURE_AUTHORITY_HOST`.
-fn cloud(endpoint: &Endpoint) -> Option<CloudConfiguration> {
-    match endpoint.cloud()? {
+fn cloud(cloud: Cloud) -> Option<CloudConfiguration> {
+    match cloud {
         Cloud::Public => Some(CloudConfiguration::AzurePublic),
         Cloud::UsGovernment => Some(CloudConfiguration::AzureGovernment),
         Cloud::China => Some(CloudConfiguration::AzureChina),

@@ -93,7 +93,7 @@ class Run:
 
     @property
     def journal(self) -> str:
-        """The path of the run's journal."""
+        """The place of the run's journal: a path, or an address."""
 
     def next(self) -> str | None:
         """Wait for the next event, as JSON; `None` after the last."""

@@ -66,6 +66,9 @@ class Cluster:
 
         `gate` is asked what only a person can answer: it takes a `Question` and returns `True` to go on or `False` to pause
         the run. It is called on another thread and may take its time. Without a gate every question pauses the run.
+
+        `journal` is where the run is written down: a directory, or `az://CONTAINER/FOLDER` in the storage account of the table
+        `[journal]` of `drover.toml`.
         """
         return Run(self._native.apply(plan._native, journal, checked(gate)))
 
@@ -78,7 +81,7 @@ class Cluster:
     ) -> Run:
         """Go on with a run that was paused, aborted, held or killed.
 
-        `run` is the run's id, looked up in the directory `journal`, or the path of its journal file.
+        `run` is the run's id, looked up where `journal` says, or its journal: a file, or `az://CONTAINER/FOLDER/RUN`.
         """
         return Run(self._native.resume(run, journal, checked(gate)))
 

@@ -129,7 +129,7 @@ class RunNotDone(DroverError):
 
     report: Report | None
     """The run's report, with what it still holds."""
-    journal: Path | None
+    journal: Path | str | None
     """The run's journal."""
 
     def __init__(
@@ -139,7 +139,7 @@ class RunNotDone(DroverError):
         hint: str | None = None,
         exit_code: int | None = None,
         report: Report | None = None,
-        journal: Path | None = None,
+        journal: Path | str | None = None,
     ) -> None:
         """Keep the report and the journal too."""
         super().__init__(message, hint=hint, exit_code=exit_code)
@@ -206,6 +206,6 @@ def from_native(kind: str, message: str, parts: str, *, hint: str | None, exit_c
         if key in raw:
             raw[key] = tuple(build(item, each) for each in raw[key])
     if "journal" in raw:
-        raw["journal"] = Path(raw["journal"])
+        raw["journal"] = journal_place(raw["journal"])
     found = {each.__name__: each for each in kinds}[kind]
     return found(message, hint=hint, exit_code=exit_code, **raw)

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from . import _native
 from ._decode import from_json
-from .errors import Aborted, DroverError, IdentityLost, Locked, Paused, UpgradeFailed
+from .errors import Aborted, DroverError, IdentityLost, Locked, Paused, UpgradeFailed, journal_place
 from .events import Event, read
 from .model import Question, Report
 
@@ -41,9 +41,9 @@ class Run:
         return self._native.id
 
     @property
-    def journal(self) -> Path:
-        """The run's journal."""
-        return Path(self._native.journal)
+    def journal(self) -> Path | str:
+        """The run's journal: its file, or its address (`az://...`), as `Cluster.resume` takes it."""
+        return journal_place(self._native.journal)
 
     def stop(self) -> None:
         """Ask the run to stop at a safe point, and return without waiting; asked again, it stops at once.
@@ -120,7 +120,7 @@ def checked(gate: Gate | None) -> Callable[[str], bool] | None:
     return ask
 
 
-def _refuse(report: Report, journal: Path) -> NoReturn:
+def _refuse(report: Report, journal: Path | str) -> NoReturn:
     """Raise what a run that is not done ended with."""
     outcome = report.outcome
     hint = f'go on with `cluster.resume("{journal}")`'

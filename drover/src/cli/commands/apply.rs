@@ -1,11 +1,9 @@
 //! `apply` and `resume`: a run, from its beginning or from its journal, to its end.
 
-use std::path::{Path, PathBuf};
-
 use upgrade_core::event::{Report, RunOutcome};
 
 use super::Session;
-use crate::apply::{Apply, RunSelector};
+use crate::apply::Apply;
 use crate::cli::args::{self, Output};
 use crate::cli::console::Console;
 use crate::cli::failure::{Failure, exit};
@@ -14,7 +12,7 @@ use crate::cli::gate::TerminalGate;
 use crate::cluster::Cluster;
 use crate::error::{Error, exit_code};
 use crate::files::PlanFile;
-use crate::journal;
+use crate::journal::{RunPlace, RunSelector};
 use crate::report::{Page, Tone, count, junit, markdown, text};
 
 pub(super) async fn apply(session: &mut Session, args: &args::Apply) -> Result<u8, Failure> {
@@ -27,14 +25,14 @@ pub(super) async fn apply(session: &mut Session, args: &args::Apply) -> Result<u
             return Ok(exit::ABORTED);
         }
     }
-    let apply = cluster.apply(plan).journal(&args.journal.journal);
+    let apply = cluster.apply(plan).journal(args.journal.journal.clone());
     let (report, journal) = execute(session, &cluster, apply).await?;
     Ok(conclude(session, &report, &journal))
 }
 
 pub(super) async fn resume(session: &mut Session, args: &args::Resume) -> Result<u8, Failure> {
-    let run = RunSelector::new(&args.run);
-    let state = journal::load(&run.file(&args.journal.journal))?;
+    let journal = session.journal(&args.run, &args.journal).await?;
+    let state = session.signals.or_leave(journal.load()).await?;
     let Some(plan) = state.plan() else {
         return Err(Failure::usage("the journal holds no plan", "name another run"));
     };
@@ -43,7 +41,7 @@ pub(super) async fn resume(session: &mut Session, args: &args::Resume) -> Result
         return Ok(exit::DONE);
     }
     let cluster = session.connect(&plan.cluster.name).await?;
-    let apply = cluster.resume(run).journal(&args.journal.journal);
+    let apply = cluster.resume(RunSelector::Place(journal.place()));
     let (report, journal) = execute(session, &cluster, apply).await?;
     Ok(conclude(session, &report, &journal))
 }
@@ -74,12 +72,12 @@ pub(super) async fn execute(
     session: &mut Session,
     cluster: &Cluster,
     apply: Apply,
-) -> Result<(Report, PathBuf), Failure> {
+) -> Result<(Report, RunPlace), Failure> {
     let apply = apply.gate(TerminalGate::new(session.console.clone()));
     let started = session.signals.or_leave(apply.start()).await;
     let run = started.inspect_err(|failure| show_findings(session, failure))?;
-    let journal = run.journal().to_owned();
-    session.console.note(format!("journal: {}", journal.display()));
+    let journal = run.journal().clone();
+    session.console.note(format!("journal: {journal}"));
     let report = follow(&session.console, &mut session.signals, || cluster.now(), run).await?;
     Ok((report, journal))
 }
@@ -94,7 +92,7 @@ fn show_findings(session: &Session, failure: &Failure) {
 }
 
 /// Shows how a run ended, and says what to do about it.
-fn conclude(session: &Session, report: &Report, journal: &Path) -> u8 {
+fn conclude(session: &Session, report: &Report, journal: &RunPlace) -> u8 {
     show(&session.console, report);
     if let Some(page) = parting(report, &session.resume_command(journal)) {
         session.console.say(&page);

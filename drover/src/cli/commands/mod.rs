@@ -12,13 +12,14 @@ mod status;
 use std::future::Future;
 use std::path::Path;
 
-use super::args::{Command, Common};
+use super::args::{self, Command, Common};
 use super::console::Console;
 use super::failure::Failure;
 use super::signals::Signals;
 use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::fleet::Fleet;
+use crate::journal::{RunJournal, RunPlace, RunSelector};
 
 /// What every command works with.
 pub(super) struct Session {
@@ -36,7 +37,7 @@ pub(super) async fn perform(mut session: Session, command: Command) -> Result<u8
         Command::Rehearse(args) => rehearse::rehearse(&mut session, &args).await,
         Command::Apply(args) => apply::apply(&mut session, &args).await,
         Command::Resume(args) => apply::resume(&mut session, &args).await,
-        Command::Status(args) => status::status(&session, &args),
+        Command::Status(args) => status::status(&mut session, &args).await,
         Command::Snapshot(args) => snapshot::snapshot(&mut session, &args).await,
         Command::Lab(args) => lab::lab(&mut session, &args).await,
         Command::Abort(_) => Err(Failure::usage(
@@ -75,16 +76,28 @@ impl Session {
         self.signals.or_leave(work).await
     }
 
+    /// The journal of a run. Only one that is not a file needs the configuration.
+    async fn journal(&self, run: &RunSelector, journals: &args::Journal) -> Result<RunJournal, Failure> {
+        match run.place(&journals.journal) {
+            RunPlace::File(path) => Ok(RunJournal::in_file(path)),
+            place @ RunPlace::Blobs { .. } => Ok(self.fleet()?.journal(&place).await?),
+        }
+    }
+
     /// The command that goes on with a run.
-    fn resume_command(&self, journal: &Path) -> String {
+    fn resume_command(&self, journal: &RunPlace) -> String {
         let config = self.common.config.as_ref().map(|file| format!(" --config {}", quoted(file)));
-        format!("aks-drover resume {}{}", quoted(journal), config.unwrap_or_default())
+        format!("aks-drover resume {}{}", word(journal.to_string()), config.unwrap_or_default())
     }
 }
 
 /// A path as a shell takes it.
 fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
+    word(path.display().to_string())
+}
+
+/// A word as a shell takes it.
+fn word(text: String) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ':' | '\\');
     if !text.is_empty() && text.chars().all(plain) {
         text
@@ -100,6 +113,7 @@ mod tests {
     #[test]
     fn a_path_survives_the_shell() {
         assert_eq!(quoted(Path::new("journal/r-1.jsonl")), "journal/r-1.jsonl");
+        assert_eq!(word("az://journals/r-1".into()), "az://journals/r-1");
         assert_eq!(quoted(Path::new("my runs/it's.jsonl")), r"'my runs/it'\''s.jsonl'");
     }
 }

@@ -10,7 +10,6 @@ use upgrade_core::model::VersionRequest;
 use upgrade_core::plan::PlanError;
 
 use super::{Session, check};
-use crate::apply::RunSelector;
 use crate::cli::args::{Output, Rehearse};
 use crate::cli::console::Console;
 use crate::cli::failure::{Failure, exit};
@@ -18,7 +17,6 @@ use crate::cli::scenario::ScenarioName;
 use crate::error::Error;
 use crate::files::{PlanFile, SnapshotFile};
 use crate::fleet::Fleet;
-use crate::journal;
 use crate::report::{json, junit, markdown, text};
 use crate::timing::timing_file;
 
@@ -45,7 +43,7 @@ pub(super) async fn rehearse(session: &mut Session, args: &Rehearse) -> Result<u
             ));
         }
     };
-    let learnt = learnt(args, &file)?;
+    let learnt = learnt(session, args, &file).await?;
     let own = args.timing.as_ref().map(timing_file).transpose()?.unwrap_or_default();
     let timing = TimingModel::default().with(&learnt).with(&own);
     let options = RehearseOptions { runs: args.runs, seed: args.seed, timing };
@@ -59,9 +57,10 @@ pub(super) async fn rehearse(session: &mut Session, args: &Rehearse) -> Result<u
 }
 
 /// What the run that was named shows of how long Azure takes.
-fn learnt(args: &Rehearse, file: &PlanFile) -> Result<TimingChanges, Failure> {
+async fn learnt(session: &mut Session, args: &Rehearse, file: &PlanFile) -> Result<TimingChanges, Failure> {
     let Some(run) = &args.learn_from else { return Ok(TimingChanges::default()) };
-    let records = journal::records(&RunSelector::new(run).file(&args.journal.journal))?;
+    let journal = session.journal(run, &args.journal).await?;
+    let records = session.signals.or_leave(journal.records()).await?;
     Ok(TimingChanges::learnt(&records, &file.inventory, &TimingModel::default()))
 }
 

@@ -1,18 +1,17 @@
 //! `status`: where a run stands, from its journal alone.
 
 use super::Session;
-use crate::apply::RunSelector;
 use crate::cli::args::{Output, Status};
 use crate::cli::failure::{Failure, exit};
-use crate::journal;
 use crate::report::{RunStatus, json, junit, markdown, text};
 
-pub(super) fn status(session: &Session, args: &Status) -> Result<u8, Failure> {
-    let file = RunSelector::new(&args.run).file(&args.journal.journal);
-    let state = journal::load(&file)?;
+pub(super) async fn status(session: &mut Session, args: &Status) -> Result<u8, Failure> {
+    let journal = session.journal(&args.run, &args.journal).await?;
+    let place = journal.place();
+    let state = session.signals.or_leave(journal.load()).await?;
     // `load` refuses a journal without a header, and one with a header has a status.
     let Some(status) = RunStatus::of(&state) else {
-        return Err(Failure::usage(format!("{} holds no run", file.display()), "name another run"));
+        return Err(Failure::usage(format!("{place} holds no run"), "name another run"));
     };
     let console = &session.console;
     match console.output() {
@@ -22,7 +21,7 @@ pub(super) fn status(session: &Session, args: &Status) -> Result<u8, Failure> {
         Output::Junit => console.data(&junit::status(&status)),
     }
     if !state.is_done() {
-        console.note(format!("go on with: {}", session.resume_command(&file)));
+        console.note(format!("go on with: {}", session.resume_command(&place)));
     }
     Ok(exit::DONE)
 }

@@ -7,7 +7,7 @@ mod mock;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 
-use aks_client::{AksClient, ApiVersion, TokenSource};
+use aks_client::{AksClient, ApiVersion, Endpoint, TokenSource};
 use jiff::ToSpan;
 use serde_json::json;
 use upgrade_core::ports::Clock;
@@ -78,7 +78,7 @@ fn client_secret(file: &File) -> String {
 
 async fn identity(mock: &Mock, config: &Config) -> Identity {
     let azure = &config.environments["e"].azure;
-    Identity::new(azure, mock.client(), RetryOptions::none())
+    Identity::new(&azure.into(), mock.client(), RetryOptions::none())
         .await
         .map_err(|error| error.to_string())
         .unwrap()
@@ -216,7 +216,7 @@ async fn the_pipelines_token_goes_to_an_https_address_only() {
         "{ kind = \"azure-pipelines\", tenant_id = \"t\", client_id = \"c\", service_connection_id = \"s\" }";
     let config = config("", credential);
     let azure = &config.environments["e"].azure;
-    let error = Identity::new(azure, mock.client(), RetryOptions::none()).await.err().unwrap();
+    let error = Identity::new(&azure.into(), mock.client(), RetryOptions::none()).await.err().unwrap();
     assert_eq!(
         error.to_string(),
         "drover.toml:5: environments.e.azure.credential: the variable `SYSTEM_OIDCREQUESTURI` is no https address"
@@ -289,7 +289,7 @@ async fn the_identity_service_and_the_scope_are_those_of_the_endpoints_cloud() {
     }
     let config = config("https://arm.local", &client_secret(&file));
     let azure = &config.environments["e"].azure;
-    let error = Identity::new(azure, mock.client(), RetryOptions::none()).await.err().unwrap().to_string();
+    let error = Identity::new(&azure.into(), mock.client(), RetryOptions::none()).await.err().unwrap().to_string();
     let wanted = "drover.toml:5: environments.e.azure.credential: for `https://arm.local` it is not known which identity \
                   service hands out tokens";
     assert_eq!(error, wanted);
