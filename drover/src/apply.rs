@@ -43,11 +43,21 @@ enum What {
 
 impl Apply {
     pub(crate) fn plan(cluster: Cluster, plan: PlanFile) -> Self {
-        Self { cluster, what: What::Plan(plan), journal: Path::new(DEFAULT_JOURNAL).into(), gate: Arc::new(PauseAlways) }
+        Self {
+            cluster,
+            what: What::Plan(plan),
+            journal: Path::new(DEFAULT_JOURNAL).into(),
+            gate: Arc::new(PauseAlways),
+        }
     }
 
     pub(crate) fn run(cluster: Cluster, run: RunSelector) -> Self {
-        Self { cluster, what: What::Run(run), journal: Path::new(DEFAULT_JOURNAL).into(), gate: Arc::new(PauseAlways) }
+        Self {
+            cluster,
+            what: What::Run(run),
+            journal: Path::new(DEFAULT_JOURNAL).into(),
+            gate: Arc::new(PauseAlways),
+        }
     }
 
     /// Where journals are; the directory `./journal` unless set.
@@ -71,7 +81,8 @@ impl Apply {
     pub async fn start(self) -> Result<Run, Error> {
         let Self { cluster, what, journal, gate } = self;
         let (start, run, place, journal) = match what {
-            What::Plan(plan) => begin(&cluster, plan.plan, &journal).await?,
+            // Boxed: it reads the whole cluster.
+            What::Plan(plan) => Box::pin(begin(&cluster, plan.plan, &journal)).await?,
             What::Run(selector) => take_up(&cluster, &selector.place(&journal)).await?,
         };
         let (sender, events) = unbounded_channel();

@@ -12,8 +12,6 @@ use upgrade_core::plan::{Drift, PlanError};
 use upgrade_core::ports::{PortError, PortErrorKind, RemoteService};
 use upgrade_core::run::DriveError;
 
-use crate::journal::RunPlace;
-
 /// Why something could not be done.
 ///
 /// Its text is one line that says what happened; [`hint`](Self::hint) says what to do, and
@@ -107,7 +105,7 @@ pub enum Error {
         /// The run.
         run: RunId,
         /// Its journal.
-        journal: RunPlace,
+        journal: String,
         /// Why.
         #[source]
         source: DriveError,
@@ -118,7 +116,7 @@ pub enum Error {
         /// The run.
         run: RunId,
         /// Its journal.
-        journal: RunPlace,
+        journal: String,
         /// What the runtime said.
         #[source]
         source: tokio::task::JoinError,
@@ -241,13 +239,11 @@ fn remote_hint(error: &PortError) -> Option<String> {
         (PortErrorKind::Unauthorized, RemoteService::Azure) => {
             "check the credential of the environment's `azure` table"
         }
-        (PortErrorKind::Unauthorized, RemoteService::Journal) => {
-            "check `account` and `credential` of the table `[journal]`"
+        (PortErrorKind::Unauthorized | PortErrorKind::Forbidden, RemoteService::Journal) => {
+            "check `account` and `credential` of the table `[journal]`; the credential needs the role `Storage Blob Data \
+             Contributor` on the container"
         }
         (PortErrorKind::Unauthorized, _) => "check the token of the environment's `rancher` table",
-        (PortErrorKind::Forbidden, RemoteService::Journal) => {
-            "give the credential the role `Storage Blob Data Contributor` on the container"
-        }
         (PortErrorKind::Forbidden, _) => "give the credential the permission it lacks",
         (PortErrorKind::Unreachable, _) => "check the address, the network and the proxy, then try again",
         (PortErrorKind::Throttled, _) => "wait a moment, then try again",

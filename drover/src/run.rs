@@ -47,6 +47,7 @@ impl Run {
     /// Waits for the end. However the run ends is in the report; an error means that it had no end of its own.
     pub async fn finish(self) -> Result<Report, Error> {
         let Self { id: run, journal, work, .. } = self;
+        let journal = journal.to_string();
         match work.await {
             Ok(Ok(report)) => Ok(report),
             Ok(Err(source)) => Err(Error::RunFailed { run, journal, source }),

@@ -81,7 +81,8 @@ impl Cluster {
 }
 
 fn begin(py: Python<'_>, apply: Apply, journal: PathBuf, gate: Option<Py<PyAny>>) -> PyResult<Run> {
-    let place = JournalPlace::parse(journal).map_err(|error| refuse(py, &format!("`journal`: {error}"), None))?;
+    let place =
+        JournalPlace::parse(journal).map_err(|error| refuse(py, &format!("`journal`: {error}"), None))?;
     let apply = apply.journal(place);
     let (apply, raised) = match gate {
         Some(ask) => {

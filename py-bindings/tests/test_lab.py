@@ -64,7 +64,7 @@ def test_an_upgrade_from_the_plan_to_the_proof(lab: Path) -> None:
     assert len(report.ledger) >= 10
     assert min(record.fewest for record in report.ledger if record.start > 0) >= 1
     assert heard[-1].report == report
-    assert run.journal.exists()
+    assert Path(run.journal).exists()
 
     # The cluster is not as it was when the plan was made, and there is nothing left to do.
     with pytest.raises(drover.StalePlan) as stale:

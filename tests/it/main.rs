@@ -2,12 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has said what it has to say")]
 
 mod architecture;
+mod azurite;
 mod cli;
 mod conformance;
 mod determinism;
 mod drain;
 mod faces;
 mod faults;
+mod journals;
 mod kubectl;
 mod live;
 mod loans;

@@ -46,11 +46,14 @@ async fn a_run_is_told_event_by_event_and_its_journal_ends_with_it() {
     assert_eq!((&report.outcome, &report.run), (&RunOutcome::Done, &id));
     assert!(RunJournal::in_file(path.file().unwrap()).load().await.unwrap().is_done());
 
-    let again =
-        cluster.resume(RunSelector::Id(id.clone())).journal(folder.path()).start().await.unwrap_err();
+    let again = cluster.resume(RunSelector::Id(id.clone())).journal(folder.path()).start().await.unwrap_err();
     assert!(again.to_string().ends_with("the run is done, there is nothing to go on with"), "{again}");
-    let unknown =
-        cluster.resume(RunSelector::parse("shop-1").unwrap()).journal(folder.path()).start().await.unwrap_err();
+    let unknown = cluster
+        .resume(RunSelector::parse("shop-1").unwrap())
+        .journal(folder.path())
+        .start()
+        .await
+        .unwrap_err();
     assert!(unknown.to_string().ends_with("shop-1.jsonl: there is no such run"), "{unknown}");
 }
 

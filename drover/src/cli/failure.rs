@@ -142,7 +142,6 @@ mod tests {
     use upgrade_core::run::DriveError;
 
     use super::*;
-    use crate::journal::RunPlace;
 
     #[test]
     fn errors_say_what_why_and_what_to_do() {
@@ -174,7 +173,7 @@ mod tests {
             .into(),
             Error::RunFailed {
                 run: RunId::new("r-1").unwrap(),
-                journal: RunPlace::File("journal/r-1.jsonl".into()),
+                journal: "journal/r-1.jsonl".into(),
                 source: DriveError::Journal(journal),
             }
             .into(),

@@ -47,7 +47,9 @@ pub(super) fn read(table: &Table<'_>) -> Result<JournalConfig, ConfigError> {
     let name = account.parse(account_name)?;
     let endpoint = match table.maybe_value("endpoint") {
         Some(value) => value.parse(str::parse)?,
-        None => format!("https://{name}.blob.core.windows.net").parse().map_err(|error| account.error_of(&error))?,
+        None => format!("https://{name}.blob.core.windows.net")
+            .parse()
+            .map_err(|error| account.error_of(&error))?,
     };
     Ok(JournalConfig {
         account: name,
@@ -143,7 +145,8 @@ mod tests {
             assert_eq!(error.to_string(), format!("/etc/drover.toml:{told}"), "{table}");
             assert_eq!(error.remedy.as_deref(), remedy, "{table}");
         }
-        let error = parse(&format!("account = \"herd\"\n{KEY}\nendpoint = \"http://herd.example.com\"")).unwrap_err();
+        let error =
+            parse(&format!("account = \"herd\"\n{KEY}\nendpoint = \"http://herd.example.com\"")).unwrap_err();
         assert!(error.to_string().starts_with("/etc/drover.toml:4: journal.endpoint: "), "{error}");
     }
 }

@@ -56,7 +56,9 @@ impl JournalAccess {
                 remedy: Some("name the storage account: `account`, and the `credential` for it".to_owned()),
             })
         })?;
-        Ok(Blobs::new(wire::store(account, folder, clock).await?, folder.clone()))
+        // Boxed: the many kinds of credentials make it large, and it is seldom needed.
+        let store = Box::pin(wire::store(account, folder, clock)).await?;
+        Ok(Blobs::new(store, folder.clone()))
     }
 }
 

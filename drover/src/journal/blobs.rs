@@ -13,9 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
-use object_store::{
-    Attribute, AttributeValue, Attributes, GetOptions, ObjectStore, PutMode, PutOptions,
-};
+use object_store::{Attribute, AttributeValue, Attributes, GetOptions, ObjectStore, PutMode, PutOptions};
 use upgrade_core::journal::{Reader, Record, RunState, to_line};
 use upgrade_core::model::RunId;
 use upgrade_core::ports::{CallOutcome, Journal, PortError, PortErrorKind, RemoteService};
@@ -49,13 +47,31 @@ impl Blobs {
         &self.folder
     }
 
-    /// The runs in the folder.
+    /// The runs in the folder: the folders in it that hold a first record.
     pub(super) async fn runs(&self) -> Result<Vec<RunId>, Error> {
         let folder = Path::from(self.folder.below(&[]));
         let listed = self.store.list_with_delimiter(Some(&folder)).await;
         let listed = listed.map_err(|error| self.unreadable(&error))?;
         let names = listed.common_prefixes.iter().filter_map(Path::filename);
-        Ok(names.filter_map(|name| RunId::new(name).ok()).collect())
+        let names: Vec<RunId> = names.filter_map(|name| RunId::new(name).ok()).collect();
+        let begun = |run: RunId| async move {
+            let first = self.blob(&run, &name_of(1));
+            match self.store.get_opts(&first, GetOptions::new().with_head(true)).await {
+                Ok(_) => Ok(Some(run)),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(self.unreadable(&error)),
+            }
+        };
+        stream::iter(names)
+            .map(begun)
+            .buffered(AT_ONCE)
+            .try_filter_map(|run| async { Ok(run) })
+            .try_collect()
+            .await
+    }
+
+    fn blob(&self, run: &RunId, name: &str) -> Path {
+        Path::from(self.folder.below(&[run.as_str(), name]))
     }
 
     /// The blobs of a run, in the order of their records.
@@ -122,6 +138,11 @@ impl Blobs {
     }
 }
 
+/// The name of the blob whose first record has this number.
+fn name_of(first: u64) -> String {
+    format!("{first:08}.{ENDING}")
+}
+
 /// A failure of the storage, in the core's terms.
 struct Failure {
     kind: PortErrorKind,
@@ -138,14 +159,17 @@ impl Failure {
         };
         let code = said("Code");
         let kind = match (code.as_deref(), error) {
-            (Some("ContainerNotFound" | "ResourceNotFound"), _) => PortErrorKind::NotFound,
-            (Some("AuthenticationFailed" | "InvalidAuthenticationInfo" | "NoAuthenticationInformation"), _)
+            (Some("ContainerNotFound" | "ResourceNotFound"), _)
+            | (None, object_store::Error::NotFound { .. }) => PortErrorKind::NotFound,
+            (
+                Some("AuthenticationFailed" | "InvalidAuthenticationInfo" | "NoAuthenticationInformation"),
+                _,
+            )
             | (_, object_store::Error::Unauthenticated { .. }) => PortErrorKind::Unauthorized,
             (_, object_store::Error::PermissionDenied { .. }) => PortErrorKind::Forbidden,
             (Some(code), _) if code.starts_with("Authorization") => PortErrorKind::Forbidden,
             (Some("ServerBusy" | "OperationTimedOut"), _) => PortErrorKind::Throttled,
             (Some(_), _) => PortErrorKind::Rejected,
-            (None, object_store::Error::NotFound { .. }) => PortErrorKind::NotFound,
             (None, _) => PortErrorKind::Unreachable,
         };
         let message = match (code, said("Message")) {
@@ -177,8 +201,8 @@ impl BlobJournal {
     }
 
     async fn create(&self, first: u64, content: Bytes) -> Result<(), PortError> {
-        let name = format!("{first:08}.{ENDING}");
-        let blob = Path::from(self.blobs.folder.below(&[self.run.as_str(), &name]));
+        let name = name_of(first);
+        let blob = self.blobs.blob(&self.run, &name);
         let place = format!("{}/{}/{name}", self.blobs.folder, self.run);
         let writer = Attribute::Metadata(WRITER.into());
         let options = PutOptions {
@@ -214,7 +238,9 @@ impl BlobJournal {
             RemoteService::Journal,
             PortErrorKind::Conflict,
             CallOutcome::NothingDone,
-            format!("{place} was written by another process, which works on the run now; this one has stopped"),
+            format!(
+                "{place} was written by another process, which works on the run now; this one has stopped"
+            ),
         ))
     }
 }

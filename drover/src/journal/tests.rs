@@ -38,12 +38,7 @@ fn records() -> Vec<Record> {
         stages: Vec::new(),
         basis: upgrade_core::plan::Basis::default(),
     };
-    let header = Entry::Header {
-        format: FORMAT,
-        run: run(),
-        tool: "test".into(),
-        plan: Box::new(plan),
-    };
+    let header = Entry::Header { format: FORMAT, run: run(), tool: "test".into(), plan: Box::new(plan) };
     vec![
         record(1, header),
         record(2, Entry::Opened),
@@ -109,8 +104,14 @@ async fn a_damaged_journal_is_told_by_its_line_with_what_to_do() {
     let start = format!("journal {}:4: this line is not a record (", path.display());
     assert!(error.to_string().starts_with(&start), "{error}");
 
-    fs::write(&path, good.replace("1970-01-01T00:00:00Z\",\"record\":\"opened", "1970-01-02T00:00:00Z\",\"record\":\"opened"))
-        .unwrap();
+    fs::write(
+        &path,
+        good.replace(
+            "1970-01-01T00:00:00Z\",\"record\":\"opened",
+            "1970-01-02T00:00:00Z\",\"record\":\"opened",
+        ),
+    )
+    .unwrap();
     let error = load(&path).await.unwrap_err();
     assert!(error.to_string().contains(":2: this line was changed or damaged: its checksum is "), "{error}");
     assert!(error.hint().unwrap().contains("restore the journal from a copy"), "{error:?}");
@@ -222,5 +223,8 @@ async fn a_blob_that_was_changed_or_lost_is_told() {
     assert!(error.to_string().starts_with(start), "{error}");
     store.inner.delete(&second).await.unwrap();
     let error = own.load().await.unwrap_err();
-    assert!(error.to_string().contains("00000003.jsonl:1: record 3 (closed) cannot follow record 1"), "{error}");
+    assert!(
+        error.to_string().contains("00000003.jsonl:1: record 3 (closed) cannot follow record 1"),
+        "{error}"
+    );
 }

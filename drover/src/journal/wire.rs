@@ -52,7 +52,8 @@ pub(super) async fn store(
         JournalCredential::Token(credential) => {
             let (cloud, service) = (config.cloud(), config.endpoint.to_string());
             let sign_in = SignIn { credential, service, cloud, subscription: None };
-            let source = AzureTokens::new(sign_in, http.clone(), Arc::clone(clock)).await.map_err(Box::new)?;
+            let source =
+                AzureTokens::new(sign_in, http.clone(), Arc::clone(clock)).await.map_err(Box::new)?;
             tokens = Some(Arc::new(source));
             // Requests are signed in `Wire`, which knows when a token is refused.
             builder = builder.with_skip_signature(true);
@@ -61,9 +62,9 @@ pub(super) async fn store(
     let built = builder.with_http_connector(Wire { http, tokens }).build();
     // It contacts nothing; what it can refuse is a key that is none.
     let store = built.map_err(|_| match &config.credential {
-        JournalCredential::AccountKey(secret) => {
-            Error::from(Box::new(secret.place.error("not the key of a storage account", "copy the whole key")))
-        }
+        JournalCredential::AccountKey(secret) => Error::from(Box::new(
+            secret.place.error("not the key of a storage account", "copy the whole key"),
+        )),
         JournalCredential::Token(_) => unusable(folder, "no client can be made for it", None),
     })?;
     Ok(Arc::new(store))
@@ -130,7 +131,8 @@ impl Wire {
         // Whatever went wrong on the way may be sent again: a journal's requests read, or create what must not be there yet.
         let failed = |error: reqwest::Error| HttpError::new(HttpErrorKind::Request, error.without_url());
         let (head, body) = request.into_parts();
-        let url = head.uri.to_string().parse().map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        let url =
+            head.uri.to_string().parse().map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
         let mut request = reqwest::Request::new(head.method, url);
         *request.headers_mut() = head.headers;
         *request.body_mut() = Some(reqwest::Body::wrap(body));

@@ -198,6 +198,11 @@ class Locked(RunNotDone):
         return self.report.outcome.by if self.report else None
 
 
+def journal_place(text: str) -> Path | str:
+    """Make a path of the place of a journal, unless it is an address: a path would lose one of its slashes."""
+    return text if "://" in text else Path(text)
+
+
 def from_native(kind: str, message: str, parts: str, *, hint: str | None, exit_code: int) -> DroverError:
     """Make the exception for an error of the native module. `parts` is what belongs to it, as JSON."""
     kinds = (DroverError, ConfigError, Blocked, StalePlan, IdentityError, RemoteError, RunNotDone)

@@ -59,7 +59,15 @@ fn wrong_usage_is_refused() {
         (&["plan", "shop-acc"][..], &["--to"][..]),
         (&["plan", "shop-acc", "--to", "latest"], &["`latest` is not a Kubernetes version", "`1.35`"]),
         (&["plan", "shop-acc", "--to", "1.35", "--runs", "-1"], &["-1"]),
-        (&["apply", "plan.json", "--journal", "https://journal.example"], &["not supported by this version"]),
+        (
+            &["apply", "plan.json", "--journal", "https://journal.example"],
+            &["an address that journals cannot have", "az://CONTAINER/FOLDER"],
+        ),
+        (&["status", "az://Journals/r-1"], &["names no container", "az://CONTAINER/FOLDER"]),
+        (
+            &["status", "az://journals/r-1"],
+            &["drover.toml: journal: the table is missing", "hint: name the storage account"],
+        ),
         (&["upgrade"], &["unrecognized subcommand 'upgrade'"]),
         (&["abort", "r-1"], &["error: `abort` is not built yet", "hint: press Ctrl-C"]),
         (&["leftovers", "shop-acc"], &["error: `leftovers` is not built yet", "hint:"]),

@@ -1,5 +1,6 @@
 //! The command as a process: exit codes, files, signals, and what a killed one leaves behind.
 
+mod azure_journal;
 mod bad_input;
 mod stories;
 mod wrong_cluster;

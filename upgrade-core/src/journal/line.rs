@@ -205,7 +205,7 @@ mod tests {
             let mut bad = good.clone().into_bytes();
             bad[at] ^= 1;
             let (line, error) = read_all(&[header.as_bytes(), &bad].concat()).unwrap_err();
-            let changed = 2 + good.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+            let changed = 1 + good[..=at].lines().count();
             assert_eq!(line, changed, "byte {at}: {error}");
         }
     }

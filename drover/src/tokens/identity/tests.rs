@@ -289,7 +289,8 @@ async fn the_identity_service_and_the_scope_are_those_of_the_endpoints_cloud() {
     }
     let config = config("https://arm.local", &client_secret(&file));
     let azure = &config.environments["e"].azure;
-    let error = Identity::new(&azure.into(), mock.client(), RetryOptions::none()).await.err().unwrap().to_string();
+    let error =
+        Identity::new(&azure.into(), mock.client(), RetryOptions::none()).await.err().unwrap().to_string();
     let wanted = "drover.toml:5: environments.e.azure.credential: for `https://arm.local` it is not known which identity \
                   service hands out tokens";
     assert_eq!(error, wanted);

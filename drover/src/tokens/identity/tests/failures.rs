@@ -85,8 +85,10 @@ async fn a_service_that_nobody_answers_for_is_away() {
     // A client that does not trust the certificate, as where a proxy opens TLS and its authority is not known here.
     let http = mock.client_without_trust();
     let azure = &config.environments["e"].azure;
-    let identity =
-        Identity::new(&azure.into(), http, RetryOptions::none()).await.map_err(|error| error.to_string()).unwrap();
+    let identity = Identity::new(&azure.into(), http, RetryOptions::none())
+        .await
+        .map_err(|error| error.to_string())
+        .unwrap();
     let error = identity.fresh(SCOPE).await.unwrap_err();
     let text = error.to_string();
     assert!(error.is_retryable() && text.contains("certificate"), "{text}");
