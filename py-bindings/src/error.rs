@@ -21,7 +21,7 @@ pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
         Error::Stale { drift } => ("StalePlan", json!({ "drift": drift })),
         Error::Remote(error) => ("RemoteError", remote(error)),
         Error::RunFailed { journal, .. } | Error::RunLost { journal, .. } => {
-            ("RunNotDone", json!({ "journal": journal.to_string() }))
+            ("RunNotDone", json!({ "journal": journal }))
         }
         // The enum grows with the facade; its exit code still says what kind of error it is.
         _ => ("DroverError", json!({})),

@@ -4,6 +4,7 @@
 //! need it are skipped, and say so.
 #![expect(clippy::print_stderr, reason = "a story that is skipped says so")]
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -61,9 +62,9 @@ impl Azurite {
     /// The table `[journal]` for this account.
     pub(crate) fn toml(&self) -> String {
         format!(
-            "\n[journal]\naccount = \"{ACCOUNT}\"\ncredential = {{ kind = \"account-key\", file = {:?} }}\n\
+            "\n[journal]\naccount = \"{ACCOUNT}\"\ncredential = {{ kind = \"account-key\", file = \"{}\" }}\n\
              endpoint = \"http://{}/{ACCOUNT}\"\n",
-            self.folder.path().join("key"),
+            self.folder.path().join("key").display(),
             self.address
         )
     }
@@ -79,7 +80,7 @@ impl Azurite {
         // By hand: one request does not need a client that wants to know about certificates.
         let mut text = format!("PUT {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address);
         for (name, value) in request.headers() {
-            text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+            write!(text, "{name}: {}\r\n", value.to_str().unwrap()).unwrap();
         }
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.write_all(format!("{text}\r\n").as_bytes()).unwrap();
