@@ -190,14 +190,19 @@ fn start(world: &mut World, key: &Key, pod: &Arc<Pod>) {
         running: Some(ContainerStateRunning { started_at: Some(now.clone()) }),
         ..ContainerState::default()
     };
+    let node = machine_name(world, pod);
+    let content = |image: &str| node.as_ref().map(|node| images::content_on(world, node, image));
+    let ids: Vec<Option<String>> =
+        spec(pod).containers.iter().map(|container| content(container.image.as_deref()?)).collect();
     let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
         let status = pod.status.get_or_insert_default();
         status.phase = Some("Running".to_owned());
         status.pod_ip = Some(ip.clone());
         status.pod_ips = Some(vec![PodIP { ip }]);
-        for container in status.container_statuses.iter_mut().flatten() {
+        for (container, id) in status.container_statuses.iter_mut().flatten().zip(&ids) {
             container.state = Some(running.clone());
             container.started = Some(true);
+            container.image_id = id.clone().unwrap_or_default();
         }
         pods::set_condition(status, "Initialized", true, None, None, &now);
     });
@@ -378,6 +383,7 @@ pub(crate) fn running_status(pod: &Pod, ready: bool, since: Timestamp, ip: Strin
     let containers = spec(pod).containers.iter().map(|container| ContainerStatus {
         name: container.name.clone(),
         image: container.image.clone().unwrap_or_default(),
+        image_id: container.image.as_deref().map(|image| images::content(image, 0)).unwrap_or_default(),
         ready,
         started: Some(true),
         state: Some(ContainerState {
