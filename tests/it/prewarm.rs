@@ -139,6 +139,25 @@ fn hazard_22_an_expired_pull_secret_holds_the_run_before_a_node_is_cordoned() {
     assert!(nothing_is_cordoned(&night));
 }
 
+/// Hazard 22: the tag means another image today. The run goes on, and says that other code will run.
+#[test]
+fn hazard_22_a_tag_that_was_pushed_again_is_told_before_a_node_is_cordoned() {
+    let night = small();
+    let plan = planned(&night, &Policy::default());
+    night.lab.with(|world| world.push_over_image(LEGACY));
+    let report = night.run(fresh(&plan)).unwrap();
+    assert_eq!(report.outcome, RunOutcome::Done);
+    let changed = |kind: &EventKind| matches!(kind, EventKind::Warning { message } if message.starts_with(&format!("image {LEGACY} is another one now: what runs on user is sha256:")));
+    let cordon = |kind: &EventKind| matches!(kind, EventKind::StageStarted { title, .. } if title.ends_with("cordon user"));
+    let events = night.events();
+    let warned: Vec<usize> = (0..events.len()).filter(|at| changed(&events[*at].kind)).collect();
+    let cordoned = events.iter().position(|event| cordon(&event.kind)).unwrap();
+    assert!(
+        matches!(warned[..], [at] if at < cordoned),
+        "once, and on the way there alone: {warned:?} {cordoned}"
+    );
+}
+
 /// A namespace that does not admit the pod (a policy, a quota) is told of once, and its images are pulled late. That is no reason
 /// to hold.
 #[test]

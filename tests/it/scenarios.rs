@@ -248,7 +248,7 @@ fn tell_end(text: &mut String, report: &Report, after: &Inventory) {
         )
         .unwrap();
     }
-    let ill = after.pods.iter().filter(|pod| pod.trouble.is_some());
+    let ill = after.pods.iter().filter(|pod| pod.trouble.is_some() && !pod.terminating);
     for pod in ill {
         writeln!(text, "  pod {}: {}", pod.name, pod.trouble.as_deref().unwrap_or_default()).unwrap();
     }

@@ -239,9 +239,13 @@ fn start(world: &mut World, key: &Key, pod: Arc<Pod>) {
         next(world, run, Step::Finishes, &pod);
     }
     let life = Life::of(&pod);
+    let node = machine_name(world, &pod);
+    let content = |image: &str| node.as_ref().map(|node| images::content_on(world, node, image));
+    let contents: Vec<Option<String>> =
+        spec(&pod).containers.iter().map(|container| content(container.image.as_deref()?)).collect();
     // Nobody else holds it when it is written.
     drop(pod);
-    run(world, key, ip, &now);
+    run(world, key, ip, contents, &now);
     for container in containers {
         world.tell::<Pod>(key, Reason::Created, || format!("Created container: {container}"));
         world.tell::<Pod>(key, Reason::Started, || format!("Started container {container}"));
@@ -251,8 +255,8 @@ fn start(world: &mut World, key: &Key, pod: Arc<Pod>) {
     }
 }
 
-/// The containers run.
-fn run(world: &mut World, key: &Key, ip: String, now: &Time) {
+/// The containers run; `contents` is what their images are.
+fn run(world: &mut World, key: &Key, ip: String, contents: Vec<Option<String>>, now: &Time) {
     let running = ContainerState {
         running: Some(ContainerStateRunning { started_at: Some(now.clone()) }),
         ..ContainerState::default()
@@ -262,9 +266,10 @@ fn run(world: &mut World, key: &Key, ip: String, now: &Time) {
         status.phase = Some("Running".to_owned());
         status.pod_ip = Some(ip.clone());
         status.pod_ips = Some(vec![PodIP { ip }]);
-        for container in status.container_statuses.iter_mut().flatten() {
+        for (container, id) in status.container_statuses.iter_mut().flatten().zip(contents) {
             container.state = Some(running.clone());
             container.started = Some(true);
+            container.image_id = id.unwrap_or_default();
         }
         pods::set_condition(status, "Initialized", true, None, None, now);
     });
@@ -427,6 +432,7 @@ pub(crate) fn running_status(pod: &Pod, ready: bool, since: Timestamp, ip: Strin
     let containers = spec(pod).containers.iter().map(|container| ContainerStatus {
         name: container.name.clone(),
         image: container.image.clone().unwrap_or_default(),
+        image_id: container.image.as_deref().map(|image| images::content(image, 0)).unwrap_or_default(),
         ready,
         started: Some(true),
         state: Some(ContainerState {

@@ -29,6 +29,8 @@ pub(crate) struct Machine {
     pub(super) silent: bool,
     /// Images on its disk, with their sizes in bytes.
     pub(super) images: BTreeMap<String, u64>,
+    /// Those of the images that are not what their names meant first: how often the name had been pushed again when they came.
+    pub(super) pushes: BTreeMap<String, u32>,
     /// Images on their way, with the moment when they will be there.
     pub(super) pulling: BTreeMap<String, Timestamp>,
 }
@@ -105,6 +107,7 @@ impl World {
                 boot: 1,
                 silent: false,
                 images: BTreeMap::new(),
+                pushes: BTreeMap::new(),
                 pulling: BTreeMap::new(),
             },
         );
@@ -131,6 +134,7 @@ impl World {
         machine.spec.version = version;
         machine.spec.node_image = node_image(&machine.spec.os, version);
         machine.images.clear();
+        machine.pushes.clear();
         machine.pulling.clear();
         machine.silent = false;
         machine.boot += 1;

@@ -82,6 +82,8 @@ pub(crate) struct Kube {
     pub(crate) registry: BTreeMap<String, u64>,
     /// Images that somebody has deleted from the registry.
     gone_images: BTreeSet<String>,
+    /// How often a name was given to another image.
+    pushes: BTreeMap<String, u32>,
     /// Images that the registry gives to nobody who asks with the secrets of this cluster.
     locked_images: BTreeSet<String>,
     /// Pulls of a pod's images that have failed in a row, by the pod's uid.
@@ -245,6 +247,7 @@ impl Kube {
             registry: BTreeMap::new(),
             gone_images: BTreeSet::new(),
             locked_images: BTreeSet::new(),
+            pushes: BTreeMap::new(),
             pull_failures: BTreeMap::new(),
             machines: BTreeMap::new(),
             zones: HashMap::new(),

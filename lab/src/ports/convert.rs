@@ -135,6 +135,7 @@ impl Slim for core::Pod {
             empty_dir: rules::has_empty_dir(spec),
             images: images(&spec.containers),
             init_images: images(spec.init_containers.as_deref().unwrap_or_default()),
+            image_ids: image_ids(self).into(),
             pull_access: pull_access(spec).into(),
             pulling: pulling(self),
             grace_seconds: grace(spec),
@@ -183,6 +184,20 @@ fn images(containers: &[core::Container]) -> Vec<String> {
     containers.iter().filter_map(|container| container.image.clone()).collect()
 }
 
+/// What the images of the containers are, as far as they are there; nothing while none is.
+fn image_ids(pod: &core::Pod) -> Vec<String> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let containers = containers.filter(|container| container.image.is_some());
+    let id = |name: &str| reported(pod, name).map(|status| status.image_id.clone()).unwrap_or_default();
+    let ids: Vec<String> = containers.map(|container| id(&container.name)).collect();
+    if ids.iter().all(String::is_empty) { Vec::new() } else { ids }
+}
+
+fn reported<'p>(pod: &'p core::Pod, name: &str) -> Option<&'p core::ContainerStatus> {
+    let mut statuses = pod.status.as_ref()?.container_statuses.iter().flatten();
+    statuses.find(|status| status.name == name)
+}
+
 fn pull_access(spec: &core::PodSpec) -> PullAccess {
     let secrets = spec.image_pull_secrets.iter().flatten();
     PullAccess {
@@ -196,15 +211,11 @@ fn pulling(pod: &core::Pod) -> Option<Box<Pulling>> {
     pod.metadata.labels.as_ref()?.get(PREWARM_LABEL)?;
     let run = RunId::new(pod.metadata.annotations.as_ref()?.get(RUN_ANNOTATION)?.as_str()).ok()?;
     let status = pod.status.as_ref();
-    let reported = |name: &str| {
-        let statuses = status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten();
-        statuses.into_iter().find(|status| status.name == name)
-    };
     let containers = &pod.spec.as_ref()?.containers;
     let ours = containers.iter().filter(|container| container.name.starts_with(PREWARM_CONTAINER));
     let images = ours.map(|container| ImagePull {
         image: container.image.clone().unwrap_or_default(),
-        state: reported(&container.name).map_or(PullState::Waiting, pull_state),
+        state: reported(pod, &container.name).map_or(PullState::Waiting, pull_state),
     });
     let failed = status.filter(|status| status.phase.as_deref() == Some("Failed"));
     let refused = failed.and_then(|status| {

@@ -52,6 +52,10 @@ pub struct Pod {
     /// Images of its init containers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub init_images: Vec<String>,
+    /// What the images of its containers are by content, in their order (`imageID`); an empty text where the kubelet has not said,
+    /// and nothing at all where it has said of none.
+    #[serde(default, skip_serializing_if = "says_nothing")]
+    pub image_ids: Shared<Vec<String>>,
     /// With whose credentials they are pulled.
     #[serde(default, skip_serializing_if = "has_no_access")]
     pub pull_access: Shared<PullAccess>,
@@ -63,6 +67,10 @@ pub struct Pod {
     /// Why it is not running, in the kubelet's or the scheduler's word (`ImagePullBackOff`, `Unschedulable`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+}
+
+fn says_nothing(ids: &Shared<Vec<String>>) -> bool {
+    ids.is_empty()
 }
 
 fn has_no_access(access: &Shared<PullAccess>) -> bool {
@@ -105,6 +113,12 @@ impl Pod {
     /// Healthy in the sense of the Eviction API: ready and not going.
     pub fn is_healthy(&self) -> bool {
         self.ready && !self.terminating
+    }
+
+    /// What an image of its containers is by content: the part behind `@`. `None` where that is not known.
+    pub fn content_of(&self, image: &str) -> Option<&str> {
+        let place = self.images.iter().position(|own| own == image)?;
+        Some(self.image_ids.get(place)?.split_once('@')?.1)
     }
 
     /// Every image that a new pod like it needs, those of its init containers first.

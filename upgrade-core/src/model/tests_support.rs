@@ -67,6 +67,7 @@ pub(crate) fn pod(name: &str, node: &str) -> Pod {
         empty_dir: false,
         images: Vec::new(),
         init_images: Vec::new(),
+        image_ids: Vec::new().into(),
         pull_access: PullAccess::default().into(),
         pulling: None,
         grace_seconds: 30,

@@ -48,6 +48,7 @@ pub(super) fn share(objects: &mut [Object]) {
             if let Some(last) = last {
                 pod.labels = pod.labels.clone().with(&last.labels);
                 pod.rules = pod.rules.clone().with(&last.rules);
+                pod.image_ids = pod.image_ids.clone().with(&last.image_ids);
                 pod.pull_access = pod.pull_access.clone().with(&last.pull_access);
             }
             last = Some(pod);

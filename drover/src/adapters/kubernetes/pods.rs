@@ -41,6 +41,7 @@ pub(super) fn pod(pod: wire::Pod) -> Result<Pod, DecodeError> {
         empty_dir: has_empty_dir(&spec),
         images: images(spec.containers.as_ref()),
         init_images: images(spec.init_containers.as_ref()),
+        image_ids: image_ids(&spec, &status).into(),
         pull_access: pull_access(&spec).into(),
         pulling: pulling(&meta, &spec, &status),
         grace_seconds: grace(&spec),
@@ -149,6 +150,22 @@ fn images(containers: Option<&Vec<wire::Container>>) -> Vec<String> {
     containers.into_iter().flatten().filter_map(|container| container.image.clone()).collect()
 }
 
+/// What the images of the containers are, as far as they are there; nothing while none is.
+fn image_ids(spec: &wire::PodSpec, status: &wire::PodStatus) -> Vec<String> {
+    let containers = spec.containers.iter().flatten().filter(|container| container.image.is_some());
+    let id = |container: &wire::Container| reported(status, container)?.image_id.clone();
+    let ids: Vec<String> = containers.map(|container| id(container).unwrap_or_default()).collect();
+    if ids.iter().all(String::is_empty) { Vec::new() } else { ids }
+}
+
+fn reported<'s>(
+    status: &'s wire::PodStatus,
+    container: &wire::Container,
+) -> Option<&'s wire::ContainerStatus> {
+    let mut statuses = status.container_statuses.iter().flatten();
+    statuses.find(|status| status.name.is_some() && status.name == container.name)
+}
+
 fn pull_access(spec: &wire::PodSpec) -> PullAccess {
     let secrets = spec.image_pull_secrets.iter().flatten().filter_map(|secret| secret.name.clone());
     PullAccess {
@@ -161,17 +178,13 @@ fn pull_access(spec: &wire::PodSpec) -> PullAccess {
 fn pulling(meta: &wire::Meta, spec: &wire::PodSpec, status: &wire::PodStatus) -> Option<Box<Pulling>> {
     meta.labels.as_ref()?.get(PREWARM_LABEL)?;
     let run = RunId::new(meta.annotations.as_ref()?.run.clone()?).ok()?;
-    let reported = |container: &wire::Container| {
-        let statuses = status.container_statuses.iter().flatten();
-        statuses.into_iter().find(|status| status.name.is_some() && status.name == container.name)
-    };
     // Whoever adds containers to every pod has not added one of ours.
     let ours = |container: &&wire::Container| {
         container.name.as_ref().is_some_and(|name| name.starts_with(PREWARM_CONTAINER))
     };
     let images = spec.containers.iter().flatten().filter(ours).map(|container| ImagePull {
         image: container.image.clone().unwrap_or_default(),
-        state: reported(container).map_or(PullState::Waiting, pull_state),
+        state: reported(status, container).map_or(PullState::Waiting, pull_state),
     });
     let failed = phase(status.phase.as_deref()) == PodPhase::Failed;
     let refused = status.reason.as_ref().filter(|_| failed).map(|reason| match &status.message {

@@ -1,6 +1,7 @@
 //! Pods of which nothing can start: their command is in no image. The kubelet pulls the image of each container before it finds
 //! that out, and a container that could not be started has ended (containerd: `StartError`, exit code 128).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
@@ -45,17 +46,17 @@ pub(super) fn show(world: &mut World, key: &Key, pod: &Arc<Pod>) {
         world.kube.machines[&node].images.contains_key(&status.image)
     };
     let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.clone());
-    let ended: Vec<String> = statuses
+    let ended: BTreeMap<String, String> = statuses
         .into_iter()
         .flatten()
         .filter(|status| there(world, status))
-        .map(|status| status.name)
+        .map(|status| (status.name, images::content_on(world, &node, &status.image)))
         .collect();
     let _ = world.store.update::<Pod>(&key.namespace, &key.name, |pod| {
         let status = pod.status.get_or_insert_default();
         for container in status.container_statuses.iter_mut().flatten() {
-            if ended.contains(&container.name) && container.image_id.is_empty() {
-                container.image_id.clone_from(&container.image);
+            if let Some(id) = ended.get(&container.name).filter(|_| container.image_id.is_empty()) {
+                container.image_id.clone_from(id);
                 container.state = Some(could_not_start(&now));
             }
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
+use sha2::{Digest, Sha256};
 use upgrade_core::model::NodeName;
 
 use super::{Step, ahead, next, show_creating, spec, until, waiting};
@@ -57,6 +58,21 @@ fn always_pulls(container: &Container, image: &str) -> bool {
         Some(policy) => policy == "Always",
         None => !image.contains('@') && matches!(tag, None | Some("latest")),
     }
+}
+
+/// What an image is by content, as the runtime reports it: the repository, and a digest that changes with each push of the name.
+pub(super) fn content(image: &str, pushes: u32) -> String {
+    let name = image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(image, |(name, _)| name);
+    let digest = Sha256::digest(format!("{image} {pushes}"));
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{name}@sha256:{hex}")
+}
+
+/// What the image on a machine's disk is.
+pub(super) fn content_on(world: &World, node: &NodeName, image: &str) -> String {
+    let machine = world.kube.machines.get(node);
+    let pushes = machine.and_then(|machine| machine.pushes.get(image)).copied().unwrap_or_default();
+    content(image, pushes)
 }
 
 /// The registry has it no more or does not give it out, and the machine has never had it.
@@ -155,6 +171,9 @@ pub(crate) fn pulled(world: &mut World, name: &NodeName, boot: u32, image: &str)
     };
     machine.pulling.remove(image);
     machine.images.insert(image.to_owned(), bytes);
+    if let Some(pushes) = world.kube.pushes.get(image) {
+        machine.pushes.insert(image.to_owned(), *pushes);
+    }
     node::report_images(world, name);
     tell_pulled(world, name, image, bytes);
     let asks = |pod: &&Arc<Pod>| {
@@ -196,6 +215,12 @@ impl World {
     /// The secret with which the image is pulled has expired. Machines that have the image keep it.
     pub fn expire_pull_secret(&mut self, image: &str) {
         self.kube.locked_images.insert(image.to_owned());
+        self.touch();
+    }
+
+    /// Somebody has given the image's name to another one. Machines that have the old one keep it.
+    pub fn push_over_image(&mut self, image: &str) {
+        *self.kube.pushes.entry(image.to_owned()).or_default() += 1;
         self.touch();
     }
 

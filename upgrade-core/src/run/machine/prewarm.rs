@@ -41,6 +41,8 @@ pub(super) struct Warming {
     /// Images that are done with, on which node, well or not.
     settled: BTreeSet<(Uid, String)>,
     sizes: BTreeMap<String, Bytes>,
+    /// Images whose names mean another one now, told once.
+    changed: BTreeSet<String>,
     /// Namespaces that do not admit such pods.
     closed: BTreeSet<String>,
     /// Nodes that have pulled something.
@@ -118,6 +120,7 @@ impl Warming {
                 match &pull.state {
                     PullState::Pulled if active.told.insert(pull.image.clone()) => {
                         news.push(self.pulled(case, active, &pull.image));
+                        news.extend(self.changed(case, active, &pull.image));
                     }
                     PullState::Failed { reason, message } => {
                         failing = true;
@@ -165,6 +168,20 @@ impl Warming {
             bytes,
             duration_ms,
         }
+    }
+
+    /// A tag that was pushed again: what runs is not what was pulled, and a pod that moves runs the new one.
+    fn changed(&mut self, case: &Looking<'_>, active: &Active, image: &str) -> Option<EventKind> {
+        let new = case.pod(&active.pod)?.content_of(image)?;
+        let mut running = case.view.pods_in(case.off).filter(|pod| !pod.leaves_with_node());
+        let old = running.find_map(|pod| pod.content_of(image).filter(|old| *old != new))?;
+        self.changed.insert(image.to_owned()).then(|| {
+            let message = format!(
+                "image {image} is another one now: what runs on {} is {old}, what was pulled is {new}; pods that move run the new one",
+                case.off
+            );
+            EventKind::Warning { message }
+        })
     }
 
     /// The pods of these images pull them themselves.
