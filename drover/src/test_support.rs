@@ -113,6 +113,15 @@ impl Kubernetes for Shown {
         futures::stream::iter(self.lists()).map(Ok).chain(futures::stream::pending()).boxed()
     }
 
+    async fn read(&self, kind: ResourceKind, name: &str) -> Result<Option<Object>, PortError> {
+        let snapshot = self.snapshot().await?;
+        let listed = snapshot.lists.into_iter().find_map(|change| match change {
+            Change::Listed { kind: listed, objects } if listed == kind => Some(objects),
+            _ => None,
+        });
+        Ok(listed.unwrap_or_default().into_iter().find(|object| object.name() == name))
+    }
+
     async fn set_unschedulable(
         &self,
         _: &NodeName,

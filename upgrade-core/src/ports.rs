@@ -22,7 +22,7 @@ use crate::model::{
     Surroundings, Uid, WorkloadRef,
 };
 use crate::prewarm::PrewarmPod;
-use crate::view::Change;
+use crate::view::{Change, Object, ResourceKind};
 
 /// A call to the world that failed.
 ///
@@ -183,6 +183,10 @@ pub trait Kubernetes: Send + Sync {
     /// Follows everything: first a [`Change::Listed`] per kind, then each change in order. Never ends by itself. An error
     /// in the stream means "contact lost, going on to try"; after it, kinds may be listed anew.
     fn watch(&self) -> BoxStream<'static, Result<Change, PortError>>;
+
+    /// Reads one object by `namespace/name`, or a node by its bare name, as it is now: a consistent read, which sees every write
+    /// that was carried out before it. `None` if there is none. What became of a write whose answer was lost shows here.
+    async fn read(&self, kind: ResourceKind, name: &str) -> Result<Option<Object>, PortError>;
 
     /// Sets or clears `spec.unschedulable` of the node with this uid. Another uid under the name is a
     /// [`PortErrorKind::Conflict`]; already so is a success.

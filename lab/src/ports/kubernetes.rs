@@ -70,6 +70,13 @@ impl Kubernetes for DirectKubernetes {
         .boxed()
     }
 
+    async fn read(&self, kind: ResourceKind, name: &str) -> Result<Option<Object>, PortError> {
+        self.0.through(READ, |world| {
+            world.authorize(&Right::new(Verb::List, group(kind), kind.plural()), "").map_err(port_error)?;
+            Ok(object(&world.kube.view, kind, name))
+        })
+    }
+
     async fn set_unschedulable(
         &self,
         node: &NodeName,
@@ -351,6 +358,15 @@ fn objects(view: &View, kind: ResourceKind) -> Vec<Object> {
             let all = view.workloads().cloned().map(Object::Workload);
             all.filter(|workload| workload.kind() == Some(kind)).collect()
         }
+    }
+}
+
+fn object(view: &View, kind: ResourceKind, name: &str) -> Option<Object> {
+    let pod = || view.pod(&name.parse().ok()?).cloned().map(Object::Pod);
+    match kind {
+        ResourceKind::Node => view.node(&NodeName::new(name).ok()?).cloned().map(Object::Node),
+        ResourceKind::Pod => pod(),
+        _ => objects(view, kind).into_iter().find(|object| object.name() == name),
     }
 }
 

@@ -10,6 +10,7 @@ use futures::{FutureExt, select_biased};
 use jiff::Timestamp;
 
 use super::keeper::Keeper;
+use super::lost;
 use super::machine::{Effect, Input, Look, Machine};
 use super::stop::StopSignal;
 use crate::event::Report;
@@ -157,8 +158,12 @@ fn act(
     let (ports, run) = (ports.clone(), run.clone());
     async move {
         let (answer, retry_after) = match permit {
-            Ok(()) => send(&ports, &run, write).await,
+            Ok(()) => send(&ports, &run, write.clone()).await,
             Err(error) => failed(&error),
+        };
+        let answer = match answer {
+            lost @ WriteAnswer::Unknown { .. } => lost::look_for(&ports, &write, lost).await,
+            answer => answer,
         };
         Input::Answered { id, answer, retry_after }
     }

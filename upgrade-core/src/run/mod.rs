@@ -11,6 +11,7 @@
 mod azure;
 mod driver;
 mod keeper;
+mod lost;
 mod machine;
 mod nodes;
 mod outcome;

@@ -123,6 +123,20 @@ pub enum Object {
 }
 
 impl Object {
+    /// `namespace/name`, or the bare name of a node.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Node(node) => node.name.to_string(),
+            Self::Pod(pod) => pod.name.to_string(),
+            Self::Workload(workload) => workload.reference.name.to_string(),
+            Self::Budget(budget) => budget.name.to_string(),
+            Self::Service(service) => service.name.to_string(),
+            Self::Slice(slice) => slice.name.to_string(),
+            Self::Claim(claim) => claim.name.to_string(),
+            Self::Autoscaler(autoscaler) => autoscaler.name.to_string(),
+        }
+    }
+
     /// What kind of resource it is; `None` for a workload of a kind that is not read.
     pub fn kind(&self) -> Option<ResourceKind> {
         Some(match self {

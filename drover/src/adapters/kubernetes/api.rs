@@ -268,6 +268,33 @@ impl Api {
         Ok(Listing { objects, version })
     }
 
+    /// One object by `namespace/name` or a node's name, or nothing if there is none: a list of one, which takes no more rights
+    /// than the lists do. It names no resource version, so the API server answers from its store and not from a cache.
+    pub(super) async fn find(&self, kind: ResourceKind, name: &str) -> Result<Option<Object>, PortError> {
+        with_wire!(kind, T => self.find_as::<T>(kind, name).await)
+    }
+
+    async fn find_as<T: Wire>(&self, kind: ResourceKind, name: &str) -> Result<Option<Object>, PortError> {
+        #[derive(serde::Deserialize)]
+        #[serde(bound = "T: DeserializeOwned")]
+        struct Found<T> {
+            items: Vec<T>,
+        }
+        let what = format!("reading {} {name}", kind.plural());
+        let (path, bare) = match name.split_once('/') {
+            Some((namespace, bare)) => {
+                let (group, plural) = collection(kind).rsplit_once('/').unwrap_or_default();
+                (format!("{group}/namespaces/{namespace}/{plural}"), bare)
+            }
+            None => (collection(kind).to_owned(), name),
+        };
+        let path = with_query(&path, &[("fieldSelector", &format!("metadata.name={bare}"))]);
+        let found = self.read::<Found<T>>(&path).await.map_err(|failure| failure.of_read(&what))?;
+        let Some(item) = found.items.into_iter().next() else { return Ok(None) };
+        let object = item.object(workload_kind(kind), &Arc::default());
+        object.map(Some).map_err(|error| super::failure::undecodable(&what, error))
+    }
+
     /// Where all volumes can be used; nothing where the token's user may not see volumes.
     pub(super) async fn reaches_if_allowed(&self) -> Result<Reaches, PortError> {
         match self.reaches().await {

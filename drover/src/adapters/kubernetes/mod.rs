@@ -179,6 +179,10 @@ impl Kubernetes for HttpKubernetes {
         watch::Everything::follow(&self.api).boxed()
     }
 
+    async fn read(&self, kind: ResourceKind, name: &str) -> Result<Option<Object>, PortError> {
+        self.api.find(kind, name).await
+    }
+
     async fn set_unschedulable(
         &self,
         node: &NodeName,

@@ -18,7 +18,7 @@ use crate::model::{PoolName, RunId, StepId};
 use crate::plan::{Action, Lane, Plan, Reversal, Route, RouteChoice, Stage, Step, plan};
 use crate::policy::Policy;
 use crate::ports::{Answer, AzureView, CallOutcome, PortError, PortErrorKind, RemoteService};
-use crate::run::LockNews;
+use crate::run::{LockNews, lost};
 use crate::view::{Change, View};
 
 const NIGHTS: u64 = 10_000;
@@ -168,17 +168,19 @@ impl Night {
         }
     }
 
-    /// One of the writes on their way arrives, and is answered, or fails in one of the ways in which calls fail.
+    /// One of the writes on their way arrives, and is answered, or fails in one of the ways in which calls fail. Where the answer
+    /// is lost, what became of the write is read, as the driver does it.
     fn arrive(&mut self) {
         let Some(id) = self.sent.keys().next().copied() else { return };
         let Some(write) = self.sent.remove(&id) else { return };
-        let message = || "a call that failed".to_owned();
         let answer = match self.toy.luck.below(12) {
-            0 => WriteAnswer::Failed { message: message(), retryable: true },
-            1 => WriteAnswer::Unknown { message: message() },
-            2 => {
-                self.arrives_unseen(&write);
-                WriteAnswer::Unknown { message: message() }
+            0 => WriteAnswer::Failed { message: "a call that failed".into(), retryable: true },
+            lost @ (1 | 2) => {
+                if lost == 1 {
+                    self.toy.act(&write);
+                }
+                let (kind, name) = lost::place(&write).expect("a write to the cluster");
+                lost::came_to(&write, self.toy.read(kind, &name).as_ref())
             }
             _ => self.toy.act(&write),
         };
@@ -188,7 +190,7 @@ impl Night {
     /// The watches tell what has happened, or a part of it, or nothing for a while.
     fn deliver(&mut self) {
         if self.toy.luck.one_in(60) {
-            let seconds = i64::try_from(self.toy.luck.below(2)).expect("small");
+            let seconds = i64::try_from(self.toy.luck.below(90)).expect("small");
             self.silent_until = self.toy.now + SignedDuration::from_secs(seconds);
             let (kind, outcome) = (PortErrorKind::Unreachable, CallOutcome::NothingDone);
             let lost = PortError::new(RemoteService::Kubernetes, kind, outcome, "the watch was cut");

@@ -427,6 +427,20 @@ impl Toy {
         lists.into_iter().map(|(kind, objects)| Change::Listed { kind, objects }).collect()
     }
 
+    /// One object as it is.
+    pub(super) fn read(&self, kind: ResourceKind, name: &str) -> Option<Object> {
+        let of_kind = |app: &&App| ResourceKind::of_workload(&app.workload.reference.kind) == Some(kind);
+        match kind {
+            ResourceKind::Node => self.nodes.get(&NodeName::new(name).ok()?).cloned().map(Object::Node),
+            ResourceKind::Pod => self.pods.get(&name.parse().ok()?).map(|life| Object::Pod(life.pod.clone())),
+            _ => {
+                let named = |app: &&App| app.workload.reference.name.to_string() == name;
+                let app = self.apps.iter().filter(of_kind).find(named)?;
+                Some(Object::Workload(app.workload.clone()))
+            }
+        }
+    }
+
     /// Does what a write asks for, and looks whether it may be asked for.
     pub(super) fn act(&mut self, write: &Write) -> WriteAnswer {
         match write {
@@ -530,16 +544,5 @@ impl Toy {
 }
 
 fn named(object: &Object) -> (ResourceKind, String) {
-    let kind = object.kind().expect("all of them are read");
-    let name = match object {
-        Object::Node(node) => node.name.to_string(),
-        Object::Pod(pod) => pod.name.to_string(),
-        Object::Workload(workload) => workload.reference.name.to_string(),
-        Object::Budget(budget) => budget.name.to_string(),
-        Object::Service(service) => service.name.to_string(),
-        Object::Slice(slice) => slice.name.to_string(),
-        Object::Claim(claim) => claim.name.to_string(),
-        Object::Autoscaler(scaler) => scaler.name.to_string(),
-    };
-    (kind, name)
+    (object.kind().expect("all of them are read"), object.name())
 }
