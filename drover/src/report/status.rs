@@ -30,6 +30,8 @@ pub struct RunStatus {
     pub stages: Vec<StageStatus>,
     /// Writes that were announced and never answered: what they did has to be observed.
     pub open_writes: Vec<String>,
+    /// What was borrowed of workloads and is not surely given back, with the command that does it.
+    pub loans: Vec<String>,
     /// The ledger, as the last process wrote it down when it ended.
     pub ledger: Vec<ServiceRecord>,
 }
@@ -96,6 +98,7 @@ impl RunStatus {
             worked_ms: state.worked_ms(last_record),
             stages: stages.collect(),
             open_writes: state.open_intents().map(|(_, step, write)| format!("{step}: {write}")).collect(),
+            loans: state.loans().map(|loan| loan.owed(&loan.lent)).collect(),
             ledger: state.ledger().to_vec(),
         })
     }

@@ -32,6 +32,11 @@ impl Loan {
         }
     }
 
+    /// What is still lent, in words, with the command that gives it back.
+    pub fn owed(&self, still: &Settings) -> String {
+        format!("{still} of {}; `{}` gives it back", self.workload, self.manual_return(still))
+    }
+
     /// The command by which a person gives back what is still lent.
     pub fn manual_return(&self, still: &Settings) -> String {
         let (kind, name) = (self.workload.kind.as_str().to_lowercase(), &self.workload.name);
@@ -85,5 +90,69 @@ impl Loans {
 
     pub(super) fn all(&self) -> impl DoubleEndedIterator<Item = &Loan> {
         self.0.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::tests_support::deployment;
+    use crate::model::{IntOrPercent, ObjectName, WorkloadKind};
+
+    fn surge(count: u32) -> Settings {
+        Settings { max_surge: Some(IntOrPercent::Int(count)), ..Settings::default() }
+    }
+
+    fn lend() -> Write {
+        let name: ObjectName = "shop/web".parse().unwrap();
+        let workload = WorkloadRef { kind: WorkloadKind::Deployment, name };
+        Write::Lend { workload, uid: Uid::new("web-uid").unwrap(), former: surge(0), lent: surge(1) }
+    }
+
+    fn give_back() -> Write {
+        let Write::Lend { workload, uid, former, lent } = lend() else { unreachable!() };
+        Write::GiveBack { workload, uid, lent, former }
+    }
+
+    #[test]
+    fn a_loan_is_open_from_its_announcement_until_it_surely_was_not_taken_or_is_given_back() {
+        let step = StepId::new("1.1.1").unwrap();
+        let unknown = || WriteAnswer::Unknown { message: String::new() };
+        let failed = || WriteAnswer::Failed { message: String::new(), retryable: true };
+        let mut loans = Loans::default();
+        loans.announced(1, &step, &lend());
+        assert!(loans.of(&step).is_some_and(|loan| !loan.taken), "a process may die right here");
+        loans.answered(1, &step, &lend(), &failed());
+        assert_eq!(loans.of(&step), None);
+        loans.announced(2, &step, &lend());
+        loans.answered(2, &step, &lend(), &unknown());
+        assert!(loans.of(&step).is_some_and(|loan| !loan.taken), "the workload shows");
+        loans.announced(3, &step, &lend());
+        loans.answered(3, &step, &lend(), &WriteAnswer::Done);
+        assert_eq!((loans.all().count(), loans.of(&step).unwrap().taken), (1, true));
+        loans.answered(4, &step, &give_back(), &unknown());
+        loans.answered(5, &step, &give_back(), &failed());
+        assert_eq!(loans.all().count(), 1);
+        loans.answered(6, &step, &give_back(), &WriteAnswer::Done);
+        assert_eq!(loans.all().count(), 0);
+    }
+
+    #[test]
+    fn only_what_is_as_it_was_set_is_owed_and_the_command_gives_back_just_that() {
+        let mut loans = Loans::default();
+        let step = StepId::new("1.1.1").unwrap();
+        loans.announced(1, &step, &lend());
+        let loan = loans.of(&step).unwrap();
+        let lent = deployment(3, "1", "1");
+        assert_eq!(loan.still_lent(&lent), surge(1));
+        assert_eq!(
+            loan.owed(&loan.still_lent(&lent)),
+            "maxSurge 1 of Deployment shop/web; `kubectl -n shop patch deployment web --type merge -p \
+             '{\"spec\":{\"strategy\":{\"rollingUpdate\":{\"maxSurge\":0}}}}'` gives it back"
+        );
+        assert!(loan.still_lent(&deployment(3, "2", "1")).is_empty(), "somebody has set it since");
+        let mut another = deployment(3, "1", "1");
+        another.uid = Uid::new("another").unwrap();
+        assert!(loan.still_lent(&another).is_empty(), "another object of the name");
     }
 }

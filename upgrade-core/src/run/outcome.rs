@@ -74,8 +74,7 @@ fn holding(plan: &Plan, state: &RunState, view: &View, azure: Option<&AzureView>
             None if view.workloads().next().is_none() => loan.lent,
             None => return None,
         };
-        let (workload, command) = (&loan.workload, loan.manual_return(&still));
-        (!still.is_empty()).then(|| format!("{still} of {workload}; `{command}` gives it back"))
+        (!still.is_empty()).then(|| loan.owed(&still))
     });
     let ours = state.cordons();
     let cordoned = view.nodes().filter(|node| node.unschedulable && ours.contains(&(&node.name, &node.uid)));

@@ -52,6 +52,12 @@ pub fn status(status: &RunStatus) -> Page {
             page.paragraph(2, "", Tone::Warn, write);
         }
     }
+    if !status.loans.is_empty() {
+        page.heading("Borrowed of workloads, and not surely given back");
+        for loan in &status.loans {
+            page.paragraph(2, "", Tone::Warn, loan);
+        }
+    }
     if !status.ledger.is_empty() {
         page.blank();
         page.append(super::ledger(&status.ledger));

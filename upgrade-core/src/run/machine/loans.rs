@@ -8,11 +8,14 @@ use jiff::Timestamp;
 use super::{Machine, TICK, signed};
 use crate::event::{EventKind, RunOutcome};
 use crate::journal::{Loan, Write, WriteAnswer};
-use crate::model::{Settings, StepId};
+use crate::model::{Settings, StepId, Workload};
 use crate::moves;
 
 /// How long the end of a run waits for rollouts that need what they have borrowed, and for answers that do not come.
 const LIMIT: Duration = Duration::from_secs(180);
+
+/// How long what was written may take to show.
+const SHOWS: Duration = Duration::from_secs(30);
 
 /// The return of loans at the end of a run.
 #[derive(Debug, Default)]
@@ -77,8 +80,7 @@ impl Machine {
         for loan in loans {
             self.look_at_loan(now, &loan.step);
             let Some(workload) = self.view.workload(&loan.workload) else { continue };
-            let rolls = workload.template.restart_id == Some(moves::restart_id(&self.run, &loan.step))
-                && !workload.is_settled();
+            let rolls = self.needs_its_loan(now, &loan, workload);
             let Some(write) = moves::give_back(&loan, workload) else {
                 waits |= self.is_lending(&loan.step);
                 continue;
@@ -98,6 +100,18 @@ impl Machine {
             }
         }
         waits
+    }
+
+    /// A rollout of the step goes on, or was begun and does not show yet.
+    fn needs_its_loan(&self, now: Timestamp, loan: &Loan, workload: &Workload) -> bool {
+        let restarts = |write: &Write| matches!(write, Write::Restart { .. });
+        if !self.state.has_announced(&loan.step, restarts) {
+            return false;
+        }
+        let shown = workload.template.restart_id == Some(moves::restart_id(&self.run, &loan.step))
+            || self.steps.get(&loan.step).is_some_and(|memory| memory.restart_seen);
+        let fresh = self.parting.since.is_some_and(|since| now.duration_since(since) < signed(SHOWS));
+        !workload.is_settled() || !shown && fresh
     }
 
     /// A run that cannot give something back holds, and says how a person does it.

@@ -223,6 +223,16 @@ impl Night {
             if self.toy.luck.one_in(3) {
                 self.tell(Input::Tick);
             }
+            if self.toy.luck.one_in(600) {
+                self.tell(Input::Stop);
+            }
+        }
+        // What goes on after the run has ended goes on with what was given back.
+        if self.holding.iter().all(|held| !held.contains("gives it back")) {
+            for _ in 0..40 {
+                let next = self.toy.now + SignedDuration::from_secs(2);
+                self.toy.pass(next);
+            }
         }
         let broken = self.rules();
         let owed = self.toy.owed().count();
