@@ -56,11 +56,14 @@ pub(super) struct Loans(BTreeMap<u64, Loan>);
 impl Loans {
     pub(super) fn announced(&mut self, id: u64, step: &StepId, write: &Write) {
         if let Write::Lend { workload, uid, former, lent } = write {
-            // A second one is announced only when the first is seen not to be so.
-            self.end(step);
             let (workload, uid) = (workload.clone(), uid.clone());
             let loan = Loan { step: step.clone(), workload, uid, former: *former, lent: *lent, taken: false };
-            self.0.insert(id, loan);
+            // The same again, because the first does not show yet: whatever becomes of that, the first one stays owed.
+            let same = |open: &Loan| Loan { taken: false, ..open.clone() } == loan;
+            if !self.of(step).is_some_and(same) {
+                self.end(step);
+                self.0.insert(id, loan);
+            }
         }
     }
 

@@ -49,6 +49,12 @@ impl Settings {
         self.filter(others, |_, other| other)
     }
 
+    /// Those that `others` does not have.
+    #[must_use]
+    pub fn not_named_in(&self, others: &Self) -> Self {
+        self.filter(others, |_, other| !other)
+    }
+
     /// Those that have the same value in `others`.
     #[must_use]
     pub fn equal_in(&self, others: &Self) -> Self {

@@ -43,14 +43,17 @@ fn loan_on<'a>(open: &OpenMove<'a>, workload: &Workload) -> Option<&'a Loan> {
     open.loan.filter(|loan| loan.uid == workload.uid)
 }
 
-/// What is still as the run has set it goes back; somebody else's later change stays. `None` if there is nothing to give back.
+/// What goes back: all of the loan but what somebody else has set otherwise, which stays. It goes back even where it seems to be
+/// as it was, because a watch may be late, and a return that finds it so changes nothing. `None` if nothing is left of it.
 pub(crate) fn give_back(loan: &Loan, workload: &Workload) -> Option<Write> {
-    let still = loan.still_lent(workload);
-    (!still.is_empty()).then(|| Write::GiveBack {
+    let now = Settings::of(workload).named_in(&loan.lent);
+    let theirs = now.differing_from(&loan.lent).differing_from(&loan.former);
+    let lent = loan.lent.not_named_in(&theirs);
+    (workload.uid == loan.uid && !lent.is_empty()).then(|| Write::GiveBack {
         workload: loan.workload.clone(),
         uid: loan.uid.clone(),
-        former: loan.former.named_in(&still),
-        lent: still,
+        former: loan.former.named_in(&lent),
+        lent,
     })
 }
 
