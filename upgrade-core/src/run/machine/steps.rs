@@ -188,7 +188,10 @@ impl Machine {
             return;
         }
         memory.not_before = None;
-        let writes: Vec<Write> = writes.into_iter().filter(|write| !self.sent.is_pending(write)).collect();
+        let room = AT_ONCE.saturating_sub(self.sent.in_flight());
+        // One more than there is room for tells that there are more.
+        let fresh = writes.into_iter().filter(|write| !self.sent.is_pending(write));
+        let writes: Vec<Write> = fresh.take(room + 1).collect();
         if writes.is_empty() {
             return self.wait(now, step, "what was written to show".into());
         }
@@ -197,7 +200,6 @@ impl Machine {
         {
             return self.act_on(now, step, verdict);
         }
-        let room = AT_ONCE.saturating_sub(self.sent.in_flight());
         if writes.len() > room {
             self.agenda.crowd(&step.id);
         }
