@@ -231,7 +231,7 @@ impl Machine {
     /// Looks at Azure while a step of the stage depends on it, and now and then while a buffer stands there.
     fn look(&mut self, now: Timestamp) {
         let wanted = self.agenda.needs_azure() || self.azure.is_none();
-        let due = |at: Timestamp| at <= now && (wanted || self.holds_buffer() && at + WATCH_BUFFER <= now);
+        let due = |at: Timestamp| at <= now && (wanted || at + WATCH_BUFFER <= now && self.holds_buffer());
         if self.look_at.is_some_and(due) {
             self.look_now(now);
         }
