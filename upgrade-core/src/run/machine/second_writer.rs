@@ -259,6 +259,7 @@ impl Machine {
             };
             Some((name.clone(), why))
         });
+        drop(buffers);
         let Some((buffer, why)) = lost else { return true };
         let open: Vec<&Step> = self.open_steps(stage).collect();
         self.give_back_cordons(now, &buffer, &open);
