@@ -1,6 +1,7 @@
 //! The cluster as last observed: a cache that lists and watches keep up to date, with the indexes decisions need.
 
 mod change;
+mod objects;
 mod pools;
 mod protection;
 mod selection;
@@ -8,7 +9,7 @@ mod selection;
 mod tests;
 mod usage;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 use crate::model::{
@@ -17,6 +18,7 @@ use crate::model::{
 };
 
 pub use change::{Change, Object, ResourceKind, Touched};
+use objects::Objects;
 use pools::Pools;
 use protection::Protection;
 use selection::{Selection, asked};
@@ -28,16 +30,16 @@ use usage::Usages;
 /// It is as fresh as its last change, no fresher. Lookups by owner and by node cost the size of their answer.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    nodes: BTreeMap<NodeName, Node>,
-    pods: BTreeMap<ObjectName, Pod>,
-    workloads: BTreeMap<WorkloadRef, Workload>,
-    budgets: BTreeMap<ObjectName, Budget>,
-    services: BTreeMap<ObjectName, Service>,
-    slices: BTreeMap<ObjectName, EndpointSlice>,
-    claims: BTreeMap<ObjectName, Claim>,
+    nodes: Objects<NodeName, Node>,
+    pods: Objects<ObjectName, Pod>,
+    workloads: Objects<WorkloadRef, Workload>,
+    budgets: Objects<ObjectName, Budget>,
+    services: Objects<ObjectName, Service>,
+    slices: Objects<ObjectName, EndpointSlice>,
+    claims: Objects<ObjectName, Claim>,
     /// Pods that a run has made to have images pulled.
     pulling: BTreeSet<ObjectName>,
-    autoscalers: BTreeMap<ObjectName, Autoscaler>,
+    autoscalers: Objects<ObjectName, Autoscaler>,
     pods_by_node: HashMap<NodeName, BTreeSet<ObjectName>>,
     pods_by_owner: HashMap<Uid, BTreeSet<ObjectName>>,
     sets_by_deployment: HashMap<Uid, BTreeSet<WorkloadRef>>,
@@ -113,12 +115,7 @@ impl View {
                 self.services.insert(service.name.clone(), service);
             }
             Object::Slice(slice) => {
-                self.remove_slice(&slice.name.clone(), touched);
-                if let Some(service) = service_of(&slice) {
-                    self.slices_by_service.entry(service.clone()).or_default().insert(slice.name.clone());
-                    touched.endpoints(service);
-                }
-                self.slices.insert(slice.name.clone(), slice);
+                self.insert_slice(slice, touched);
             }
             Object::Claim(claim) => {
                 self.claims.insert(claim.name.clone(), claim);
@@ -200,7 +197,7 @@ impl View {
         }
     }
 
-    fn insert_pod(&mut self, pod: Pod, touched: &mut Touched) {
+    fn insert_pod(&mut self, mut pod: Pod, touched: &mut Touched) {
         touched.workloads.extend(self.workload_of(&pod));
         let same = |old: &Pod| {
             let goes = old.leaves_with_node() == pod.leaves_with_node();
@@ -215,6 +212,12 @@ impl View {
             return;
         }
         self.remove_pod(&pod.name.clone(), touched);
+        // What the pods of an owner have in common is held once.
+        let siblings = pod.owner.as_ref().and_then(|owner| self.pods_by_owner.get(&owner.uid));
+        if let Some(sibling) = siblings.and_then(|names| self.pods.get(names.first()?)) {
+            pod.labels = pod.labels.with(&sibling.labels);
+            pod.rules = pod.rules.with(&sibling.rules);
+        }
         if let Some(node) = &pod.node {
             self.pods_by_node.entry(node.clone()).or_default().insert(pod.name.clone());
         }
@@ -291,6 +294,25 @@ impl View {
             touched.workloads.extend(above(&workload));
         }
         touched.workloads.insert(workload.reference);
+    }
+
+    fn insert_slice(&mut self, slice: EndpointSlice, touched: &mut Touched) {
+        let service = service_of(&slice);
+        if let Some(known) = self.slices.get_mut(&slice.name)
+            && known.service == slice.service
+        {
+            *known = slice;
+            if let Some(service) = service {
+                touched.endpoints(service);
+            }
+            return;
+        }
+        self.remove_slice(&slice.name.clone(), touched);
+        if let Some(service) = service {
+            self.slices_by_service.entry(service.clone()).or_default().insert(slice.name.clone());
+            touched.endpoints(service);
+        }
+        self.slices.insert(slice.name.clone(), slice);
     }
 
     fn remove_slice(&mut self, name: &ObjectName, touched: &mut Touched) {
@@ -526,7 +548,7 @@ fn service_of(slice: &EndpointSlice) -> Option<ObjectName> {
 }
 
 /// The name of the pool that a pod's node is in.
-fn pool_of<'a>(nodes: &'a BTreeMap<NodeName, Node>, pod: &Pod) -> Option<&'a str> {
+fn pool_of<'a>(nodes: &'a Objects<NodeName, Node>, pod: &Pod) -> Option<&'a str> {
     nodes.get(pod.node.as_ref()?)?.pool_label()
 }
 
@@ -542,7 +564,7 @@ fn deployment_named(namespace: &str, owner: &Owner) -> Option<WorkloadRef> {
 
 /// Everything in one namespace, by name.
 fn in_namespace<'a, T>(
-    objects: &'a BTreeMap<ObjectName, T>,
+    objects: &'a Objects<ObjectName, T>,
     namespace: &str,
 ) -> impl Iterator<Item = &'a T> + use<'a, T> {
     let from = ObjectName::before_all_in(namespace);

@@ -118,8 +118,8 @@ pub(crate) fn dispatch(world: &mut World) {
         with_kind(*kind, Plain { world, since });
     }
     if world.store.forgets() {
-        for kind in Kind::ALL.iter().filter(|kind| written.has(**kind)) {
-            with_kind(*kind, HasSeen(&mut world.store));
+        for kind in written.each() {
+            with_kind(kind, HasSeen(&mut world.store));
         }
     }
 }

@@ -278,15 +278,17 @@ impl World {
 
     /// Puts work on the controllers' queue, unless it is there.
     fn enqueue(&mut self, work: Work) {
-        if self.kube.queued.insert(work.clone()) {
-            let delay = self.draw(match work {
-                Work::Budget(_) => Timing::Budget,
-                Work::Endpoints(_) => Timing::Endpoints,
-                Work::Scheduler => Timing::Bind,
-                _ => Timing::Notice,
-            });
-            self.soon(delay, Task::Work(work));
+        if self.kube.queued.contains(&work) {
+            return;
         }
+        self.kube.queued.insert(work.clone());
+        let delay = self.draw(match work {
+            Work::Budget(_) => Timing::Budget,
+            Work::Endpoints(_) => Timing::Endpoints,
+            Work::Scheduler => Timing::Bind,
+            _ => Timing::Notice,
+        });
+        self.soon(delay, Task::Work(work));
     }
 
     /// Work that has failed is done again after a pause that grows with every failure in a row.

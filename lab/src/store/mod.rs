@@ -289,7 +289,18 @@ impl Store {
 pub(crate) struct Kinds(u64);
 
 impl Kinds {
+    /// Each of them, in the order of [`Kind::ALL`].
+    pub(crate) fn each(self) -> impl Iterator<Item = Kind> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let kind = Kind::ALL.get(left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(*kind)
+        })
+    }
+
     /// Is this one of them?
+    #[inline]
     pub(crate) const fn has(self, kind: Kind) -> bool {
         self.0 & kind.bit() != 0
     }

@@ -1,6 +1,6 @@
 //! One kind's objects and the log of what happened to them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -79,7 +79,10 @@ pub(super) type Place = usize;
 /// The objects of one kind.
 #[derive(Clone, Debug)]
 pub struct Table<T> {
-    names: BTreeMap<String, BTreeMap<String, Place>>,
+    /// The places by namespace and name, in order.
+    names: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Place>>,
+    /// The same, hashed: most questions are for one of thousands of long names that differ at their end.
+    places: HashMap<Arc<str>, HashMap<Arc<str>, Place>>,
     /// The objects with the revision of their last write, by place.
     objects: Vec<Option<(Arc<T>, u64)>>,
     /// Places that are free again.
@@ -91,7 +94,8 @@ pub struct Table<T> {
 impl<T> Default for Table<T> {
     fn default() -> Self {
         let (objects, free) = (Vec::new(), Vec::new());
-        Self { names: BTreeMap::new(), objects, free, changes: VecDeque::new(), forgotten: 0 }
+        let (names, places) = (BTreeMap::new(), HashMap::new());
+        Self { names, places, objects, free, changes: VecDeque::new(), forgotten: 0 }
     }
 }
 
@@ -112,7 +116,7 @@ impl<T> Table<T> {
     }
 
     pub(super) fn place(&self, namespace: &str, name: &str) -> Option<Place> {
-        self.names.get(namespace)?.get(name).copied()
+        self.places.get(namespace)?.get(name).copied()
     }
 
     pub(super) fn at(&self, place: Place) -> Option<&Arc<T>> {
@@ -173,16 +177,23 @@ impl<T> Table<T> {
             self.objects.len() - 1
         });
         self.objects[place] = Some((object, revision));
-        let names = self.names.entry(key.namespace.clone()).or_default();
-        names.insert(key.name.clone(), place);
+        let (namespace, name) = match self.names.get_key_value(key.namespace.as_str()) {
+            Some((namespace, _)) => (Arc::clone(namespace), Arc::<str>::from(key.name.as_str())),
+            None => (key.namespace.as_str().into(), key.name.as_str().into()),
+        };
+        self.places.entry(Arc::clone(&namespace)).or_default().insert(Arc::clone(&name), place);
+        self.names.entry(namespace).or_default().insert(name, place);
         place
     }
 
     pub(super) fn remove(&mut self, namespace: &str, name: &str) -> Option<(Place, Arc<T>)> {
+        let places = self.places.get_mut(namespace)?;
+        let place = places.remove(name)?;
         let names = self.names.get_mut(namespace)?;
-        let place = names.remove(name)?;
+        names.remove(name);
         if names.is_empty() {
             self.names.remove(namespace);
+            self.places.remove(namespace);
         }
         let (object, _) = self.objects.get_mut(place)?.take()?;
         self.free.push(place);

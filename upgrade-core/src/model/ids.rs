@@ -215,6 +215,11 @@ impl ObjectName {
         &self.text[self.slash + 1..]
     }
 
+    fn parts(&self) -> (&[u8], &[u8]) {
+        let text = self.text.as_bytes();
+        (&text[..self.slash], &text[self.slash + 1..])
+    }
+
     /// Both, with a slash between them.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -230,7 +235,7 @@ impl PartialOrd for ObjectName {
 /// By namespace, then by name: the slash sorts like nothing else.
 impl Ord for ObjectName {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.namespace().cmp(other.namespace()).then_with(|| self.name().cmp(other.name()))
+        self.parts().cmp(&other.parts())
     }
 }
 

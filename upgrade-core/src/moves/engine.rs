@@ -130,19 +130,21 @@ impl<'a> MoveCase<'a> {
 
     /// Nothing is left on the doomed nodes, and the workload is at strength.
     fn finished(&self, open: &OpenMove<'_>) -> Option<Verdict> {
+        let workload = self.view.workload(open.workload);
+        let settled = |workload: &Workload| open.workload.kind == WorkloadKind::Job || workload.is_settled();
+        // Most of the time a rollout is under way, and what is where says nothing yet.
+        if open.begun && workload.is_some_and(|workload| !settled(workload)) {
+            return None;
+        }
         // What is on its way has to come back, too.
         if open.lending || self.has_doomed(open.workload, open.off) {
             return None;
         }
-        let Some(workload) = self.view.workload(open.workload) else {
+        let Some(workload) = workload else {
             return Some(Verdict::Done(format!("{} is gone", open.workload)));
         };
         if !open.begun {
             return Some(Verdict::Done(format!("no pod of {} is on {}", open.workload, open.off)));
-        }
-        let settled = open.workload.kind == WorkloadKind::Job || workload.is_settled();
-        if !settled {
-            return None;
         }
         let back = returned(open, workload);
         Some(back.unwrap_or_else(|| {

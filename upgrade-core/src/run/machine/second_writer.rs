@@ -243,11 +243,12 @@ impl Machine {
 
     /// Is every buffer as it was made, and known to be? One that is not ends the run, before anything more is moved there.
     pub(super) fn buffers_stand(&mut self, now: Timestamp, stage: &Stage) -> bool {
-        if !self.holds_buffer() {
+        let mut buffers = self.buffers().peekable();
+        if buffers.peek().is_none() {
             return true;
         }
         let Some(azure) = &self.azure else { return false };
-        let lost = self.buffers().find_map(|name| {
+        let lost = buffers.find_map(|name| {
             let why = match azure.pools.iter().find(|pool| pool.name == *name) {
                 None => "is gone from Azure".to_owned(),
                 Some(pool) if !pool.is_made_by(&self.run) => "is another one under the same name".to_owned(),
@@ -258,6 +259,7 @@ impl Machine {
             };
             Some((name.clone(), why))
         });
+        drop(buffers);
         let Some((buffer, why)) = lost else { return true };
         let open: Vec<&Step> = self.open_steps(stage).collect();
         self.give_back_cordons(now, &buffer, &open);

@@ -188,7 +188,10 @@ impl Machine {
             return;
         }
         memory.not_before = None;
-        let writes: Vec<Write> = writes.into_iter().filter(|write| !self.sent.is_pending(write)).collect();
+        let room = AT_ONCE.saturating_sub(self.sent.in_flight());
+        // One more than there is room for tells that there are more.
+        let fresh = writes.into_iter().filter(|write| !self.sent.is_pending(write));
+        let writes: Vec<Write> = fresh.take(room + 1).collect();
         if writes.is_empty() {
             return self.wait(now, step, "what was written to show".into());
         }
@@ -197,7 +200,6 @@ impl Machine {
         {
             return self.act_on(now, step, verdict);
         }
-        let room = AT_ONCE.saturating_sub(self.sent.in_flight());
         if writes.len() > room {
             self.agenda.crowd(&step.id);
         }
@@ -229,7 +231,7 @@ impl Machine {
     /// Looks at Azure while a step of the stage depends on it, and now and then while a buffer stands there.
     fn look(&mut self, now: Timestamp) {
         let wanted = self.agenda.needs_azure() || self.azure.is_none();
-        let due = |at: Timestamp| at <= now && (wanted || self.holds_buffer() && at + WATCH_BUFFER <= now);
+        let due = |at: Timestamp| at <= now && (wanted || at + WATCH_BUFFER <= now && self.holds_buffer());
         if self.look_at.is_some_and(due) {
             self.look_now(now);
         }
