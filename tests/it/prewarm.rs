@@ -12,6 +12,7 @@ use upgrade_core::journal::{Entry, RunState, Write};
 use upgrade_core::model::RunId;
 use upgrade_core::plan::Plan;
 use upgrade_core::run::Start;
+use upgrade_core::trial::TrialAnswer;
 use upgrade_core::{Policy, plan, span};
 
 use crate::support::Night;
@@ -183,6 +184,16 @@ fn a_namespace_that_admits_no_such_pod_is_told_of_and_the_run_goes_on_cold_there
             message: "no bare pods here".to_owned(),
         });
     });
+    let view = night.inventory().view();
+    let tried = upgrade_core::trial::try_out(&*night.lab.kubernetes(), &plan, &view, night.lab.now());
+    let tried = night.lab.block_on(tried).unwrap();
+    let refused: Vec<&str> = tried
+        .iter()
+        .filter(|tried| matches!(tried.answer, TrialAnswer::Refused { .. }) && tried.optional)
+        .map(|tried| tried.object.as_str())
+        .collect();
+    assert_eq!(refused, ["pay"], "a plan knows before");
+    assert_eq!(pods_that_pull(&night), 0, "a trial makes none");
     let (_, before) = night.lab.with(|world| world.pulls());
     let report = night.run(fresh(&plan)).unwrap();
     assert_eq!(report.outcome, RunOutcome::Done);

@@ -10,9 +10,10 @@ use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{NodeName, ObjectName, RestartId, Settings, Uid, Workload, WorkloadRef};
+use crate::model::{NodeName, ObjectName, RestartId, RunId, Settings, Uid, Workload, WorkloadRef};
 use crate::plan::{Action, Plan, Route, lent_by};
 use crate::ports::{Kubernetes, PortError, PortErrorKind, WriteMode};
+use crate::prewarm::{PrewarmPod, samples};
 use crate::view::View;
 
 /// How many trials are under way at the same time. Each passes every webhook of the cluster.
@@ -29,6 +30,7 @@ enum Trial {
     Restart { workload: WorkloadRef, uid: Uid, id: RestartId },
     Lend { workload: WorkloadRef, uid: Uid, former: Settings, lent: Settings },
     Evict { pod: ObjectName, uid: Uid, of: WorkloadRef },
+    Pull { pod: PrewarmPod, run: RunId },
 }
 
 /// A write that was tried.
@@ -40,6 +42,9 @@ pub struct Tried {
     pub object: String,
     /// What the API server said.
     pub answer: TrialAnswer,
+    /// The run does without it where it is refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
 }
 
 /// What the API server says to a trial.
@@ -60,11 +65,12 @@ pub enum TrialAnswer {
     },
 }
 
-/// The writes of a plan that are worth a trial: each restart and each loan; for each workload that is evicted one of its pods; and one node
-/// of each pool that is cordoned, because what admits one admits all.
+/// The writes of a plan that are worth a trial: each restart and each loan; for each workload that is evicted one of its pods; in each namespace a
+/// pod that pulls its images; and one node of each pool that is cordoned, because what admits one admits all.
 fn trials(plan: &Plan, view: &View) -> Vec<Trial> {
     let id = RestartId::new(format!("dry-run.{}", plan.hash())).expect("a hash is hexadecimal");
-    let mut seen = BTreeSet::new();
+    let run = RunId::new("dry-run").expect("plain letters");
+    let (mut seen, mut pulling) = (BTreeSet::new(), BTreeSet::new());
     let mut trials = Vec::new();
     for step in plan.steps() {
         match &step.action {
@@ -73,6 +79,11 @@ fn trials(plan: &Plan, view: &View) -> Vec<Trial> {
                 trials.extend(
                     node.map(|node| Trial::Cordon { node: node.name.clone(), uid: node.uid.clone() }),
                 );
+            }
+            Action::Prewarm { for_pods_of, .. } => {
+                let samples = samples(view, for_pods_of, &run).into_iter();
+                let new = samples.filter(|pod| pulling.insert(pod.name.namespace().to_owned()));
+                trials.extend(new.map(|pod| Trial::Pull { pod, run: run.clone() }));
             }
             Action::Move { workload, route, off, .. } if seen.insert(workload) => {
                 let found = view.workload(workload);
@@ -97,7 +108,6 @@ fn trials(plan: &Plan, view: &View) -> Vec<Trial> {
             Action::Move { .. }
             | Action::UpgradeControlPlane { .. }
             | Action::CreateBuffer { .. }
-            | Action::Prewarm { .. }
             | Action::Soak { .. }
             | Action::AwaitRancher { .. }
             | Action::Drain { .. }
@@ -128,6 +138,7 @@ pub async fn try_out(kubernetes: &dyn Kubernetes, plan: &Plan, view: &View, now:
 impl Trial {
     async fn send(self, kubernetes: &dyn Kubernetes, now: Timestamp) -> Tried {
         let mode = WriteMode::DryRun;
+        let optional = matches!(self, Self::Pull { .. });
         let (write, object, result) = match self {
             Self::Cordon { node, uid } => {
                 let result = kubernetes.set_unschedulable(&node, &uid, true, mode).await;
@@ -141,13 +152,18 @@ impl Trial {
                 let result = kubernetes.change_settings(&workload, &uid, &former, &lent, mode).await;
                 (format!("borrow {lent} of {workload}"), workload.name.to_string(), result)
             }
+            Self::Pull { pod, run } => {
+                let result = kubernetes.create_prewarm_pod(&pod, &run, mode).await;
+                let namespace = pod.name.namespace().to_owned();
+                (format!("create a pod that pulls images in namespace {namespace}"), namespace, result)
+            }
             Self::Evict { pod, uid, of } => {
                 // Every answer of the Eviction API means that the request was admitted.
                 let result = kubernetes.evict(&pod, &uid, mode).await.map(drop);
                 (format!("evict pod {pod} of {of}"), of.name.to_string(), result)
             }
         };
-        Tried { write, object, answer: answer(result) }
+        Tried { write, object, answer: answer(result), optional }
     }
 }
 
@@ -190,10 +206,14 @@ mod tests {
                 Trial::Restart { workload, .. } => format!("restart {workload}"),
                 Trial::Lend { workload, lent, .. } => format!("borrow {lent} of {workload}"),
                 Trial::Evict { pod, .. } => format!("evict {pod}"),
+                Trial::Pull { pod, .. } => format!("pull in {} on {}", pod.name.namespace(), pod.node),
             };
             trials(&plan, &inventory.view()).iter().map(of).collect()
         };
         assert_eq!(names(&inventory), ["cordon s0", "cordon u0", "restart Deployment shop/web"]);
+        let mut pulling = inventory.clone();
+        pulling.pods[0].images = vec!["web:1".into()];
+        assert_eq!(names(&pulling)[1], "pull in shop on u0");
         inventory.workloads[0].strategy =
             Strategy::Rolling { max_surge: IntOrPercent::Int(0), max_unavailable: IntOrPercent::Int(1) };
         assert_eq!(

@@ -12,6 +12,19 @@ pub(super) fn check(case: &Case<'_>) -> Vec<Finding> {
     for tried in &case.inventory.trials {
         match &tried.answer {
             TrialAnswer::Accepted => {}
+            TrialAnswer::Refused { message: why } | TrialAnswer::Untried { why } if tried.optional => {
+                let message = format!(
+                    "images are not pulled ahead here: the API server would not, or may not, {}: {why}",
+                    tried.write
+                );
+                findings.push(finding(
+                    Severity::Advisory,
+                    "ADM-003",
+                    &tried.object,
+                    message,
+                    "let the pod in (label `aks-drover/prewarm`), or allow for the pulls while pods move",
+                ));
+            }
             TrialAnswer::Refused { message } => findings.push(finding(
                 Severity::Blocking,
                 "ADM-001",
@@ -55,6 +68,7 @@ mod tests {
             write: format!("restart Deployment shop/{name}"),
             object: format!("shop/{name}"),
             answer,
+            optional: false,
         };
         let untried = |name: &str| {
             let why = format!(
@@ -69,6 +83,12 @@ mod tests {
             tried("web", TrialAnswer::Refused { message }),
             untried("a"),
             untried("b"),
+            Tried {
+                write: "create a pod that pulls images in namespace pay".into(),
+                object: "pay".into(),
+                answer: TrialAnswer::Refused { message: "exceeded quota".into() },
+                optional: true,
+            },
         ];
         let findings = crate::check(&case, &Policy::default(), "1.35".parse().unwrap());
         let about: Vec<_> = findings
@@ -83,6 +103,8 @@ mod tests {
                  admission webhook \"policy.example\" denied the request",
                 "unknown ADM-002 admission webhook \"audit.example\" does not support dry run (HTTP 400): \
                  it is not known whether the API server would restart Deployment shop/a, and 1 more",
+                "advisory ADM-003 pay: images are not pulled ahead here: the API server would not, or may not, \
+                 create a pod that pulls images in namespace pay: exceeded quota",
             ]
         );
     }

@@ -9,5 +9,5 @@
 mod needs;
 mod pod;
 
-pub(crate) use needs::{NodeNeeds, needs, users};
+pub(crate) use needs::{NodeNeeds, needs, samples, users};
 pub use pod::{PREWARM_COMMAND, PREWARM_CONTAINER, PrewarmPod};

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::PrewarmPod;
 use crate::model::{
-    Bytes, Node, NodeName, PodPhase, PoolName, PullAccess, SchedulingRules, Shared, Uid, full_image_name,
+    Bytes, Node, NodeName, PodPhase, PoolName, PullAccess, RunId, SchedulingRules, Shared, Uid,
+    full_image_name,
 };
 use crate::view::View;
 
@@ -56,6 +58,21 @@ pub(crate) fn needs(view: &View, on: &PoolName, off: &PoolName, settled: &BTreeS
         (!lacks.images.is_empty() || !lacks.too_large.is_empty()).then(|| (node.name.clone(), lacks))
     });
     Needs { nodes: lacking.collect(), sizes }
+}
+
+/// One pod for each namespace that would pull for the pods of a pool, on a node of that pool: to ask whether it is admitted.
+pub(crate) fn samples(view: &View, off: &PoolName, run: &RunId) -> Vec<PrewarmPod> {
+    let Some(node) = view.nodes_of(off).next() else { return Vec::new() };
+    let mut namespaces = BTreeMap::new();
+    for mover in movers(view, off).into_iter().filter(|mover| !mover.images.is_empty()) {
+        namespaces.entry(mover.namespace).or_insert(mover);
+    }
+    let samples = namespaces.into_values().map(|mover| {
+        let images = mover.images.into_iter().cloned().collect();
+        let place = (&node.name, &node.uid);
+        PrewarmPod::new(run, mover.namespace, place, node.is_windows(), images, mover.access.clone())
+    });
+    samples.collect()
 }
 
 /// Who uses an image on the nodes of a pool, for people.

@@ -124,12 +124,8 @@ impl Warming {
                     }
                     PullState::Failed { reason, message } => {
                         failing = true;
-                        let said = active.said.entry(pull.image.clone());
-                        let words = format!("{reason}: {message}");
-                        if reason == BACK_OFF {
-                            said.or_insert(words);
-                        } else {
-                            said.insert_entry(words);
+                        if reason != BACK_OFF || !active.said.contains_key(&pull.image) {
+                            active.said.insert(pull.image.clone(), format!("{reason}: {message}"));
                         }
                     }
                     PullState::Pulled | PullState::Waiting => {}
@@ -403,3 +399,6 @@ impl Machine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
