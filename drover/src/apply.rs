@@ -4,18 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::unbounded_channel;
+use upgrade_core::event::RunOutcome;
 use upgrade_core::finding::Finding;
 use upgrade_core::inventory::ClusterIdentity;
 use upgrade_core::journal::RunState;
 use upgrade_core::model::{RunId, VersionRequest};
 use upgrade_core::plan::{Basis, Plan};
-use upgrade_core::ports::{Gate, Journal};
+use upgrade_core::ports::{AskBefore, Gate, Journal};
 use upgrade_core::run::{Start, drive, stop_signal};
 
 use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::files::PlanFile;
-use crate::gate::PauseAlways;
+use crate::gate::{Doorkeeper, PauseAlways};
 use crate::journal::{self, JournalPlace, RunPlace, RunSelector};
 use crate::run::{Channel, Run};
 use crate::run_id;
@@ -33,6 +34,8 @@ pub struct Apply {
     what: What,
     journal: JournalPlace,
     gate: Arc<dyn Gate>,
+    before: AskBefore,
+    approved: Option<String>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "made once per run")]
@@ -43,21 +46,17 @@ enum What {
 
 impl Apply {
     pub(crate) fn plan(cluster: Cluster, plan: PlanFile) -> Self {
-        Self {
-            cluster,
-            what: What::Plan(plan),
-            journal: Path::new(DEFAULT_JOURNAL).into(),
-            gate: Arc::new(PauseAlways),
-        }
+        Self::of(cluster, What::Plan(plan))
     }
 
     pub(crate) fn run(cluster: Cluster, run: RunSelector) -> Self {
-        Self {
-            cluster,
-            what: What::Run(run),
-            journal: Path::new(DEFAULT_JOURNAL).into(),
-            gate: Arc::new(PauseAlways),
-        }
+        Self::of(cluster, What::Run(run))
+    }
+
+    fn of(cluster: Cluster, what: What) -> Self {
+        let journal = Path::new(DEFAULT_JOURNAL).into();
+        let gate = Arc::new(PauseAlways);
+        Self { cluster, what, journal, gate, before: AskBefore::None, approved: None }
     }
 
     /// Where journals are; the directory `./journal` unless set.
@@ -70,6 +69,16 @@ impl Apply {
         Self { gate: Arc::new(gate), ..self }
     }
 
+    /// Before what the gate is asked, beside what it is asked in any case. A run keeps to the most that was ever said.
+    pub fn ask_before(self, before: AskBefore) -> Self {
+        Self { before, ..self }
+    }
+
+    /// Answers the question that a paused run waits for with "go on", by its id. Every other question goes to the gate.
+    pub fn approve(self, question: impl Into<String>) -> Self {
+        Self { approved: Some(question.into()), ..self }
+    }
+
     /// Makes sure that the cluster is the one that is meant, and (for a plan) that it is still as it was when the plan was
     /// made; then begins the journal, and the run on a task of this runtime.
     ///
@@ -79,12 +88,13 @@ impl Apply {
     /// [`Error::Identity`] for another cluster, [`Error::Stale`] if something changed that the plan rests on,
     /// [`Error::Blocked`] if something stands in the way now, [`Error::Journal`] if the journal cannot be used.
     pub async fn start(self) -> Result<Run, Error> {
-        let Self { cluster, what, journal, gate } = self;
+        let Self { cluster, what, journal, gate, before, approved } = self;
         let (start, run, place, journal) = match what {
             // Boxed: it reads the whole cluster.
             What::Plan(plan) => Box::pin(begin(&cluster, plan.plan, &journal)).await?,
-            What::Run(selector) => take_up(&cluster, &selector.place(&journal)).await?,
+            What::Run(selector) => take_up(&cluster, &selector.place(&journal), approved.as_deref()).await?,
         };
+        let gate = Arc::new(Doorkeeper { gate, before, approved });
         let (sender, events) = unbounded_channel();
         let ports = cluster.ports(journal, gate, Arc::new(Channel(sender)));
         let (stop, signal) = stop_signal();
@@ -114,7 +124,7 @@ async fn begin(cluster: &Cluster, plan: Plan, place: &JournalPlace) -> Result<Be
     Ok((Start::Fresh { plan, run: run.clone(), tool: TOOL.to_owned() }, run, own.place(), journal))
 }
 
-async fn take_up(cluster: &Cluster, place: &RunPlace) -> Result<Begun, Error> {
+async fn take_up(cluster: &Cluster, place: &RunPlace, approved: Option<&str>) -> Result<Begun, Error> {
     let (journal, state) = cluster.journal_access().journal(place).await?.resume().await?;
     let (Some(run), Some(plan)) = (state.run().cloned(), state.plan()) else {
         return Err(journal::unusable(place, "it holds no run", None));
@@ -124,7 +134,23 @@ async fn take_up(cluster: &Cluster, place: &RunPlace) -> Result<Begun, Error> {
         let problem = "the run is done, there is nothing to go on with";
         return Err(journal::unusable(place, problem, None));
     }
+    if let Some(approved) = approved {
+        waits_for(&state, approved, place)?;
+    }
     Ok((Start::Resumed(state), run, place.clone(), journal))
+}
+
+/// Refuses an answer to a question that was not asked: somebody has read about another run, or about this one before it went on.
+fn waits_for(state: &RunState, approved: &str, place: &RunPlace) -> Result<(), Error> {
+    let problem = format!("the run does not wait for an answer to `{approved}`");
+    match state.closed() {
+        Some(RunOutcome::Paused { question }) if question.id == approved => Ok(()),
+        Some(RunOutcome::Paused { question }) => {
+            let remedy = format!("it waits for one to `{}`: {}", question.id, question.text);
+            Err(journal::unusable(place, &problem, Some(&remedy)))
+        }
+        _ => Err(journal::unusable(place, &problem, Some("it waits for none; resume it without an answer"))),
+    }
 }
 
 fn same_cluster(cluster: &Cluster, planned: &ClusterIdentity) -> Result<(), Error> {

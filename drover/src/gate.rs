@@ -1,7 +1,11 @@
-//! Gates that need nobody.
+//! Gates that need nobody, and what stands before each.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use upgrade_core::ports::{Answer, Gate, Question};
+use upgrade_core::ports::{Answer, AskBefore, Gate, Question};
+
+use crate::holder;
 
 /// Pauses at every question: nobody has said "go on". What a run has without a gate.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,5 +26,31 @@ pub struct ContinueAlways;
 impl Gate for ContinueAlways {
     async fn ask(&self, _question: &Question) -> Answer {
         Answer::Continue
+    }
+}
+
+/// Stands before a gate: it knows before what is to be asked, and the one answer that was given beforehand.
+pub(crate) struct Doorkeeper {
+    pub(crate) gate: Arc<dyn Gate>,
+    pub(crate) before: AskBefore,
+    /// The id of the question whose answer is "go on".
+    pub(crate) approved: Option<String>,
+}
+
+#[async_trait]
+impl Gate for Doorkeeper {
+    async fn ask(&self, question: &Question) -> Answer {
+        if self.approved.as_ref() == Some(&question.id) {
+            return Answer::Continue;
+        }
+        self.gate.ask(question).await
+    }
+
+    fn asks_before(&self) -> AskBefore {
+        self.before.max(self.gate.asks_before())
+    }
+
+    fn answers_for(&self) -> String {
+        holder::person()
     }
 }

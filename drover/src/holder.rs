@@ -11,6 +11,11 @@ pub(crate) fn new() -> HolderId {
     named(&user(), &machine(), random())
 }
 
+/// Who runs this process, and where.
+pub(crate) fn person() -> String {
+    format!("{} on {}", plain(&user()), plain(&machine()))
+}
+
 fn named(user: &str, machine: &str, random: u32) -> HolderId {
     let user = if user.is_empty() { "somebody" } else { user };
     let (user, machine) = (plain(user), plain(machine));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use aks_drover::{Apply, Fleet, JournalPlace, RunSelector};
 use pyo3::prelude::*;
 use upgrade_core::model::VersionRequest;
+use upgrade_core::ports::AskBefore;
 
 use crate::error::{json, raise, refuse};
 use crate::gate::{PythonGate, Raised};
@@ -61,22 +62,41 @@ impl Cluster {
     }
 
     /// Refuse a stale plan, or begin a run of it. The gate takes a question as JSON.
-    #[pyo3(signature = (plan, journal, gate))]
-    fn apply(&self, py: Python<'_>, plan: &Plan, journal: PathBuf, gate: Option<Py<PyAny>>) -> PyResult<Run> {
-        begin(py, self.inner.apply(plan.file().clone()), journal, gate)
+    #[pyo3(signature = (plan, journal, gate, approve))]
+    fn apply(
+        &self,
+        py: Python<'_>,
+        plan: &Plan,
+        journal: PathBuf,
+        gate: Option<Py<PyAny>>,
+        approve: &str,
+    ) -> PyResult<Run> {
+        let before = match approve {
+            "none" => AskBefore::None,
+            "stage" => AskBefore::Stage,
+            "step" => AskBefore::Step,
+            _ => {
+                let hint = "write \"none\", \"stage\" or \"step\"".to_owned();
+                return Err(refuse(py, "`approve`: not known here", Some(hint)));
+            }
+        };
+        begin(py, self.inner.apply(plan.file().clone()).ask_before(before), journal, gate)
     }
 
     /// Go on with a run from its journal.
-    #[pyo3(signature = (run, journal, gate))]
+    #[pyo3(signature = (run, journal, gate, approve))]
     fn resume(
         &self,
         py: Python<'_>,
         run: PathBuf,
         journal: PathBuf,
         gate: Option<Py<PyAny>>,
+        approve: Option<String>,
     ) -> PyResult<Run> {
         let run = RunSelector::parse(run).map_err(|error| refuse(py, &format!("`run`: {error}"), None))?;
-        begin(py, self.inner.resume(run), journal, gate)
+        let resume = self.inner.resume(run);
+        let resume = approve.into_iter().fold(resume, Apply::approve);
+        begin(py, resume, journal, gate)
     }
 }
 

@@ -9,6 +9,7 @@ mod determinism;
 mod drain;
 mod faces;
 mod faults;
+mod gates;
 mod hazards;
 mod journals;
 mod kubectl;

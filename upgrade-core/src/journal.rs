@@ -19,7 +19,7 @@ use crate::model::{
     WorkloadRef,
 };
 use crate::plan::Plan;
-use crate::ports::{BufferSpec, EvictionAnswer, OperationRef};
+use crate::ports::{AskBefore, BufferSpec, EvictionAnswer, OperationRef};
 use crate::prewarm::PrewarmPod;
 
 pub use line::{BadLine, Reader, to_line, whole_lines};
@@ -60,6 +60,20 @@ pub enum Entry {
     },
     /// A process has taken up the run.
     Opened,
+    /// Somebody is to be asked before each of these, from now on.
+    AsksBefore {
+        /// Which.
+        before: AskBefore,
+    },
+    /// A question was answered with "go on".
+    Approved {
+        /// The question's id.
+        question: String,
+        /// The hash of the plan that is gone on with.
+        plan: String,
+        /// Who said so.
+        by: String,
+    },
     /// A stage has begun.
     StageStarted {
         /// Its number.
@@ -284,6 +298,8 @@ impl Entry {
         match self {
             Self::Header { .. } => "header",
             Self::Opened => "opened",
+            Self::AsksBefore { .. } => "asks_before",
+            Self::Approved { .. } => "approved",
             Self::StageStarted { .. } => "stage_started",
             Self::Intent { .. } => "intent",
             Self::Answered { .. } => "answered",

@@ -25,6 +25,9 @@ pub struct Policy {
     pub allow_gap: BTreeSet<ObjectName>,
     /// Findings that somebody has accepted.
     pub accept: Vec<Acceptance>,
+    /// When no stage is begun without somebody's word.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<Freeze>,
     /// What to do with a cluster whose pools Rancher manages.
     pub rancher_managed: RancherManaged,
     /// Pull images onto new nodes before workloads move there.
@@ -71,6 +74,25 @@ pub struct Acceptance {
     pub until: Option<jiff::civil::Date>,
 }
 
+/// A time in which no stage is begun without somebody's word. What is under way goes on: half a stage is no state to rest in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Freeze {
+    /// When it begins.
+    pub from: jiff::Timestamp,
+    /// When it is over.
+    pub to: jiff::Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+impl Freeze {
+    /// Is it in force?
+    pub fn holds_at(&self, now: jiff::Timestamp) -> bool {
+        (self.from..self.to).contains(&now)
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -81,6 +103,7 @@ impl Default for Policy {
             job_wait: Duration::from_secs(30 * 60),
             allow_gap: BTreeSet::new(),
             accept: Vec::new(),
+            freeze: Vec::new(),
             rancher_managed: RancherManaged::Refuse,
             prewarm: true,
             soak: Duration::ZERO,

@@ -400,11 +400,34 @@ pub enum Answer {
     Pause,
 }
 
+/// Before what somebody is asked, beside what is asked in any case. Each asks for all that those before it ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AskBefore {
+    /// Nothing.
+    #[default]
+    None,
+    /// Each stage.
+    Stage,
+    /// Each step that has something to write.
+    Step,
+}
+
 /// Approvals.
 #[async_trait]
 pub trait Gate: Send + Sync {
     /// Asks. A gate that cannot answer pauses.
     async fn ask(&self, question: &Question) -> Answer;
+
+    /// Before what it wants to be asked. A run that was begun so goes on so, whatever the gate of a later process wants.
+    fn asks_before(&self) -> AskBefore {
+        AskBefore::None
+    }
+
+    /// In whose name it answers, for the journal.
+    fn answers_for(&self) -> String {
+        "the gate of a program".to_owned()
+    }
 }
 
 /// Whoever wants to see what happens. Cannot influence the run.

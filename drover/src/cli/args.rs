@@ -6,6 +6,7 @@ use clap::builder::styling::Styles;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use upgrade_core::model::VersionRequest;
+use upgrade_core::ports::AskBefore;
 
 use super::scenario::ScenarioName;
 use crate::journal::{JournalPlace, RunSelector};
@@ -201,9 +202,33 @@ pub(super) struct Apply {
     pub(super) plan: PathBuf,
     #[command(flatten)]
     pub(super) journal: Journal,
+    /// Before what somebody is asked. Where nobody can be, the run pauses (exit 4), and `resume --approve` answers
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Approve::None)]
+    pub(super) approve: Approve,
     /// Do not ask before beginning
     #[arg(long, short)]
     pub(super) yes: bool,
+}
+
+/// Before what somebody is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Approve {
+    /// Nothing, but for gaps that nobody has accepted and freezes of the policy
+    None,
+    /// Each stage
+    Stage,
+    /// Each step that changes something
+    Step,
+}
+
+impl From<Approve> for AskBefore {
+    fn from(approve: Approve) -> Self {
+        match approve {
+            Approve::None => Self::None,
+            Approve::Stage => Self::Stage,
+            Approve::Step => Self::Step,
+        }
+    }
 }
 
 /// Where runs are written down.
@@ -221,9 +246,13 @@ pub(super) struct Journal {
 Examples:
   aks-drover resume shop-acc-20261124-200000-0a1f
   aks-drover resume runs/shop-acc-20261124-200000-0a1f.jsonl
+  aks-drover resume shop-acc-20261124-200000-0a1f --approve stage-3
 
 The plan is in the journal; the cluster is the one it names.")]
 pub(super) struct Resume {
+    /// The id of the question that the run waits for: go on. It is written into the journal, with who and when
+    #[arg(long, value_name = "QUESTION")]
+    pub(super) approve: Option<String>,
     /// The run: an id where journals are, or its journal: a file, or az://CONTAINER/FOLDER/RUN
     #[arg(value_parser = OsStringValueParser::new().try_map(RunSelector::parse))]
     pub(super) run: RunSelector,

@@ -4,19 +4,20 @@ use serde::Deserialize;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use upgrade_core::Policy;
 use upgrade_core::model::ObjectName;
-use upgrade_core::policy::Acceptance;
+use upgrade_core::policy::{Acceptance, Freeze};
 use upgrade_core::span;
 
 use super::reader::{Table, Value};
 use crate::error::ConfigError;
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "strategy",
     "max_concurrent_moves",
     "move_timeout",
     "job_wait",
     "allow_gap",
     "accept",
+    "freeze",
     "rancher_managed",
     "prewarm",
     "soak",
@@ -52,6 +53,9 @@ pub(super) fn read(table: Option<&Table<'_>>, defaults: &Policy) -> Result<Polic
     if let Some(value) = table.maybe_value("accept") {
         policy.accept = value.list()?.iter().map(acceptance).collect::<Result<_, _>>()?;
     }
+    if let Some(value) = table.maybe_value("freeze") {
+        policy.freeze = value.list()?.iter().map(freeze).collect::<Result<_, _>>()?;
+    }
     if let Some(value) = table.maybe_value("rancher_managed") {
         policy.rancher_managed = word(&value, &RANCHER_MANAGED)?;
     }
@@ -76,6 +80,17 @@ fn acceptance(value: &Value<'_>) -> Result<Acceptance, ConfigError> {
         reason: table.value("reason")?.not_empty()?.to_owned(),
         until: table.maybe_value("until").map(|until| until.date()).transpose()?,
     })
+}
+
+fn freeze(value: &Value<'_>) -> Result<Freeze, ConfigError> {
+    let table = value.table()?;
+    table.allow(&["from", "to", "reason"])?;
+    let (from, to) = (table.value("from")?.moment()?, table.value("to")?);
+    let reason = table.value("reason")?.not_empty()?.to_owned();
+    match to.moment()? {
+        end if end > from => Ok(Freeze { from, to: end, reason }),
+        _ => Err(to.error("it ends before it begins", "write the later moment here")),
+    }
 }
 
 /// A finding's code, such as `PDB-002`.

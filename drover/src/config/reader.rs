@@ -232,6 +232,17 @@ impl<'s> Value<'s> {
         text.parse().map_err(|_| self.place().error_with("not a date such as \"2026-12-31\"", None))
     }
 
+    /// A moment, quoted or not, with its offset from UTC: a time of day alone means another moment in each zone.
+    pub(super) fn moment(&self) -> Result<jiff::Timestamp, ConfigError> {
+        const LIKE: &str = "a moment with its offset from UTC, such as \"2026-12-20T00:00:00+01:00\"";
+        let text = match self.given.get_ref() {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Datetime(moment) => moment.to_string(),
+            _ => return Err(self.wrong_type(LIKE)),
+        };
+        text.parse().map_err(|_| self.place().error_with(format!("not {LIKE}"), None))
+    }
+
     pub(super) fn list(&self) -> Result<Vec<Self>, ConfigError> {
         let items = self.given.get_ref().as_array().ok_or_else(|| self.wrong_type("a list"))?;
         let item = |(index, value): (usize, &'s Spanned<DeValue<'s>>)| Self {

@@ -72,6 +72,8 @@ fn measured(records: &[Record]) -> Vec<(&Write, u64)> {
                 }
             }
             Entry::Header { .. }
+            | Entry::AsksBefore { .. }
+            | Entry::Approved { .. }
             | Entry::StageStarted { .. }
             | Entry::Intent { .. }
             | Entry::Answered { .. }

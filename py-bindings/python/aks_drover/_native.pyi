@@ -38,11 +38,17 @@ class Cluster:
     def plan(self, to: str) -> Plan:
         """Read, check and plan."""
 
-    def apply(self, plan: Plan, journal: str | PathLike[str], gate: Callable[[str], bool] | None) -> Run:
+    def apply(
+        self, plan: Plan, journal: str | PathLike[str], gate: Callable[[str], bool] | None, approve: str
+    ) -> Run:
         """Refuse a stale plan, or begin a run of it. The gate takes a question as JSON."""
 
     def resume(
-        self, run: str | PathLike[str], journal: str | PathLike[str], gate: Callable[[str], bool] | None
+        self,
+        run: str | PathLike[str],
+        journal: str | PathLike[str],
+        gate: Callable[[str], bool] | None,
+        approve: str | None,
     ) -> Run:
         """Go on with a run from its journal."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from typing import Literal
 
 from . import _native
 from ._decode import from_json, list_from_json
@@ -57,7 +58,12 @@ class Cluster:
         return Plan(self._native.plan(to))
 
     def apply(
-        self, plan: Plan, *, gate: Gate | None = None, journal: str | os.PathLike[str] = "./journal"
+        self,
+        plan: Plan,
+        *,
+        gate: Gate | None = None,
+        journal: str | os.PathLike[str] = "./journal",
+        approve: Literal["none", "stage", "step"] = "none",
     ) -> Run:
         """Begin to execute a plan.
 
@@ -69,8 +75,11 @@ class Cluster:
 
         `journal` is where the run is written down: a directory, or `az://CONTAINER/FOLDER` in the storage account of the table
         `[journal]` of `drover.toml`.
+
+        `approve` is before what the gate is asked, beside what it is asked in any case (a gap that nobody accepted, a freeze of
+        the policy): before nothing else, each stage, or each step that changes something.
         """
-        return Run(self._native.apply(plan._native, journal, checked(gate)))
+        return Run(self._native.apply(plan._native, journal, checked(gate), approve))
 
     def resume(
         self,
@@ -78,12 +87,15 @@ class Cluster:
         *,
         gate: Gate | None = None,
         journal: str | os.PathLike[str] = "./journal",
+        approve: str | None = None,
     ) -> Run:
         """Go on with a run that was paused, aborted, held or killed.
 
         `run` is the run's id, looked up where `journal` says, or its journal: a file, or `az://CONTAINER/FOLDER/RUN`.
+
+        `approve` is the id of the question that a paused run waits for (`Paused.question`), and means "go on".
         """
-        return Run(self._native.resume(run, journal, checked(gate)))
+        return Run(self._native.resume(run, journal, checked(gate), approve))
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name}>"

@@ -255,3 +255,25 @@ fn a_reader_who_leaves_does_not_stop_the_upgrade() {
     assert_eq!(process.wait().unwrap().code(), Some(0));
     assert_upgraded(&lab);
 }
+
+/// On a build agent nobody can be asked: the run pauses before the stage, says which command answers, and that command does.
+#[test]
+fn a_stage_that_needs_a_word_waits_for_it() {
+    let lab = Lab::serve();
+    lab.plan();
+    let apply = lab.run(&["apply", "plan.json", "--approve", "stage"]);
+    assert_eq!(apply.code, Some(4), "{apply:?}");
+    let command = apply.stderr.lines().find_map(|line| line.trim_start().strip_prefix("aks-drover "));
+    let words: Vec<&str> = command.unwrap_or_else(|| panic!("{apply:?}")).split_whitespace().collect();
+    assert_eq!(words[words.len() - 2..], ["--approve", "stage-1"]);
+    let another = lab.run(&["resume", words[1], "--approve", "stage-7"]);
+    assert_eq!(another.code, Some(2), "{another:?}");
+    let said = another.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("the run does not wait for an answer to `stage-7`"), "{said}");
+    assert!(said.contains("hint: it waits for one to `stage-1`: Begin stage 1"), "{said}");
+    let resume = lab.run(&words);
+    assert_eq!(resume.code, Some(4), "{resume:?}");
+    assert!(resume.stderr.contains("--approve stage-2"), "{}", resume.stderr);
+    let journal = read(lab.journal());
+    assert!(journal.contains("\"record\":\"approved\",\"question\":\"stage-1\",\"plan\":\""), "{journal}");
+}

@@ -10,7 +10,7 @@ use crate::event::{RunOutcome, StepOutcome};
 use crate::ledger::ServiceRecord;
 use crate::model::{NodeName, RunId, StepId, Uid};
 use crate::plan::Plan;
-use crate::ports::OperationRef;
+use crate::ports::{AskBefore, OperationRef};
 
 /// A record that cannot follow what was there before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +46,8 @@ pub struct RunState {
     loans: Loans,
     /// Pods that pulled images and were surely told to go.
     deleted_pods: BTreeSet<Uid>,
+    asks_before: AskBefore,
+    approved: BTreeSet<String>,
     closed: Option<RunOutcome>,
     ledger: Vec<ServiceRecord>,
     opened_at: Option<Timestamp>,
@@ -84,6 +86,10 @@ impl RunState {
                 self.add_worked_time();
                 self.opened_at = Some(record.at);
                 self.closed = None;
+            }
+            Entry::AsksBefore { before } => self.asks_before = *before,
+            Entry::Approved { question, .. } => {
+                self.approved.insert(question.clone());
             }
             Entry::StageStarted { stage } => {
                 self.stages_started.entry(*stage).or_insert(record.at);
@@ -151,6 +157,16 @@ impl RunState {
             Entry::Opened => Ok(()),
             _ if self.opened_at.is_none() => Err("nobody has taken up the run".into()),
             _ if self.closed.is_some() => Err("the run is closed; it must be taken up first".into()),
+            Entry::AsksBefore { before } if *before < self.asks_before => {
+                Err("what was to be asked is not asked any more".into())
+            }
+            Entry::AsksBefore { .. } => Ok(()),
+            Entry::Approved { plan, .. } => match self.plan.as_ref().map(Plan::hash) {
+                Some(own) if own == *plan => Ok(()),
+                own => {
+                    Err(format!("the approval is for plan {plan}, and this is {}", own.unwrap_or_default()))
+                }
+            },
             Entry::StageStarted { stage } => self.check_stage(*stage),
             Entry::Intent { id, step, .. } => {
                 if self.intents.contains_key(id) {
@@ -321,6 +337,16 @@ impl RunState {
     /// When a stage was finished.
     pub fn stage_finished(&self, stage: u32) -> Option<Timestamp> {
         self.stages_finished.get(&stage).copied()
+    }
+
+    /// Before what somebody is asked.
+    pub fn asks_before(&self) -> AskBefore {
+        self.asks_before
+    }
+
+    /// Was the question with this id answered with "go on"?
+    pub fn is_approved(&self, question: &str) -> bool {
+        self.approved.contains(question)
     }
 
     /// How the last process closed the run; `None` if it is being worked on, or its process died.

@@ -61,10 +61,11 @@ pub enum DriveError {
 /// killed process would.
 pub async fn drive(start: Start, ports: Ports, stop: StopSignal) -> Result<Report, DriveError> {
     let now = ports.clock.now();
-    let (machine, effects) = match start {
+    let (mut machine, mut effects) = match start {
         Start::Fresh { plan, run, tool } => Machine::begin(plan, run, tool, now),
         Start::Resumed(state) => Machine::resume(state, now).map_err(DriveError::Illegal)?,
     };
+    effects.extend(machine.meet(now, &*ports.gate));
     let mut keeper = Keeper::new(&ports, machine.run());
     let mut writes = 0;
     let ended = work(machine, effects, &ports, &mut keeper, &mut writes, stop).await;

@@ -25,7 +25,7 @@ pub(super) async fn apply(session: &mut Session, args: &args::Apply) -> Result<u
             return Ok(exit::ABORTED);
         }
     }
-    let apply = cluster.apply(plan).journal(args.journal.journal.clone());
+    let apply = cluster.apply(plan).journal(args.journal.journal.clone()).ask_before(args.approve.into());
     let (report, journal) = execute(session, &cluster, apply).await?;
     Ok(conclude(session, &report, &journal))
 }
@@ -41,7 +41,10 @@ pub(super) async fn resume(session: &mut Session, args: &args::Resume) -> Result
         return Ok(exit::DONE);
     }
     let cluster = session.connect(&plan.cluster.name).await?;
-    let apply = cluster.resume(RunSelector::Place(journal.place()));
+    let mut apply = cluster.resume(RunSelector::Place(journal.place()));
+    if let Some(question) = &args.approve {
+        apply = apply.approve(question);
+    }
     let (report, journal) = execute(session, &cluster, apply).await?;
     Ok(conclude(session, &report, &journal))
 }
@@ -121,12 +124,9 @@ fn parting(report: &Report, resume: &str) -> Option<Page> {
             format!("step {step} ({title}) failed: {cause}; the run holds"),
             "mend the cause, then go on with",
         ),
-        RunOutcome::Paused { question } => (
-            "paused: ",
-            Tone::Warn,
-            question.text.clone(),
-            "when it may go on (on a terminal it asks again), go on with",
-        ),
+        RunOutcome::Paused { question } => {
+            ("paused: ", Tone::Warn, question.text.clone(), "when it may go on, say so with")
+        }
         RunOutcome::Aborted => {
             ("stopped: ", Tone::Warn, "at a safe point, as was asked".to_owned(), "go on with")
         }
@@ -148,7 +148,11 @@ fn parting(report: &Report, resume: &str) -> Option<Page> {
     page.paragraph(0, "state: ", Tone::Plain, state(report));
     page.paragraph(0, "hint: ", Tone::Plain, when);
     // On a line of its own, never broken: it is there to be copied.
-    page.line(6).put(Tone::Strong, resume);
+    let answer = match &report.outcome {
+        RunOutcome::Paused { question } => format!(" --approve {}", question.id),
+        _ => String::new(),
+    };
+    page.line(6).put(Tone::Strong, format!("{resume}{answer}"));
     Some(page)
 }
 

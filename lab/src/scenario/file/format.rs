@@ -12,7 +12,7 @@ use upgrade_core::Policy;
 use upgrade_core::model::{
     KubeVersion, Labels, ObjectName, OsType, PoolMode, PoolName, Taint, VersionRequest,
 };
-use upgrade_core::policy::{Acceptance, RancherManaged, UpgradeStrategy};
+use upgrade_core::policy::{Acceptance, Freeze, RancherManaged, UpgradeStrategy};
 
 use super::workload::Workload;
 use crate::actors::Actor;
@@ -191,6 +191,7 @@ pub(super) struct PolicyKeys {
     job_wait: Option<Span>,
     allow_gap: Option<BTreeSet<ObjectName>>,
     accept: Option<Vec<Acceptance>>,
+    freeze: Option<Vec<Freeze>>,
     rancher_managed: Option<RancherManaged>,
     prewarm: Option<bool>,
     soak: Option<Span>,
@@ -210,6 +211,7 @@ impl PolicyKeys {
             job_wait: span(self.job_wait, defaults.job_wait),
             allow_gap: self.allow_gap.unwrap_or(defaults.allow_gap),
             accept: self.accept.unwrap_or(defaults.accept),
+            freeze: self.freeze.unwrap_or(defaults.freeze),
             rancher_managed: self.rancher_managed.unwrap_or(defaults.rancher_managed),
             prewarm: self.prewarm.unwrap_or(defaults.prewarm),
             soak: span(self.soak, defaults.soak),

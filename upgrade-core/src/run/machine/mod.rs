@@ -1,6 +1,7 @@
 //! The run machine: a pure function from what happened to what is to be done.
 
 mod agenda;
+mod gates;
 mod loans;
 mod locking;
 mod observe;
@@ -33,6 +34,7 @@ use crate::run::outcome::{self, AtTheEnd};
 use crate::view::{Change, ResourceKind, View};
 
 use agenda::Agenda;
+use gates::{About, GateState};
 use loans::Parting;
 use locking::LockState;
 use prewarm::Warming;
@@ -124,7 +126,7 @@ enum Phase {
     /// A stage is under way.
     Running(u32),
     /// A question is with the gate.
-    Asking { stage: u32, question: Question },
+    Asking { stage: u32, question: Question, about: About },
     /// Nothing new is started; answers to what was sent are waited for.
     Ending(RunOutcome),
     /// Over.
@@ -186,6 +188,7 @@ pub struct Machine {
     /// Why the identity is not proven for the next stage.
     doubted: Option<Doubt>,
     lock: LockState,
+    gates: GateState,
     ledger: Ledger,
     noted: BTreeSet<ObjectName>,
     agenda: Agenda,
@@ -197,6 +200,8 @@ pub struct Machine {
     /// Pods that pulled and were deleted because the run ends.
     stopped_pulling: BTreeSet<Uid>,
     moving_total: u32,
+    /// The stage whose beginning this process has told.
+    told_stage: Option<u32>,
     last_progress: Option<EventKind>,
     stops: u32,
     out: Vec<Effect>,
@@ -258,6 +263,7 @@ impl Machine {
             rancher: RancherReading::default(),
             doubted: None,
             lock: LockState::default(),
+            gates: GateState::default(),
             ledger,
             noted: BTreeSet::new(),
             agenda: Agenda::default(),
@@ -267,6 +273,7 @@ impl Machine {
             warming: None,
             stopped_pulling: BTreeSet::new(),
             moving_total: 0,
+            told_stage: None,
             last_progress: None,
             stops: 0,
             out: Vec::new(),
@@ -279,6 +286,7 @@ impl Machine {
             return;
         }
         self.record(now, Entry::Opened);
+        self.record_wish(now);
         let open: Vec<u64> = self.state.open_intents().map(|(id, _, _)| id).collect();
         for id in open {
             let message = "the process ended before the answer came".to_owned();

@@ -13,7 +13,7 @@ use crate::journal::{Entry, Write, WriteAnswer};
 use crate::ledger::Notice;
 use crate::model::{ObjectName, WorkloadRef};
 use crate::plan::Action;
-use crate::ports::{Answer, EvictionAnswer, PortError};
+use crate::ports::{EvictionAnswer, PortError};
 use crate::view::{Change, ResourceKind};
 
 /// The longest pause between two tries of a write that failed for a passing reason, unless the service asks for more.
@@ -34,7 +34,7 @@ impl Machine {
             Input::Identity(identity) => self.identity(now, identity),
             Input::Rancher(facts) => self.rancher_says(now, facts),
             Input::Answered { id, answer, retry_after } => self.answered(now, id, answer, retry_after),
-            Input::Gate(answer) => self.gate(answer),
+            Input::Gate(answer) => self.gate(now, answer),
             Input::Lock(news) => self.lock_says(now, news),
             Input::Tick => {}
             Input::Stop => {
@@ -190,14 +190,20 @@ impl Machine {
     }
 
     pub(super) fn start_stage(&mut self, now: Timestamp, number: u32) {
+        if self.asks_before_stage(now, number) {
+            return;
+        }
         if self.state.stage_started(number).is_none() {
             self.record(now, Entry::StageStarted { stage: number });
         }
         let plan = Arc::clone(&self.plan);
         let Some(stage) = plan.stage(number) else { return };
         self.agenda = Agenda::of(stage, &self.state, now);
-        let title = stage.title.clone();
-        self.emit(now, EventKind::StageStarted { stage: number, title });
+        // Said once, however often a step of it waits for somebody's word.
+        if self.told_stage.replace(number) != Some(number) {
+            let title = stage.title.clone();
+            self.emit(now, EventKind::StageStarted { stage: number, title });
+        }
         self.phase = Phase::Running(number);
         self.steps.clear();
         self.warming = None;
@@ -258,18 +264,6 @@ impl Machine {
                 }
             }
         }
-    }
-
-    fn gate(&mut self, answer: Answer) {
-        let Phase::Asking { stage, question } = &self.phase else { return };
-        self.phase = match answer {
-            Answer::Continue => {
-                let stage = *stage;
-                self.ledger.accept_open_gaps();
-                Phase::Running(stage)
-            }
-            Answer::Pause => Phase::Ending(RunOutcome::Paused { question: question.clone() }),
-        };
     }
 }
 

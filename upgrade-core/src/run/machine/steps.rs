@@ -6,8 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::agenda::WaitsFor;
+use super::gates::About;
 use super::second_writer::StepWithRancher;
-use super::{Effect, Machine, Memory, Phase, millis, signed};
+use super::{Effect, Machine, Memory, millis, signed};
 use crate::event::{EventKind, StepOutcome};
 use crate::journal::{Entry, Write};
 use crate::moves;
@@ -79,9 +80,7 @@ impl Machine {
         );
         let question =
             Question { id: format!("gap-{}-{}", gap.service.namespace(), gap.service.name()), text };
-        self.emit(now, EventKind::Asked { question: question.clone() });
-        self.out.push(Effect::Ask(question.clone()));
-        self.phase = Phase::Asking { stage: stage.number, question };
+        self.ask(now, stage.number, question, About::Gap);
         true
     }
 
@@ -139,6 +138,7 @@ impl Machine {
                 self.emit(now, EventKind::StepFinished { step: step.id.clone(), outcome });
                 self.steps.remove(&step.id);
             }
+            Verdict::Write(_) if self.asks_before_step(now, step) => {}
             Verdict::Write(writes) => self.write(now, step, writes),
             Verdict::Wait(what) | Verdict::Blocked(what) | Verdict::NoRoom(what) => {
                 self.wait(now, step, what);
