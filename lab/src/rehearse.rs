@@ -172,8 +172,15 @@ impl Lab {
 mod tests {
     use std::collections::BTreeSet;
 
+    use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+    use k8s_openapi::api::core::v1::Pod;
+    use k8s_openapi::api::discovery::v1::EndpointSlice;
+    use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+    use upgrade_core::view::Object;
+
     use super::*;
     use crate::Scenario;
+    use crate::ports::convert::Slim;
     use crate::store::{Kind, KindVisitor, Store, Stored, with_kind};
     use upgrade_core::{Policy, plan};
 
@@ -237,6 +244,28 @@ mod tests {
         }
     }
 
+    /// What was renewed change by change is what is read anew.
+    fn is_seen_as_it_is(world: &World) {
+        let (store, view) = (&world.store, &world.kube.view);
+        for pod in store.list::<Pod>() {
+            let Some(Object::Pod(slim)) = pod.slim(store) else { panic!("a pod has a name") };
+            assert_eq!(view.pod(&slim.name), Some(&slim));
+        }
+        let deployments = store.list::<Deployment>().map(|object| object.slim(store));
+        for workload in deployments.chain(store.list::<ReplicaSet>().map(|object| object.slim(store))) {
+            let Some(Object::Workload(slim)) = workload else { panic!("a workload has a name") };
+            assert_eq!(view.workload(&slim.reference), Some(&slim));
+        }
+        for budget in store.list::<PodDisruptionBudget>() {
+            let Some(Object::Budget(slim)) = budget.slim(store) else { panic!("a budget has a name") };
+            assert_eq!(view.budget(&slim.name), Some(&slim));
+        }
+        for slice in store.list::<EndpointSlice>() {
+            let Some(Object::Slice(slim)) = slice.slim(store) else { panic!("a slice has a name") };
+            assert_eq!(view.slice(&slim.name), Some(&slim));
+        }
+    }
+
     #[test]
     fn a_world_that_forgets_what_was_seen_goes_through_the_same_night_as_one_that_remembers() {
         let inventory = Lab::new(&Scenario::demo(), 1).inventory();
@@ -247,6 +276,7 @@ mod tests {
                 lab.with(|world| world.store.remember());
             }
             let night = rehearse_once(&lab, &plan, 1);
+            lab.with(|world| is_seen_as_it_is(world));
             (night.report, night.usage, night.ended, lab.inventory())
         };
         assert_eq!(night(false), night(true));

@@ -12,7 +12,7 @@ use upgrade_core::model::{
     Autoscaler, Budget, BudgetLimit, BudgetStatus, Bytes, Claim, ContainerReport, Endpoint, HOST_LABEL,
     ImagePull, IntOrPercent, Labels, Node, NodeName, ObjectName, Owner, PREWARM_LABEL, Pod, PodPhase,
     PodTemplate, PullAccess, PullState, Pulling, RESTART_ANNOTATION, RUN_ANNOTATION, Resources, RestartId,
-    RunId, Service, ServiceType, Strategy, Uid, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
+    RunId, Service, ServiceType, Shared, Strategy, Uid, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
 };
 use upgrade_core::prewarm::PREWARM_CONTAINER;
 use upgrade_core::view::{Object, ResourceKind, View};
@@ -143,20 +143,37 @@ impl Slim for core::Pod {
         }))
     }
 
+    // Each field by its name: one that is new here has to be decided on.
     fn renew(&self, seen: &View) -> Option<Object> {
         let ready = ready(self);
-        let pod = seen.pod(&object_name(&self.metadata)?)?;
+        let known = seen.pod(&object_name(&self.metadata)?)?.clone();
+        let node = self.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
         Some(Object::Pod(Pod {
+            name: known.name,
+            uid: known.uid,
+            labels: known.labels,
+            node: match known.node {
+                Some(known) if node == Some(known.as_str()) => Some(known),
+                _ => node.and_then(|name| NodeName::new(name).ok()),
+            },
+            owner: known.owner,
             phase: phase(self),
             ready: ready.is_some(),
             ready_since: ready.and_then(|r| r.last_transition_time.as_ref()).map(|time| time.0),
-            trouble: trouble(self),
             terminating: self.metadata.deletion_timestamp.is_some(),
-            node: match self.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) {
-                node if node == pod.node.as_ref().map(NodeName::as_str) => pod.node.clone(),
-                node => node.and_then(|name| NodeName::new(name).ok()),
-            },
-            ..pod.clone()
+            mirror: known.mirror,
+            requests: known.requests,
+            rules: known.rules,
+            priority: known.priority,
+            claims: known.claims,
+            empty_dir: known.empty_dir,
+            images: known.images,
+            init_images: known.init_images,
+            image_ids: Shared::from(image_ids(self)).with(&known.image_ids),
+            pull_access: known.pull_access,
+            pulling: pulling(self),
+            grace_seconds: known.grace_seconds,
+            trouble: trouble(self),
         }))
     }
 }
