@@ -12,7 +12,7 @@ use upgrade_core::model::{
     Autoscaler, Budget, BudgetLimit, BudgetStatus, Bytes, Claim, ContainerReport, Endpoint, HOST_LABEL,
     ImagePull, IntOrPercent, Labels, Node, NodeName, ObjectName, Owner, PREWARM_LABEL, Pod, PodPhase,
     PodTemplate, PullAccess, PullState, Pulling, RESTART_ANNOTATION, RUN_ANNOTATION, Resources, RestartId,
-    RunId, Service, ServiceType, Strategy, Uid, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
+    RunId, Service, ServiceType, Shared, Strategy, Uid, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
 };
 use upgrade_core::prewarm::PREWARM_CONTAINER;
 use upgrade_core::view::{Object, ResourceKind, View};
@@ -151,6 +151,8 @@ impl Slim for core::Pod {
             ready: ready.is_some(),
             ready_since: ready.and_then(|r| r.last_transition_time.as_ref()).map(|time| time.0),
             trouble: trouble(self),
+            image_ids: Shared::from(image_ids(self)).with(&pod.image_ids),
+            pulling: pulling(self),
             terminating: self.metadata.deletion_timestamp.is_some(),
             node: match self.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) {
                 node if node == pod.node.as_ref().map(NodeName::as_str) => pod.node.clone(),
