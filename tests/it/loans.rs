@@ -37,7 +37,9 @@ fn web(replicas: u32, more: Value, probed: bool) -> Vec<Manifest> {
         "replicas": replicas, "selector": { "matchLabels": labels },
         "template": { "metadata": { "labels": labels }, "spec": { "containers": [container] } },
     });
-    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    if let (Value::Object(spec), Value::Object(more)) = (&mut spec, more) {
+        spec.extend(more);
+    }
     let meta = json!({ "name": "web", "namespace": "shop", "labels": labels });
     vec![object::<Deployment>(json!({ "metadata": meta, "spec": spec })), served()]
 }
@@ -47,7 +49,8 @@ fn served() -> Manifest {
     object::<Service>(json!({ "metadata": { "name": "web", "namespace": "shop" }, "spec": spec }))
 }
 
-fn rolling(surge: Value, unavailable: Value) -> Value {
+fn rolling(surge: u32, unavailable: impl Into<Value>) -> Value {
+    let unavailable: Value = unavailable.into();
     json!({ "strategy": { "rollingUpdate": { "maxSurge": surge, "maxUnavailable": unavailable } } })
 }
 
@@ -185,13 +188,13 @@ fn borrows_and_gives_back(case: &Case, route: Route, lent: &str, former: &str) {
 
 #[test]
 fn hazard_02_a_rollout_without_surge_gets_one() {
-    let case = Case::new(web(3, rolling(json!(0), json!(1)), true));
+    let case = Case::new(web(3, rolling(0, 1), true));
     borrows_and_gives_back(&case, Route::RestartWithLoan, "maxSurge 1", "maxSurge 0");
 }
 
 #[test]
 fn hazard_03_a_rollout_that_may_stop_every_pod_may_stop_none() {
-    let case = Case::new(web(1, rolling(json!(1), json!("100%")), true));
+    let case = Case::new(web(1, rolling(1, "100%"), true));
     borrows_and_gives_back(&case, Route::RestartWithLoan, "maxUnavailable 0", "maxUnavailable 100%");
 }
 
@@ -260,7 +263,7 @@ fn an_autoscaler_and_a_loan_do_not_fight() {
     let gap = findings.iter().find(|finding| finding.code == "MOV-001").unwrap();
     assert!(gap.message.ends_with("it has one replica, whose number an autoscaler sets"), "{}", gap.message);
 
-    let mut objects = web(1, rolling(json!(0), json!(1)), true);
+    let mut objects = web(1, rolling(0, 1), true);
     objects.push(scaler());
     let case = Case::new(objects);
     let lent = "maxSurge 1, maxUnavailable 0";
@@ -270,10 +273,8 @@ fn an_autoscaler_and_a_loan_do_not_fight() {
 /// Killed right after any record of the first move, the run goes on, and nothing stays borrowed.
 #[test]
 fn killed_anywhere_in_a_move_the_next_process_gives_back_what_was_borrowed() {
-    let objects = [
-        || web(3, rolling(json!(0), json!(1)), true),
-        || web(1, json!({ "strategy": { "type": "Recreate" } }), true),
-    ];
+    let objects =
+        [|| web(3, rolling(0, 1), true), || web(1, json!({ "strategy": { "type": "Recreate" } }), true)];
     for objects in objects {
         let whole = Case::new(objects());
         whole.night.run(whole.fresh()).unwrap();
@@ -297,7 +298,7 @@ fn killed_anywhere_in_a_move_the_next_process_gives_back_what_was_borrowed() {
 
 #[test]
 fn what_somebody_sets_meanwhile_stays_and_the_move_goes_another_way() {
-    let case = Case::new(web(3, rolling(json!(0), json!(1)), true));
+    let case = Case::new(web(3, rolling(0, 1), true));
     let lab = case.night.lab.clone();
     case.night.at_write("borrow of", Box::new(move || set_surge(&lab, 2)));
     let report = case.night.run(case.fresh()).unwrap();
@@ -339,7 +340,7 @@ fn a_loan_that_is_taken_back_is_not_fought_over() {
 /// on.
 #[test]
 fn asked_to_stop_in_the_middle_the_run_gives_back_first() {
-    let surges = || Case::new(web(3, rolling(json!(0), json!(1)), true));
+    let surges = || Case::new(web(3, rolling(0, 1), true));
     let paused = || Case::paused(web(1, json!({}), true));
     for (case, at) in
         [(surges(), "borrow of"), (surges(), "restart"), (paused(), "borrow of"), (paused(), "evict")]
@@ -356,7 +357,7 @@ fn asked_to_stop_in_the_middle_the_run_gives_back_first() {
 
 #[test]
 fn what_cannot_be_given_back_is_held_with_the_command_that_does_it() {
-    let case = Case::new(web(3, rolling(json!(0), json!(1)), true));
+    let case = Case::new(web(3, rolling(0, 1), true));
     let lab = case.night.lab.clone();
     let deny = move || {
         lab.with(|world| {
