@@ -185,7 +185,8 @@ fn a_namespace_that_admits_no_such_pod_is_told_of_and_the_run_goes_on_cold_there
         });
     });
     let view = night.inventory().view();
-    let tried = upgrade_core::trial::try_out(&*night.lab.kubernetes(), &plan, &view, night.lab.now());
+    let kubernetes = night.lab.kubernetes();
+    let tried = upgrade_core::trial::try_out(&*kubernetes, &plan, &view, night.lab.now());
     let tried = night.lab.block_on(tried).unwrap();
     let refused: Vec<&str> = tried
         .iter()
