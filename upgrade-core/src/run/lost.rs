@@ -39,8 +39,8 @@ pub(super) fn place(write: &Write) -> Option<(ResourceKind, String)> {
         Write::Restart { workload, .. } | Write::Lend { workload, .. } | Write::GiveBack { workload, .. } => {
             of(workload)
         }
-        Write::Evict { pod, .. } | Write::DeletePrewarmPod { pod, .. } => pod_at(pod),
-        Write::CreatePrewarmPod { pod } => pod_at(&pod.name),
+        Write::Evict { pod, .. } | Write::DeletePrewarmPod { pod, .. } => Some(pod_at(pod)),
+        Write::CreatePrewarmPod { pod } => Some(pod_at(&pod.name)),
         Write::UpgradeControlPlane { .. }
         | Write::CreatePool { .. }
         | Write::UpgradePool { .. }
@@ -48,8 +48,8 @@ pub(super) fn place(write: &Write) -> Option<(ResourceKind, String)> {
     }
 }
 
-fn pod_at(pod: &ObjectName) -> Option<(ResourceKind, String)> {
-    Some((ResourceKind::Pod, pod.to_string()))
+fn pod_at(pod: &ObjectName) -> (ResourceKind, String) {
+    (ResourceKind::Pod, pod.to_string())
 }
 
 /// What the object says of the write.

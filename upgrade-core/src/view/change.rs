@@ -99,10 +99,6 @@ impl ResourceKind {
 
 /// One object of the slim model.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved once, from the decoder into the view; boxes would cost each pod an allocation"
-)]
 pub enum Object {
     /// A node.
     Node(Node),

@@ -64,8 +64,7 @@ fn always_pulls(container: &Container, image: &str) -> bool {
 pub(super) fn content(image: &str, pushes: u32) -> String {
     let name = image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(image, |(name, _)| name);
     let digest = Sha256::digest(format!("{image} {pushes}"));
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{name}@sha256:{hex}")
+    format!("{name}@sha256:{digest:x}")
 }
 
 /// What the image on a machine's disk is.

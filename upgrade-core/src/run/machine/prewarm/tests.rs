@@ -73,7 +73,7 @@ impl Town {
     }
 
     /// The cluster shows the pod like this.
-    fn show(&mut self, made: &PrewarmPod, run: &str, state: PullState, refused: Option<&str>) {
+    fn show(&mut self, made: &PrewarmPod, run: &str, state: &PullState, refused: Option<&str>) {
         let images = made.images.iter().map(|image| ImagePull { image: image.clone(), state: state.clone() });
         let pulling = Pulling {
             run: RunId::new(run).unwrap(),
@@ -104,19 +104,19 @@ fn a_node_has_one_pod_at_a_time_and_the_next_comes_when_it_is_gone() {
     assert_eq!(town.look(0), Vec::<String>::new());
     let first = town.created();
     assert_eq!((first.name.namespace(), &first.images[..]), ("pay", &["pay:1".to_owned()][..]));
-    town.show(&first, "r-1", PullState::Waiting, None);
+    town.show(&first, "r-1", &PullState::Waiting, None);
     assert_eq!(town.look(5), Vec::<String>::new());
     assert!(
         matches!(town.verdict(), Verdict::Patience(what) if what == "2 images to be pulled, on 1 nodes at a time")
     );
-    town.show(&first, "r-1", PullState::Pulled, None);
+    town.show(&first, "r-1", &PullState::Pulled, None);
     assert_eq!(town.look(7), ["pay:1 after 12000 ms"]);
     assert_eq!(town.deleted(), [first.name.to_string()]);
     town.gone(&first);
     town.look(1);
     let second = town.created();
     assert_eq!(second.name.namespace(), "shop");
-    town.show(&second, "r-1", PullState::Pulled, None);
+    town.show(&second, "r-1", &PullState::Pulled, None);
     town.look(3);
     town.gone(&second);
     town.look(1);
@@ -128,10 +128,10 @@ fn what_fails_for_three_minutes_is_named_in_the_words_of_the_registry() {
     let mut town = Town::of(&[("shop/a", "web:1")]);
     town.look(0);
     let made = town.created();
-    town.show(&made, "r-1", failed("ErrImagePull", "web:1: not found"), None);
+    town.show(&made, "r-1", &failed("ErrImagePull", "web:1: not found"), None);
     town.look(5);
     // While it pauses, the kubelet says nothing of the cause.
-    town.show(&made, "r-1", failed("ImagePullBackOff", "Back-off pulling image"), None);
+    town.show(&made, "r-1", &failed("ImagePullBackOff", "Back-off pulling image"), None);
     town.look(175);
     assert!(!matches!(town.verdict(), Verdict::Fail(_)), "a registry may be away for a while");
     town.look(10);
@@ -145,13 +145,13 @@ fn a_registry_that_comes_back_in_time_is_no_failure() {
     let mut town = Town::of(&[("shop/a", "web:1")]);
     town.look(0);
     let made = town.created();
-    town.show(&made, "r-1", failed("ErrImagePull", "503"), None);
+    town.show(&made, "r-1", &failed("ErrImagePull", "503"), None);
     town.look(100);
-    town.show(&made, "r-1", PullState::Waiting, None);
+    town.show(&made, "r-1", &PullState::Waiting, None);
     town.look(70);
-    town.show(&made, "r-1", failed("ErrImagePull", "503"), None);
+    town.show(&made, "r-1", &failed("ErrImagePull", "503"), None);
     town.look(100);
-    town.show(&made, "r-1", PullState::Pulled, None);
+    town.show(&made, "r-1", &PullState::Pulled, None);
     assert_eq!(town.look(10).len(), 1);
     assert_eq!(town.deleted().len(), 1);
 }
@@ -165,7 +165,7 @@ fn a_node_that_takes_no_pod_and_one_that_never_pulls_go_on_cold() {
         let mut town = Town::of(&[("shop/a", "web:1")]);
         town.look(0);
         let made = town.created();
-        town.show(&made, "r-1", state, refused);
+        town.show(&made, "r-1", &state, refused);
         let told = town.look(after);
         let message =
             format!("web:1 is not pulled ahead onto node new: {why}; pods pull there when they land");
@@ -184,8 +184,8 @@ fn pods_of_a_process_before_are_deleted_and_those_of_another_run_left_alone() {
     town.look(0);
     let made = town.created();
     let other = |name: &str| PrewarmPod { name: name.parse().unwrap(), ..made.clone() };
-    town.show(&other("shop/before"), "r-1", PullState::Waiting, None);
-    town.show(&other("shop/foreign"), "r-2", PullState::Waiting, None);
+    town.show(&other("shop/before"), "r-1", &PullState::Waiting, None);
+    town.show(&other("shop/foreign"), "r-2", &PullState::Waiting, None);
     assert_eq!(town.deleted(), ["shop/before"]);
     assert!(town.view.pulling_pods().all(Pod::leaves_with_node), "none of them keeps a node");
 }
@@ -195,7 +195,7 @@ fn a_node_that_goes_takes_its_pulls_along() {
     let mut town = Town::of(&[("pay/a", "pay:1"), ("shop/a", "web:1")]);
     town.look(0);
     let made = town.created();
-    town.show(&made, "r-1", PullState::Waiting, None);
+    town.show(&made, "r-1", &PullState::Waiting, None);
     let kind = crate::view::ResourceKind::Node;
     town.view.apply(Change::Deleted { kind, name: "new".into() });
     town.gone(&made);
