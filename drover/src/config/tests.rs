@@ -189,3 +189,36 @@ fn the_nearest_word_is_near() {
     }
     assert_eq!(nearest("subscription", known.into_iter()), None);
 }
+
+#[test]
+fn a_freeze_has_moments_that_mean_the_same_everywhere_and_a_reason() {
+    let read = |freeze: &str| {
+        let policy = format!("[policy]\nfreeze = [{{ {freeze} }}]\n[clusters.c]");
+        parse(&MINIMAL.replacen("[clusters.c]", &policy, 1)).map(|config| config.clusters["c"].policy.clone())
+    };
+    let good = read(
+        "from = 2026-12-20T00:00:00+01:00, to = \"2027-01-04T00:00:00+01:00\", reason = \"peak season\"",
+    );
+    let freeze = &good.unwrap().freeze[0];
+    assert_eq!(
+        (freeze.from.to_string().as_str(), freeze.reason.as_str()),
+        ("2026-12-19T23:00:00Z", "peak season")
+    );
+    for (freeze, told) in [
+        (
+            "from = \"2026-12-20T00:00:00\", to = \"2027-01-04T00:00:00Z\", reason = \"r\"",
+            "policy.freeze[0].from: not a moment with its offset from UTC, such as \"2026-12-20T00:00:00+01:00\"",
+        ),
+        (
+            "from = \"2026-12-20T00:00:00Z\", to = \"2026-12-19T00:00:00Z\", reason = \"r\"",
+            "policy.freeze[0].to: it ends before it begins",
+        ),
+        (
+            "from = \"2026-12-20T00:00:00Z\", to = \"2027-01-04T00:00:00Z\"",
+            "policy.freeze[0]: `reason` is missing",
+        ),
+    ] {
+        let error = read(freeze).unwrap_err().to_string();
+        assert!(error.ends_with(told), "{error}");
+    }
+}
