@@ -172,9 +172,11 @@ fn the_core_reads_no_file_no_clock_and_no_environment() {
         "thread::sleep",
         "env!(",
     ];
-    // Its unit tests may read what lies beside them.
-    let sources: Vec<_> =
-        sources("upgrade-core/src").into_iter().filter(|(name, _)| !name.contains("tests")).collect();
+    // Its unit tests may read what lies beside them, and its properties may use every core.
+    let sources: Vec<_> = sources("upgrade-core/src")
+        .into_iter()
+        .filter(|(name, _)| !name.contains("tests") && !name.contains("properties"))
+        .collect();
     assert!(sources.len() > 30, "the core has moved");
     assert_eq!(places(&sources, &words), Vec::<String>::new());
 }

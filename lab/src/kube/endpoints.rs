@@ -55,7 +55,7 @@ enum Write {
 enum New {
     /// The one in this place, with these conditions.
     Old(usize, EndpointConditions),
-    Other(Endpoint),
+    Other(Box<Endpoint>),
 }
 
 fn name_of(slice: &EndpointSlice) -> String {
@@ -134,7 +134,7 @@ impl<'a> Facts<'a> {
                 place += further + 1;
                 New::Old(place - 1, facts.conditions.clone())
             }
-            None => New::Other(facts.endpoint()),
+            None => New::Other(Box::new(facts.endpoint())),
         });
         Some(Write::Change(name_of(slice), new.collect()))
     }
@@ -151,7 +151,7 @@ fn carry_out(world: &mut World, key: &Key, service: &Service, ports: &[EndpointP
                     let endpoint = old.get_mut(place).and_then(Option::take)?;
                     Some(Endpoint { conditions: Some(conditions), ..endpoint })
                 }
-                New::Other(endpoint) => Some(endpoint),
+                New::Other(endpoint) => Some(*endpoint),
             };
             slice.endpoints = Some(new.into_iter().filter_map(endpoint).collect());
             slice.ports = Some(ports.to_vec());

@@ -591,12 +591,11 @@ impl Slim for EndpointSlice {
                     && target == old.pod.as_ref().map(ObjectName::name)
                     && given.node_name.as_deref() == old.node.as_ref().map(NodeName::as_str)
             };
-            match rest.find(is_same) {
-                Some(old) => Some(Endpoint { ready: is_ready(given), ..old.clone() }),
-                None => {
-                    rest = ahead;
-                    endpoint(&known.name, given)
-                }
+            if let Some(old) = rest.find(is_same) {
+                Some(Endpoint { ready: is_ready(given), ..old.clone() })
+            } else {
+                rest = ahead;
+                endpoint(&known.name, given)
             }
         });
         let endpoints = endpoints.collect::<Vec<_>>().into();

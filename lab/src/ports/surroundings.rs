@@ -27,7 +27,7 @@ pub(super) fn read(world: &mut World, unseen: &mut Vec<Unseen>) -> Surroundings 
             configuration.webhooks.into_iter().flatten().map(move |webhook| {
                 let selectors = (webhook.namespace_selector, webhook.object_selector);
                 let policy = webhook.failure_policy.as_deref();
-                hook(&name, webhook.name, &webhook.client_config, policy, webhook.rules, selectors)
+                hook(&name, webhook.name, &webhook.client_config, policy, webhook.rules.as_deref(), selectors)
             })
         })
         .collect();
@@ -37,7 +37,7 @@ pub(super) fn read(world: &mut World, unseen: &mut Vec<Unseen>) -> Surroundings 
             configuration.webhooks.into_iter().flatten().map(move |webhook| {
                 let selectors = (webhook.namespace_selector, webhook.object_selector);
                 let policy = webhook.failure_policy.as_deref();
-                hook(&name, webhook.name, &webhook.client_config, policy, webhook.rules, selectors)
+                hook(&name, webhook.name, &webhook.client_config, policy, webhook.rules.as_deref(), selectors)
             })
         },
     ));
@@ -65,7 +65,7 @@ fn hook(
     name: String,
     client: &WebhookClientConfig,
     policy: Option<&str>,
-    rules: Option<Vec<RuleWithOperations>>,
+    rules: Option<&[RuleWithOperations]>,
     (namespaces, objects): (Option<LabelSelector>, Option<LabelSelector>),
 ) -> Webhook {
     let service = client.service.as_ref();
@@ -74,7 +74,7 @@ fn hook(
         name,
         service: service.and_then(|s| ObjectName::new(s.namespace.as_str(), s.name.as_str()).ok()),
         blocks: policy != Some("Ignore"),
-        about_pods: rules.iter().flatten().any(is_about_pods),
+        about_pods: rules.into_iter().flatten().any(is_about_pods),
         namespaces: namespaces.as_ref().map(selector),
         objects: objects.as_ref().map(selector),
     }

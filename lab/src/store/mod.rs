@@ -112,7 +112,7 @@ impl Store {
         meta.creation_timestamp.get_or_insert(time);
         meta.generation = meta.generation.or(generation);
         meta.deletion_timestamp = None;
-        Ok(self.write(Key::new(namespace, name), None, object))
+        Ok(self.write(&Key::new(namespace, name), None, object))
     }
 
     /// Puts in an object that the cluster itself brings along, with a uid of its own. It takes no chance away: the names of
@@ -155,7 +155,7 @@ impl Store {
             let meta = object.metadata_mut();
             meta.generation = Some(meta.generation.unwrap_or_default() + 1);
         }
-        Ok(self.write(Key::new(namespace, name), Some(before), object))
+        Ok(self.write(&Key::new(namespace, name), Some(before), object))
     }
 
     /// Removes an object at once. Verbs with manners (grace, preconditions) are the world's.
@@ -177,7 +177,7 @@ impl Store {
         Ok(object)
     }
 
-    fn write<T: Stored>(&mut self, key: Key, before: Option<Arc<T>>, mut object: T) -> Arc<T> {
+    fn write<T: Stored>(&mut self, key: &Key, before: Option<Arc<T>>, mut object: T) -> Arc<T> {
         if self.is_trial {
             // An update shows the version that it was tried on, a creation none (apiserver: DryRunnableStorage).
             return Arc::new(object);
@@ -187,8 +187,8 @@ impl Store {
         let (revision, object) = (self.revision, Arc::new(object));
         let change = if before.is_some() { ChangeType::Modified } else { ChangeType::Added };
         self.written |= T::KIND_OF.bit();
-        let place = T::table_mut(self).insert(&key, Arc::clone(&object), revision);
-        self.index.note((&key, place), before.as_deref(), Some(&*object), revision);
+        let place = T::table_mut(self).insert(key, Arc::clone(&object), revision);
+        self.index.note((key, place), before.as_deref(), Some(&*object), revision);
         let scope = Scope::Whole;
         let told = Logged { revision, change, object: Arc::clone(&object), before, scope };
         T::table_mut(self).log(told);

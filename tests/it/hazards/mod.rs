@@ -222,8 +222,7 @@ impl Told {
         let name: ObjectName = service.parse().unwrap();
         let record = self.report.ledger.iter().find(|record| record.service == name);
         record
-            .map(|record| (record.start, record.fewest))
-            .unwrap_or_else(|| panic!("{service} is not in the ledger"))
+            .map_or_else(|| panic!("{service} is not in the ledger"), |record| (record.start, record.fewest))
     }
 
     /// The gaps of all Services.

@@ -227,7 +227,7 @@ mod tests {
 
     use super::*;
 
-    fn webhook(value: Value) -> Webhook {
+    fn webhook(value: &Value) -> Webhook {
         let configuration = json!({"metadata": {"name": "policy"}, "webhooks": [value]});
         webhooks(from_value(configuration).unwrap()).next().unwrap()
     }
@@ -238,10 +238,10 @@ mod tests {
             json!({"name": "a.example", "clientConfig": {"service": {"namespace": "p", "name": "s"}},
                 "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": resources}]})
         };
-        let pods = webhook(rule(json!(["pods"])));
+        let pods = webhook(&rule(json!(["pods"])));
         assert!(pods.blocks && pods.about_pods && pods.may_ask_about("shop", &Labels::new()));
         assert_eq!(pods.service.unwrap().to_string(), "p/s");
-        assert!(webhook(rule(json!(["*/*"]))).about_pods && !webhook(rule(json!(["secrets"]))).about_pods);
+        assert!(webhook(&rule(json!(["*/*"]))).about_pods && !webhook(&rule(json!(["secrets"]))).about_pods);
         let outside =
             webhook(json!({"name": "b", "clientConfig": {"url": "https://x"}, "failurePolicy": "Ignore"}));
         assert_eq!((outside.blocks, outside.service), (false, None));

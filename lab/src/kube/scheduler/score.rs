@@ -91,7 +91,7 @@ pub(super) fn least_allocated(pod: &Needs, place: &Place) -> i64 {
     let known = left.into_iter().filter(|(all, _)| *all > 0);
     let known = known.map(|(all, used)| all.saturating_sub(used) * 100 / all);
     let (sum, count) = known.fold((0, 0), |(sum, count), left| (sum + left, count + 1));
-    if count == 0 { 0 } else { signed(sum / count) }
+    sum.checked_div(count).map_or(0, signed)
 }
 
 /// How evenly CPU and memory are used, from 0 to 100.
@@ -299,11 +299,11 @@ fn spread_by_default(pod: &Needs, nodes: &[Spot], cache: &Cache) -> Vec<i64> {
     #[expect(clippy::cast_precision_loss, reason = "thousands of nodes, thousands of pods")]
     let weigh =
         |count: i64, size: usize, skew: i64| count as f64 * ((size + 2) as f64).ln() + (skew - 1) as f64;
-    let of_zone = |zone: &Option<&str>| {
-        let zone = zone.as_ref()?;
+    let of_zone = |zone: Option<&str>| {
+        let zone = zone?;
         Some(weigh(zones.get(zone).copied().unwrap_or_default(), here.named, 5))
     };
-    let of_zones: Vec<f64> = here.names.iter().map(|zone| of_zone(zone).unwrap_or_default()).collect();
+    let of_zones: Vec<f64> = here.names.iter().map(|zone| of_zone(*zone).unwrap_or_default()).collect();
     let of_host = weigh(0, nodes.len(), 3);
     let bare: Vec<i64> = of_zones.iter().map(|zone| rounded(of_host + zone)).collect();
     let raw: Vec<i64> = nodes
