@@ -150,6 +150,8 @@ impl Slim for core::Pod {
             phase: phase(self),
             ready: ready.is_some(),
             ready_since: ready.and_then(|r| r.last_transition_time.as_ref()).map(|time| time.0),
+            image_ids: upgrade_core::model::Shared::from(image_ids(self)).with(&pod.image_ids),
+            pulling: pulling(self),
             trouble: trouble(self),
             terminating: self.metadata.deletion_timestamp.is_some(),
             node: match self.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) {
