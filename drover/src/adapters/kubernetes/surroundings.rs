@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(pods.service.unwrap().to_string(), "p/s");
         assert!(webhook(&rule(json!(["*/*"]))).about_pods && !webhook(&rule(json!(["secrets"]))).about_pods);
         let outside =
-            webhook(json!({"name": "b", "clientConfig": {"url": "https://x"}, "failurePolicy": "Ignore"}));
+            webhook(&json!({"name": "b", "clientConfig": {"url": "https://x"}, "failurePolicy": "Ignore"}));
         assert_eq!((outside.blocks, outside.service), (false, None));
     }
 

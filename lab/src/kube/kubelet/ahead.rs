@@ -45,7 +45,9 @@ pub(super) fn show(world: &mut World, key: &Key, pod: &Arc<Pod>) {
     let there = |world: &World, status: &ContainerStatus| {
         world.kube.machines[&node].images.contains_key(&status.image)
     };
-    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.clone());
+    let found = world.store.get::<Pod>(&key.namespace, &key.name);
+    let statuses =
+        found.and_then(|pod| pod.status.as_ref()).and_then(|status| status.container_statuses.clone());
     let ended: BTreeMap<String, String> = statuses
         .into_iter()
         .flatten()
