@@ -136,6 +136,7 @@ fn arrive(world: &mut World, key: &Key, pod: Arc<Pod>) {
         return show_creating(world, key, &pod);
     }
     if never_starts {
+        show_creating(world, key, &pod);
         return ahead::pull_each(world, key, &node, &pod);
     }
     let sandbox = world.draw(Timing::Sandbox);
