@@ -331,7 +331,9 @@ fn a_loan_that_is_taken_back_is_not_fought_over() {
         cause.contains("has taken back replicas 2, which was borrowed of Deployment shop/web"),
         "{cause}"
     );
-    assert_eq!(case.loans().len(), 1, "{:?}", case.loans());
+    // What is borrowed no more is given back all the same, which changes nothing; and it is not borrowed again.
+    let borrowed = case.loans().iter().filter(|write| write.starts_with("borrow of")).count();
+    assert_eq!(borrowed, 1, "{:?}", case.loans());
     assert!(report.ledger.iter().all(|record| record.gaps.is_empty()));
     case.assert_as_before();
 }

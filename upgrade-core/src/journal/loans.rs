@@ -70,7 +70,7 @@ impl Loans {
     pub(super) fn answered(&mut self, id: u64, step: &StepId, write: &Write, answer: &WriteAnswer) {
         match (write, answer) {
             (Write::Lend { .. }, WriteAnswer::Done) => {
-                if let Some(loan) = self.0.get_mut(&id) {
+                for loan in self.0.values_mut().filter(|loan| loan.step == *step) {
                     loan.taken = true;
                 }
             }
