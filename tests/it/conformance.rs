@@ -81,6 +81,33 @@ pub(crate) async fn a_watch_begins_with_everything_and_agrees_with_a_snapshot(po
     assert!(listed.pods().count() >= 30 && listed.budgets().count() >= 3 && listed.slices().count() >= 10);
 }
 
+/// An object that is read alone is the one that the lists show, and one that is not there is none. An unhurried cluster changes while
+/// it is read, so that what is compared is who it is.
+pub(crate) async fn an_object_read_alone_is_the_one_of_the_lists(ports: Ports) {
+    let snapshot = ports.kubernetes.snapshot().await.unwrap();
+    let mut read = 0;
+    for list in snapshot.lists {
+        let Change::Listed { kind, objects } = list else { panic!("a snapshot has lists") };
+        // Not the first one, which any list without a selector begins with.
+        if let Some(object) = objects.last() {
+            let found = ports.kubernetes.read(kind, &object.name()).await.unwrap();
+            assert_eq!(found.map(|found| (found.kind(), found.name())), Some((Some(kind), object.name())));
+            read += 1;
+        }
+        let nowhere = if kind == ResourceKind::Node { "nowhere" } else { "shop/nowhere" };
+        assert_eq!(ports.kubernetes.read(kind, nowhere).await.unwrap(), None, "{kind:?}");
+    }
+    assert!(read >= 9, "{read} kinds were read");
+    let node = first_user_node(&view(&ports).await);
+    ports.kubernetes.set_unschedulable(&node.name, &node.uid, true, WriteMode::Commit).await.unwrap();
+    let Some(Object::Node(now)) =
+        ports.kubernetes.read(ResourceKind::Node, node.name.as_str()).await.unwrap()
+    else {
+        panic!("the node is there")
+    };
+    assert!(now.unschedulable && now.uid == node.uid, "a read sees every write before it");
+}
+
 /// A cordon shows in the watch, is harmless twice, and is refused for another node under the same name.
 pub(crate) async fn a_cordon_shows_is_idempotent_and_checks_the_uid(ports: Ports) {
     let node = first_user_node(&view(&ports).await);

@@ -133,6 +133,7 @@ every_case! {
     the_identity_is_proven_twice_the_same
     a_generic_import_has_one_writer
     a_deletion_is_told
+    an_object_read_alone_is_the_one_of_the_lists
     a_lease_has_one_writer_at_a_time
     the_lock_of_a_cluster_passes_from_one_process_to_the_next
     a_pod_that_pulls_shows_when_the_image_is_there_and_goes

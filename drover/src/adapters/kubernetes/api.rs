@@ -271,10 +271,19 @@ impl Api {
     /// One object by `namespace/name` or a node's name, or nothing if there is none: a list of one, which takes no more rights
     /// than the lists do. It names no resource version, so the API server answers from its store and not from a cache.
     pub(super) async fn find(&self, kind: ResourceKind, name: &str) -> Result<Option<Object>, PortError> {
-        with_wire!(kind, T => self.find_as::<T>(kind, name).await)
+        let reaches = Arc::new(match kind {
+            ResourceKind::PersistentVolumeClaim => self.reaches_if_allowed().await?,
+            _ => Reaches::new(),
+        });
+        with_wire!(kind, T => self.find_as::<T>(kind, name, &reaches).await)
     }
 
-    async fn find_as<T: Wire>(&self, kind: ResourceKind, name: &str) -> Result<Option<Object>, PortError> {
+    async fn find_as<T: Wire>(
+        &self,
+        kind: ResourceKind,
+        name: &str,
+        reaches: &Arc<Reaches>,
+    ) -> Result<Option<Object>, PortError> {
         #[derive(serde::Deserialize)]
         #[serde(bound = "T: DeserializeOwned")]
         struct Found<T> {
@@ -291,7 +300,7 @@ impl Api {
         let path = with_query(&path, &[("fieldSelector", &format!("metadata.name={bare}"))]);
         let found = self.read::<Found<T>>(&path).await.map_err(|failure| failure.of_read(&what))?;
         let Some(item) = found.items.into_iter().next() else { return Ok(None) };
-        let object = item.object(workload_kind(kind), &Arc::default());
+        let object = item.object(workload_kind(kind), reaches);
         object.map(Some).map_err(|error| super::failure::undecodable(&what, error))
     }
 
