@@ -1,5 +1,8 @@
 //! Who stands in the way of a move that waits too long, and what helps.
 
+use std::collections::BTreeSet;
+
+use super::engine::{is_doomed, pods_of_unread};
 use crate::model::{ObjectName, Pod, PoolName, Workload, WorkloadRef};
 use crate::view::View;
 
@@ -10,29 +13,20 @@ pub(crate) fn blocker(view: &View, workload: &WorkloadRef, off: &PoolName) -> Op
     let known = view.workload(workload);
     let pods: Vec<&Pod> = match known {
         Some(known) => view.pods_of(known).collect(),
-        None => of_unread(view, workload),
+        None => pods_of_unread(view, workload).collect(),
     };
     let failing = |pod: &&&Pod| !pod.ready && !pod.terminating && !pod.is_finished();
     let troubled = pods.iter().filter(failing).min_by_key(|pod| (pod.trouble.is_none(), &pod.name));
-    let on_doomed = |pod: &Pod| {
-        let node = pod.node.as_ref().and_then(|name| view.node(name));
-        node.is_some_and(|node| node.is_in(off))
-    };
-    let ending = || pods.iter().filter(|pod| pod.terminating && on_doomed(pod)).min_by_key(|pod| &pod.name);
+    let lingers = |pod: &&&Pod| pod.terminating && is_doomed(view, pod, off);
+    let ending = || pods.iter().filter(lingers).min_by_key(|pod| &pod.name);
     troubled.map(|pod| not_ready(pod, known)).or_else(|| ending().map(|pod| does_not_end(pod)))
 }
 
 /// The same for whatever is left on a pool.
 pub(crate) fn blocker_on(view: &View, pool: &PoolName) -> Option<String> {
     let left = view.pods_in(pool).filter(|pod| !pod.leaves_with_node());
-    let owners: std::collections::BTreeSet<WorkloadRef> =
-        left.filter_map(|pod| view.workload_of(pod)).collect();
+    let owners: BTreeSet<WorkloadRef> = left.filter_map(|pod| view.workload_of(pod)).collect();
     owners.iter().find_map(|owner| blocker(view, owner, pool))
-}
-
-fn of_unread<'a>(view: &'a View, owner: &WorkloadRef) -> Vec<&'a Pod> {
-    let pods = view.pods_in_namespace(owner.name.namespace());
-    pods.filter(|pod| view.workload_of(pod).as_ref() == Some(owner)).collect()
 }
 
 fn not_ready(pod: &Pod, workload: Option<&Workload>) -> String {

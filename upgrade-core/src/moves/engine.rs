@@ -102,30 +102,34 @@ impl<'a> Round<'a> {
     }
 }
 
-impl<'a> MoveCase<'a> {
-    /// Is the pod still on a doomed node? Terminating ones are.
-    fn is_doomed(&self, pod: &Pod, off: &PoolName) -> bool {
-        let node = pod.node.as_ref().and_then(|name| self.view.node(name));
-        !pod.is_finished() && node.is_some_and(|node| node.is_in(off))
-    }
+/// Is the pod still on a doomed node? Terminating ones are.
+pub(super) fn is_doomed(view: &View, pod: &Pod, off: &PoolName) -> bool {
+    let node = pod.node.as_ref().and_then(|name| view.node(name));
+    !pod.is_finished() && node.is_some_and(|node| node.is_in(off))
+}
 
+/// The pods of an owner that is not read (custom resources), or of a workload that was deleted and whose pods still end.
+pub(super) fn pods_of_unread<'a>(view: &'a View, owner: &WorkloadRef) -> impl Iterator<Item = &'a Pod> {
+    let pods = view.pods_in_namespace(owner.name.namespace());
+    pods.filter(move |pod| view.workload_of(pod).as_ref() == Some(owner))
+}
+
+impl<'a> MoveCase<'a> {
     /// Is any pod of the workload still there?
     fn has_doomed(&self, workload: &WorkloadRef, off: &PoolName) -> bool {
         match self.view.workload(workload) {
-            Some(found) => self.view.pods_of(found).any(|pod| self.is_doomed(pod, off)),
+            Some(found) => self.view.pods_of(found).any(|pod| is_doomed(self.view, pod, off)),
             None => !self.doomed(workload, off).is_empty(),
         }
     }
 
     /// The workload's pods that are still on doomed nodes.
     fn doomed(&self, workload: &WorkloadRef, off: &PoolName) -> Vec<&'a Pod> {
-        let on_doomed = |pod: &&Pod| self.is_doomed(pod, off);
+        let on_doomed = |pod: &&Pod| is_doomed(self.view, pod, off);
         if let Some(found) = self.view.workload(workload) {
             return self.view.pods_of(found).filter(on_doomed).collect();
         }
-        // Owners that are not read (custom resources), or workloads that were deleted and whose pods still end.
-        let pods = self.view.pods_in_namespace(workload.name.namespace());
-        pods.filter(|pod| self.view.workload_of(pod).as_ref() == Some(workload)).filter(on_doomed).collect()
+        pods_of_unread(self.view, workload).filter(on_doomed).collect()
     }
 
     /// Nothing is left on the doomed nodes, and the workload is at strength.

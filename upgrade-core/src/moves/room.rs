@@ -87,7 +87,16 @@ impl<'a> Room<'a> {
                 let Some(pod) = case.view.pod(pod).filter(|pod| pod.owner.is_some()) else { return true };
                 self.take(case, &Needs::of_pod(pod), 1) || alone && case.may_grow
             }
-            _ => true,
+            // None of them brings a pod that has to find a place.
+            Write::Cordon { .. }
+            | Write::Uncordon { .. }
+            | Write::GiveBack { .. }
+            | Write::CreatePrewarmPod { .. }
+            | Write::DeletePrewarmPod { .. }
+            | Write::UpgradeControlPlane { .. }
+            | Write::CreatePool { .. }
+            | Write::UpgradePool { .. }
+            | Write::DeletePool { .. } => true,
         };
         let (all, which) = (writes.len(), writes.first().cloned());
         let fitting = writes.iter().map(fits).take_while(|fits| *fits).count();

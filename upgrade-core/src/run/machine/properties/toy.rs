@@ -400,7 +400,7 @@ impl Toy {
     }
 
     fn put(&mut self, object: Object) {
-        let key = named(&object);
+        let key = (object.kind().expect("all of them are read"), object.name());
         if self.reported.get(&key) != Some(&object) {
             self.news.push(Change::Applied(object.clone()));
             self.reported.insert(key, object);
@@ -541,8 +541,4 @@ impl Toy {
             |life: &&Life| life.pod.node.as_ref().is_some_and(|node| node.as_str().starts_with("old"));
         self.pods.values().filter(on_old).map(|life| &life.pod.name).collect()
     }
-}
-
-fn named(object: &Object) -> (ResourceKind, String) {
-    (object.kind().expect("all of them are read"), object.name())
 }
