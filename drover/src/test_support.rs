@@ -133,6 +133,18 @@ impl Kubernetes for Shown {
         Ok(())
     }
 
+    async fn set_excluded(
+        &self,
+        _: &NodeName,
+        _: &Uid,
+        _: bool,
+        _: &RunId,
+        mode: WriteMode,
+    ) -> Result<(), PortError> {
+        only_tried(mode);
+        Ok(())
+    }
+
     async fn restart(
         &self,
         _: &WorkloadRef,

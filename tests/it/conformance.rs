@@ -124,6 +124,29 @@ pub(crate) async fn a_cordon_shows_is_idempotent_and_checks_the_uid(ports: Ports
     until(&ports, |view| view.node(&node.name).filter(|n| !n.unschedulable).map(|_| ())).await;
 }
 
+/// A node is taken out of load balancers and let back in by the run that did it; what somebody else has set stays.
+pub(crate) async fn a_node_out_of_load_balancers_belongs_to_the_run_that_took_it_out(ports: Ports) {
+    let node = first_user_node(&view(&ports).await);
+    let (run, another) = (RunId::new("run-1").unwrap(), RunId::new("run-2").unwrap());
+    let set = |excluded, run, mode| ports.kubernetes.set_excluded(&node.name, &node.uid, excluded, run, mode);
+    let by = |view: &View| view.node(&node.name).and_then(|node| node.excluded_by().map(str::to_owned));
+    set(true, &run, WriteMode::DryRun).await.unwrap();
+    assert_eq!(by(&view(&ports).await), None, "only tried");
+    for excluding in [&run, &run, &another] {
+        set(true, excluding, WriteMode::Commit).await.unwrap();
+        until(&ports, |view| (by(view).as_deref() == Some("run-1")).then_some(())).await;
+    }
+    set(false, &another, WriteMode::Commit).await.unwrap();
+    assert_eq!(by(&view(&ports).await).as_deref(), Some("run-1"));
+    let other = Uid::new("00000000-0000-0000-0000-000000000000").unwrap();
+    let wrong = ports.kubernetes.set_excluded(&node.name, &other, false, &run, WriteMode::Commit).await;
+    assert_eq!(wrong.unwrap_err().kind, PortErrorKind::Conflict);
+    for _ in 0..2 {
+        set(false, &run, WriteMode::Commit).await.unwrap();
+        until(&ports, |view| by(view).is_none().then_some(())).await;
+    }
+}
+
 /// A restart replaces every pod, the new one first, and asking for the same restart again changes nothing.
 pub(crate) async fn a_restart_replaces_every_pod_once(ports: Ports) {
     let before = view(&ports).await;

@@ -162,6 +162,20 @@ pub enum Write {
         /// Its uid.
         uid: Uid,
     },
+    /// Have a node taken out of external load balancers.
+    Exclude {
+        /// The node.
+        node: NodeName,
+        /// Its uid.
+        uid: Uid,
+    },
+    /// Let a node that was taken out be in external load balancers again.
+    Include {
+        /// The node.
+        node: NodeName,
+        /// Its uid.
+        uid: Uid,
+    },
     /// Restart a workload.
     Restart {
         /// The workload.
@@ -224,6 +238,8 @@ impl Write {
             | Self::DeletePool { .. } => true,
             Self::Cordon { .. }
             | Self::Uncordon { .. }
+            | Self::Exclude { .. }
+            | Self::Include { .. }
             | Self::Restart { .. }
             | Self::Evict { .. }
             | Self::Lend { .. }
@@ -249,6 +265,8 @@ impl std::fmt::Display for Write {
             Self::DeletePool { pool } => write!(f, "delete pool {pool}"),
             Self::Cordon { node, .. } => write!(f, "cordon {node}"),
             Self::Uncordon { node, .. } => write!(f, "uncordon {node}"),
+            Self::Exclude { node, .. } => write!(f, "take {node} out of external load balancers"),
+            Self::Include { node, .. } => write!(f, "let {node} be in external load balancers again"),
             Self::Restart { workload, .. } => write!(f, "restart {workload}"),
             Self::Evict { pod, .. } => write!(f, "evict {pod}"),
             Self::Lend { workload, former, lent, .. } => {

@@ -198,6 +198,18 @@ pub trait Kubernetes: Send + Sync {
         mode: WriteMode,
     ) -> Result<(), PortError>;
 
+    /// Has the node with this uid taken out of external load balancers, or lets it back in, by the label
+    /// `node.kubernetes.io/exclude-from-external-load-balancers`, whose value is the run. Another uid under the name is a
+    /// [`PortErrorKind::Conflict`]; already so is a success, and a label that somebody else has set stays as it is.
+    async fn set_excluded(
+        &self,
+        node: &NodeName,
+        uid: &Uid,
+        excluded: bool,
+        run: &RunId,
+        mode: WriteMode,
+    ) -> Result<(), PortError>;
+
     /// Restarts a Deployment or StatefulSet by writing the restart id (and `at`) into its pod template. The same id again
     /// changes nothing.
     async fn restart(

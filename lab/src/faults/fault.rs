@@ -47,7 +47,7 @@ pub enum When {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WriteKind {
-    /// A node is cordoned or uncordoned.
+    /// A node is cordoned, uncordoned, taken out of load balancers or let back in.
     Cordon,
     /// A workload is restarted.
     Restart,

@@ -7,7 +7,8 @@ use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Node, Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Time};
 use upgrade_core::model::{
-    Labels, RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RestartId, WorkloadKind, WorkloadRef,
+    EXCLUDE_LABEL, Labels, RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RestartId, RunId, WorkloadKind,
+    WorkloadRef,
 };
 
 use super::pods;
@@ -155,6 +156,29 @@ pub(crate) fn set_unschedulable(
         let spec = node.spec.get_or_insert_default();
         if spec.unschedulable.unwrap_or_default() != unschedulable {
             spec.unschedulable = unschedulable.then_some(true);
+        }
+        Ok(())
+    })
+}
+
+/// Sets or clears the label that keeps a node out of external load balancers; one that somebody else has set stays.
+pub(crate) fn set_excluded(
+    store: &mut Store,
+    name: &str,
+    uid: &str,
+    excluded: bool,
+    run: &RunId,
+) -> Result<Arc<Node>, ApiError> {
+    store.try_update::<Node>("", name, |node| {
+        let actual = node.metadata.uid.as_deref().unwrap_or_default();
+        if uid != actual {
+            return Err(ApiError::wrong_uid::<Node>(name, uid, actual));
+        }
+        let labels = node.metadata.labels.get_or_insert_default();
+        match (excluded, labels.get(EXCLUDE_LABEL)) {
+            (true, None) => drop(labels.insert(EXCLUDE_LABEL.to_owned(), run.to_string())),
+            (false, Some(by)) if by == run.as_str() => drop(labels.remove(EXCLUDE_LABEL)),
+            _ => {}
         }
         Ok(())
     })

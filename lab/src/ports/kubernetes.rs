@@ -91,6 +91,21 @@ impl Kubernetes for DirectKubernetes {
         })
     }
 
+    async fn set_excluded(
+        &self,
+        node: &NodeName,
+        uid: &Uid,
+        excluded: bool,
+        run: &RunId,
+        mode: WriteMode,
+    ) -> Result<(), PortError> {
+        let (name, uid) = (node.as_str(), uid.as_str());
+        let right = Right::new(Verb::Patch, group(ResourceKind::Node), "nodes");
+        self.patched(call(WriteKind::Cordon, mode), &right, Kind::Node, name, mode, |store| {
+            api::set_excluded(store, name, uid, excluded, run).map(drop)
+        })
+    }
+
     async fn restart(
         &self,
         workload: &WorkloadRef,

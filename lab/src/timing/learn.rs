@@ -32,6 +32,8 @@ impl TimingChanges {
                 }
                 Write::Cordon { .. }
                 | Write::Uncordon { .. }
+                | Write::Exclude { .. }
+                | Write::Include { .. }
                 | Write::Restart { .. }
                 | Write::Evict { .. }
                 | Write::Lend { .. }

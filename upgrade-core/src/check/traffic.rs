@@ -4,6 +4,7 @@ use super::workloads::Moving;
 use super::{Case, finding, named};
 use crate::finding::{Finding, Severity};
 use crate::model::{ObjectName, Service, ServiceType};
+use crate::moves::stays_on_its_node;
 use crate::plan::is_entry;
 
 pub(super) fn check(case: &Case<'_>, moving: &[Moving<'_>]) -> Vec<Finding> {
@@ -19,8 +20,10 @@ pub(super) fn check(case: &Case<'_>, moving: &[Moving<'_>]) -> Vec<Finding> {
         if behind().next().is_none() {
             continue;
         }
-        let waits = behind().all(|moving| moving.workload.template.pre_stop);
-        findings.extend(local_traffic(service, waits));
+        let ends = behind().filter(|moving| !moving.workload.template.pre_stop);
+        let node_by_node =
+            |moving: &Moving<'_>| stays_on_its_node(service) && !moving.choice.route.restarts();
+        findings.extend(local_traffic(service, Ending::of(ends.map(node_by_node))));
         findings.extend(unready_is_published(service));
     }
     findings.extend(entries(case, moving));
@@ -68,25 +71,49 @@ fn ends_at_once(case: &Case<'_>, moving: &[Moving<'_>]) -> Option<Finding> {
     })
 }
 
+/// How the pods behind a Service end, as its load balancer sees it.
+enum Ending {
+    /// They go on answering for a while.
+    Waits,
+    /// They do not, but their node is taken out before.
+    NodeByNode,
+    /// They do not.
+    AtOnce,
+}
+
+impl Ending {
+    /// By those of its workloads whose pods do not wait: does each go node by node?
+    fn of(ends: impl Iterator<Item = bool>) -> Self {
+        ends.fold(Self::Waits, |ending, node_by_node| match (ending, node_by_node) {
+            (Self::Waits | Self::NodeByNode, true) => Self::NodeByNode,
+            (Self::AtOnce, _) | (_, false) => Self::AtOnce,
+        })
+    }
+}
+
 /// A load balancer learns by its probe that a node has no pod of the Service any more; two failures five seconds apart, on
 /// Azure.
-fn local_traffic(service: &Service, waits: bool) -> Option<Finding> {
+fn local_traffic(service: &Service, ending: Ending) -> Option<Finding> {
     let from_outside = matches!(service.service_type, ServiceType::LoadBalancer | ServiceType::NodePort);
     if !service.local_traffic_only || !from_outside {
         return None;
     }
-    let (severity, message, remedy) = if waits {
-        (
+    let (severity, message, remedy) = match ending {
+        Ending::Waits => (
             Severity::Info,
             "its pods wait before they end, for as long as their preStop hook says",
             "let it be 20 s or more",
-        )
-    } else {
-        (
+        ),
+        Ending::NodeByNode => (
+            Severity::Info,
+            "its pods end at once, so each node is taken out of the load balancer before the last one there goes",
+            "nothing to do; with `preStop: { sleep: { seconds: 20 } }` they could be restarted, which is faster",
+        ),
+        Ending::AtOnce => (
             Severity::Advisory,
             "and its pods end at once: what it sends in between is lost",
             "add `preStop: { sleep: { seconds: 20 } }` to its pods",
-        )
+        ),
     };
     Some(finding(
         severity,
@@ -179,7 +206,9 @@ mod tests {
         case.services[0].local_traffic_only = true;
         assert_eq!(told(&case, "SVC"), [""; 0], "a Service of the cluster has no load balancer");
         case.services[0].service_type = ServiceType::LoadBalancer;
-        assert_eq!(told(&case, "SVC"), ["advisory SVC-001 shop/web"]);
+        assert_eq!(told(&case, "SVC"), ["info SVC-001 shop/web"], "node by node");
+        case.services[0].service_type = ServiceType::NodePort;
+        assert_eq!(told(&case, "SVC"), ["advisory SVC-001 shop/web"], "a load balancer of somebody else");
         case.workloads[0].template.to_mut().pre_stop = true;
         case.services[0].publishes_unready = true;
         assert_eq!(told(&case, "SVC"), ["info SVC-001 shop/web", "info SVC-002 shop/web"]);

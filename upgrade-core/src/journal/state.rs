@@ -43,6 +43,8 @@ pub struct RunState {
     operations: BTreeMap<StepId, OperationRef>,
     restarted: BTreeSet<StepId>,
     cordoned: BTreeSet<(NodeName, Uid)>,
+    /// Since when the nodes are surely kept out of external load balancers that the run has had taken out.
+    excluded: BTreeMap<Uid, Timestamp>,
     loans: Loans,
     /// Pods that pulled images and were surely told to go.
     deleted_pods: BTreeSet<Uid>,
@@ -117,6 +119,12 @@ impl RunState {
                     }
                     (WriteAnswer::Done, Some((_, Write::Cordon { node, uid }))) => {
                         self.cordoned.insert((node.clone(), uid.clone()));
+                    }
+                    (WriteAnswer::Done, Some((_, Write::Exclude { uid, .. }))) => {
+                        self.excluded.entry(uid.clone()).or_insert(record.at);
+                    }
+                    (WriteAnswer::Done, Some((_, Write::Include { uid, .. }))) => {
+                        self.excluded.remove(uid);
                     }
                     _ => {}
                 }
@@ -294,6 +302,11 @@ impl RunState {
     /// Has the run cordoned this very node?
     pub fn has_cordoned(&self, node: &NodeName, uid: &Uid) -> bool {
         self.cordoned.contains(&(node.clone(), uid.clone()))
+    }
+
+    /// The nodes that the run has surely had taken out of external load balancers and not let back in, and since when.
+    pub fn excluded(&self) -> &BTreeMap<Uid, Timestamp> {
+        &self.excluded
     }
 
     /// Has the run surely told this pod, which pulled images, to go?

@@ -35,7 +35,7 @@ pub use ids::{
 };
 pub use int_or_percent::IntOrPercent;
 pub use loan::Settings;
-pub use node::{HOST_LABEL, Node, ZONE_LABEL};
+pub use node::{EXCLUDE_LABEL, HOST_LABEL, Node, ZONE_LABEL};
 pub use pod::{Owner, Pod, PodPhase};
 pub use pulling::{
     ContainerReport, ImagePull, PREWARM_LABEL, PullAccess, PullState, Pulling, full_image_name,

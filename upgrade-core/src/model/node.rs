@@ -10,6 +10,9 @@ pub const HOST_LABEL: &str = "kubernetes.io/hostname";
 /// The label that names a node's zone.
 pub const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
+/// The label that keeps a node out of external load balancers, whatever its value (Kubernetes: well-known labels).
+pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
 /// A Kubernetes Node. The same name with another uid is another node: AKS keeps names when it reimages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
@@ -73,6 +76,11 @@ impl Node {
     /// Does it run Windows?
     pub fn is_windows(&self) -> bool {
         self.labels.get("kubernetes.io/os").is_some_and(|os| os == "windows")
+    }
+
+    /// Who keeps it out of external load balancers: the label's value, which is a run's id if a run has set it.
+    pub fn excluded_by(&self) -> Option<&str> {
+        self.labels.get(EXCLUDE_LABEL).map(String::as_str)
     }
 
     /// Ready for new pods: the kubelet answers, nobody cordoned it, and no taint of a machine in trouble or not yet set up

@@ -1,11 +1,12 @@
 //! The decision function.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::allowance::{Allowances, Refusal};
+use super::balancers::Balancers;
 use super::loan::{Lending, returned};
 use super::room::Room;
 use crate::journal::{Loan, Write};
@@ -51,6 +52,8 @@ pub(crate) struct MoveCase<'a> {
     pub(crate) now: Timestamp,
     /// Pods whose eviction was sent or accepted.
     pub(crate) leaving: &'a BTreeSet<Uid>,
+    /// Since when the nodes are out of external load balancers that the run has had taken out.
+    pub(crate) excluded: &'a BTreeMap<Uid, Timestamp>,
     /// How long a Job may take to end by itself.
     pub(crate) job_wait: Duration,
     /// The moves that hold a slot, with their routes: their pods need room, too.
@@ -115,6 +118,11 @@ pub(super) fn pods_of_unread<'a>(view: &'a View, owner: &WorkloadRef) -> impl It
 }
 
 impl<'a> MoveCase<'a> {
+    /// Nodes and load balancers.
+    pub(crate) fn balancers(&self) -> Balancers<'a> {
+        Balancers { view: self.view, run: self.run, excluded: self.excluded, now: self.now }
+    }
+
     /// Is any pod of the workload still there?
     fn has_doomed(&self, workload: &WorkloadRef, off: &PoolName) -> bool {
         match self.view.workload(workload) {
@@ -298,6 +306,12 @@ impl<'a> MoveCase<'a> {
                     break;
                 }
                 room -= 1;
+                let goes = |other: &Pod| self.is_leaving(other) || evicts(&writes, other);
+                match self.balancers().before_eviction(pod, goes) {
+                    Some(first) if writes.is_empty() => return first,
+                    Some(_) => break,
+                    None => {}
+                }
             }
             match allowances.grant(pod, gap_accepted) {
                 Ok(()) => writes.push(Write::Evict { pod: pod.name.clone(), uid: pod.uid.clone() }),
@@ -351,6 +365,10 @@ impl<'a> MoveCase<'a> {
             .filter(|p| !p.is_finished() && p.owner.as_ref().map(|o| &o.uid) == owner)
             .all(Pod::is_healthy)
     }
+}
+
+fn evicts(writes: &[Write], pod: &Pod) -> bool {
+    writes.iter().any(|write| matches!(write, Write::Evict { uid, .. } if *uid == pod.uid))
 }
 
 fn strength(workload: &Workload) -> String {

@@ -5,6 +5,7 @@
 //! that gap is accepted. Nothing leaves before there is room for it elsewhere.
 
 mod allowance;
+mod balancers;
 mod blocker;
 mod engine;
 mod loan;
@@ -12,6 +13,7 @@ mod room;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use balancers::{back_in, stays_on_its_node};
 pub(crate) use blocker::{blocker, blocker_on};
 pub(crate) use engine::{MoveCase, OpenMove, Round, leftovers, restart_id};
 pub(crate) use loan::give_back;

@@ -90,6 +90,8 @@ impl<'a> Room<'a> {
             // None of them brings a pod that has to find a place.
             Write::Cordon { .. }
             | Write::Uncordon { .. }
+            | Write::Exclude { .. }
+            | Write::Include { .. }
             | Write::GiveBack { .. }
             | Write::CreatePrewarmPod { .. }
             | Write::DeletePrewarmPod { .. }

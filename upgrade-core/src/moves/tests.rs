@@ -12,11 +12,12 @@ use crate::model::tests_support::{
     budget, deployment, exclusive_claim, node, pod, replica_set, service, slice,
 };
 use crate::model::{
-    BudgetLimit, IntOrPercent, PoolName, Resources, RunId, StepId, Uid, WorkloadRef, ZONE_LABEL,
+    BudgetLimit, EXCLUDE_LABEL, IntOrPercent, Labels, NodeName, PoolName, Resources, RunId, ServiceType,
+    StepId, Uid, WorkloadRef, ZONE_LABEL,
 };
 use crate::plan::Route;
 use crate::run::Verdict;
-use crate::view::{Change, Object, View};
+use crate::view::{Change, Object, ResourceKind, View};
 
 /// A Deployment `shop/web` with one pod per entry: on a doomed node or not, healthy or not.
 fn cluster(pods: &[(bool, bool)], desired: Option<u32>) -> View {
@@ -66,6 +67,8 @@ struct Fixture {
     workload: WorkloadRef,
     off: PoolName,
     leaving: BTreeSet<Uid>,
+    excluded: BTreeMap<Uid, Timestamp>,
+    now: Timestamp,
 }
 
 impl Fixture {
@@ -76,13 +79,22 @@ impl Fixture {
             workload: deployment(1, "0", "1").reference,
             off: PoolName::new("user").unwrap(),
             leaving: BTreeSet::new(),
+            excluded: BTreeMap::new(),
+            now: Timestamp::UNIX_EPOCH,
         }
     }
 
     fn case<'a>(&'a self, view: &'a View) -> MoveCase<'a> {
-        let (now, job_wait) = (Timestamp::UNIX_EPOCH, Duration::from_secs(60));
-        let (under_way, may_grow) = (Vec::new(), false);
-        MoveCase { view, run: &self.run, now, leaving: &self.leaving, job_wait, under_way, may_grow }
+        MoveCase {
+            view,
+            run: &self.run,
+            now: self.now,
+            leaving: &self.leaving,
+            excluded: &self.excluded,
+            job_wait: Duration::from_secs(60),
+            under_way: Vec::new(),
+            may_grow: false,
+        }
     }
 
     fn open(&self, route: Route) -> OpenMove<'_> {
@@ -359,4 +371,99 @@ proptest! {
             }
         }
     }
+}
+
+/// Two pods on doomed nodes and one elsewhere, behind a load balancer that sends to nodes.
+fn balanced() -> View {
+    let mut view = cluster(&[(true, true), (true, true), (false, true)], None);
+    let mut front = service("shop/web");
+    (front.service_type, front.local_traffic_only) = (ServiceType::LoadBalancer, true);
+    view.apply(Change::Applied(Object::Service(front)));
+    view
+}
+
+/// The node as a watch shows it once the run has had it taken out.
+fn out(name: &str, by: &str) -> Change {
+    let mut node = node(name, if name == "new" { "userbf" } else { "user" });
+    node.labels.insert(EXCLUDE_LABEL.into(), by.into());
+    Change::Applied(Object::Node(node))
+}
+
+#[test]
+fn a_node_leaves_load_balancers_before_its_last_pod_does() {
+    let mut fixture = Fixture::new();
+    let mut view = balanced();
+    // Another pod on the node answers: the balancer loses nothing.
+    let Verdict::Write(first) = fixture.one(&view, Route::Evict) else { panic!("a pod can go") };
+    assert_eq!(first.iter().map(ToString::to_string).collect::<Vec<_>>(), ["evict shop/web-1-0"]);
+
+    view.apply(Change::Deleted { kind: ResourceKind::Pod, name: "shop/web-1-0".into() });
+    view.apply(Change::Applied(Object::Slice(slice("shop/web", &["shop/web-1-1", "shop/web-1-2"]))));
+    view.apply(Change::Applied(Object::Workload(deployment(2, "0", "1"))));
+    let Verdict::Write(writes) = fixture.one(&view, Route::Evict) else { panic!("the node can go") };
+    assert_eq!(
+        writes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["take old out of external load balancers"]
+    );
+
+    view.apply(out("old", "r"));
+    assert!(
+        matches!(fixture.one(&view, Route::Evict), Verdict::Write(w) if matches!(w[0], Write::Exclude { .. })),
+        "nobody knows since when: the answer was lost"
+    );
+    let uid = view.node(&NodeName::new("old").unwrap()).unwrap().uid.clone();
+    fixture.excluded.insert(uid, Timestamp::UNIX_EPOCH);
+    fixture.now = Timestamp::from_second(29).unwrap();
+    assert_eq!(
+        fixture.one(&view, Route::Evict),
+        Verdict::Patience("load balancers to leave node old, 1s more".into())
+    );
+    fixture.now = Timestamp::from_second(30).unwrap();
+    assert!(
+        matches!(fixture.one(&view, Route::Evict), Verdict::Write(w) if matches!(w[0], Write::Evict { .. }))
+    );
+    // Somebody else's label is as good.
+    view.apply(out("old", "somebody"));
+    fixture.now = Timestamp::UNIX_EPOCH;
+    assert!(
+        matches!(fixture.one(&view, Route::Evict), Verdict::Write(w) if matches!(w[0], Write::Evict { .. }))
+    );
+}
+
+#[test]
+fn a_node_stays_in_load_balancers_where_nothing_else_answers() {
+    let fixture = Fixture::new();
+    let mut view = balanced();
+    view.apply(Change::Deleted { kind: ResourceKind::Pod, name: "shop/web-1-0".into() });
+    view.apply(Change::Applied(Object::Slice(slice("shop/web", &["shop/web-1-1", "shop/web-1-2"]))));
+    view.apply(Change::Applied(Object::Workload(deployment(2, "0", "1"))));
+    // A second Service behind a balancer of its own has its one pod here.
+    let mut other = service("shop/other");
+    (other.service_type, other.local_traffic_only) = (ServiceType::LoadBalancer, true);
+    other.selector = [("app".to_owned(), "other".to_owned())].into();
+    view.apply(Change::Applied(Object::Service(other)));
+    let mut alone = pod("shop/other-1", "old");
+    alone.owner = None;
+    alone.labels = Labels::from([("app".to_owned(), "other".to_owned())]).into();
+    view.apply(Change::Applied(Object::Pod(alone)));
+    view.apply(Change::Applied(Object::Slice(slice("shop/other", &["shop/other-1"]))));
+    assert!(
+        matches!(fixture.one(&view, Route::Evict), Verdict::Write(w) if matches!(w[0], Write::Evict { .. })),
+        "taken out, the node would cut the other one off"
+    );
+    let case = fixture.case(&view);
+    assert_eq!(case.balancers().before_nodes_go(&fixture.off), None);
+    // Where it answers elsewhere, too, the node goes out before its machine does.
+    let mut second = pod("shop/other-2", "new");
+    second.owner = None;
+    second.labels = Labels::from([("app".to_owned(), "other".to_owned())]).into();
+    view.apply(Change::Applied(Object::Pod(second)));
+    view.apply(Change::Applied(Object::Slice(slice("shop/other", &["shop/other-1", "shop/other-2"]))));
+    let case = fixture.case(&view);
+    assert!(
+        matches!(case.balancers().before_nodes_go(&fixture.off), Some(Verdict::Write(w)) if w.len() == 1)
+    );
+    view.apply(out("new", "somebody"));
+    let case = fixture.case(&view);
+    assert_eq!(case.balancers().before_nodes_go(&fixture.off), None, "no other node is in");
 }

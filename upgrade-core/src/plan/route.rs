@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::loan::{for_one_more, for_restart};
 use crate::model::{Budget, Workload, WorkloadKind, WorkloadRef};
+use crate::moves::stays_on_its_node;
 use crate::plan::places::no_room_beside_itself;
 use crate::policy::Policy;
 use crate::view::View;
@@ -146,6 +147,11 @@ impl RouteChoice {
                 "its strategy Recreate would stop every pod first",
             );
         };
+        if leaves_nodes_at_once(workload, view)
+            && let Some(choice) = Self::node_by_node(workload, view, policy)
+        {
+            return choice;
+        }
         let lent = for_restart(workload, view);
         let whys = [
             lent.max_surge.map(|_| "maxSurge comes to 0"),
@@ -166,22 +172,38 @@ impl RouteChoice {
         )
     }
 
+    /// The route of pods that end while a load balancer still sends to their nodes: a rollout chooses by itself which pod goes, an
+    /// eviction goes where its node is out already. `None` where pods cannot go like that, and a restart is the lesser evil.
+    fn node_by_node(workload: &Workload, view: &View, policy: &Policy) -> Option<Self> {
+        let why = "its load balancer sends to nodes and its pods end at once: each node is taken out before its last pod goes";
+        let choice = match workload.replicas {
+            0 => return None,
+            _ if can_be_lent_one_more(workload, view) => {
+                let lent = for_one_more(workload, view);
+                let reason =
+                    format!("{why}; {lent} is lent until the last pod has moved, and then given back");
+                Self::new(Route::ScaleThenEvict, reason)
+            }
+            1 => return None,
+            _ if view.has_budget(workload) && !lets_go(workload, view, 0) => return None,
+            _ => Self::new(Route::Evict, format!("{why}; {}", pace(workload, view))),
+        };
+        let accepted = workload.replicas == 1 && policy.allow_gap.contains(&workload.reference.name);
+        (!accepted).then_some(choice)
+    }
+
     /// The route of an owner that does not replace its pods the new one first: one more is lent where one of them cannot be
     /// missed.
     fn with_one_more(workload: &Workload, view: &View, policy: &Policy, why: &str) -> Self {
         let replicas = workload.replicas;
         let budgeted = view.has_budget(workload);
         let pinned = budgeted && !lets_go(workload, view, 0);
-        let helps = !budgeted || lets_go(workload, view, 1);
         let autoscaled = view.is_autoscaled(&workload.reference);
         // Two copies at a time are not everybody's: whoever has accepted the gap does not get them.
         if replicas == 1 && policy.allow_gap.contains(&workload.reference.name) {
             return Self::new(Route::Gap, format!("{why}, and it has one replica"));
         }
-        let alone = uses_exclusive_claim(workload, view) || no_room_beside_itself(workload, view).is_some();
-        let managed = workload.reference.name.namespace() == "kube-system";
-        let can = helps && !autoscaled && !alone && !managed;
-        if replicas > 0 && (replicas == 1 || pinned) && can {
+        if replicas > 0 && (replicas == 1 || pinned) && can_be_lent_one_more(workload, view) {
             let all = if replicas == 1 {
                 "it has one replica".to_owned()
             } else {
@@ -201,6 +223,21 @@ impl RouteChoice {
             _ => Self::new(Route::Evict, format!("{why}; {}", pace(workload, view))),
         }
     }
+}
+
+/// Does one more replica help, and may it be?
+fn can_be_lent_one_more(workload: &Workload, view: &View) -> bool {
+    let helps = !view.has_budget(workload) || lets_go(workload, view, 1);
+    let alone = uses_exclusive_claim(workload, view) || no_room_beside_itself(workload, view).is_some();
+    let managed = workload.reference.name.namespace() == "kube-system";
+    helps && !view.is_autoscaled(&workload.reference) && !alone && !managed
+}
+
+/// A load balancer sends to the nodes of its pods (`externalTrafficPolicy: Local`), and they do not wait before they end.
+fn leaves_nodes_at_once(workload: &Workload, view: &View) -> bool {
+    let template = &workload.template;
+    !template.pre_stop
+        && view.services_for(workload.reference.name.namespace(), &template.labels).any(stays_on_its_node)
 }
 
 /// The pods that a budget counts: those of every workload that it protects, and at least this one's.
@@ -245,7 +282,7 @@ fn uses_exclusive_claim(workload: &Workload, view: &View) -> bool {
 mod tests {
     use super::*;
     use crate::model::tests_support::{budget, deployment, exclusive_claim, replica_set, service};
-    use crate::model::{Autoscaler, BudgetLimit, IntOrPercent, Owner, Strategy, Uid};
+    use crate::model::{Autoscaler, BudgetLimit, IntOrPercent, Owner, ServiceType, Strategy, Uid};
     use crate::view::{Change, Object};
 
     fn view() -> View {
@@ -316,6 +353,28 @@ mod tests {
         assert_eq!(route(&web).route, Route::RestartWithLoan);
         web.min_ready_seconds = 30;
         assert_eq!(route(&web).route, Route::Restart, "it waits long enough already");
+    }
+
+    #[test]
+    fn hazard_19_pods_that_end_while_a_balancer_sends_to_their_node_go_node_by_node() {
+        let mut view = view();
+        let mut front = service("shop/web");
+        (front.service_type, front.local_traffic_only) = (ServiceType::LoadBalancer, true);
+        view.apply(Change::Applied(Object::Service(front.clone())));
+        let of = |web: &Workload, view: &View| RouteChoice::of(web, view, &Policy::default()).unwrap();
+        let mut web = deployment(3, "25%", "25%");
+        assert_eq!(of(&web, &view).route, Route::ScaleThenEvict);
+        assert!(of(&web, &view).reason.contains("replicas 4 is lent"), "{}", of(&web, &view).reason);
+        web.template.to_mut().pre_stop = true;
+        assert_eq!(of(&web, &view).route, Route::Restart, "they answer until the balancer knows");
+        web.template.to_mut().pre_stop = false;
+        let scaler = Autoscaler { name: "shop/web".parse().unwrap(), target: web.reference.clone() };
+        view.apply(Change::Applied(Object::Autoscaler(scaler)));
+        assert_eq!(of(&web, &view).route, Route::Evict, "an autoscaler sets how many there are");
+        assert_eq!(of(&deployment(1, "25%", "25%"), &view).route, Route::Restart, "better than a gap");
+        front.local_traffic_only = false;
+        view.apply(Change::Applied(Object::Service(front)));
+        assert_eq!(of(&web, &view).route, Route::Restart, "every node forwards");
     }
 
     #[test]

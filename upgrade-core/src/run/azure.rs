@@ -6,6 +6,7 @@
 use super::Verdict;
 use crate::journal::Write;
 use crate::model::{KubeVersion, Node, NodeName, Pod, Pool, PoolName, ProvisioningState, RunId};
+use crate::moves::back_in;
 use crate::plan::Action;
 use crate::ports::{AzureView, BufferSpec, OperationState};
 use crate::view::View;
@@ -171,6 +172,11 @@ impl AzureCase<'_> {
             cordoned.map(|n| Write::Uncordon { node: n.name.clone(), uid: n.uid.clone() }).collect();
         if !uncordon.is_empty() {
             return Verdict::Write(uncordon);
+        }
+        let upgraded = self.view.nodes_of(&pool.name).filter(|n| n.takes_pods() && n.kubelet == Some(to));
+        let back_in = back_in(self.run, upgraded);
+        if !back_in.is_empty() {
+            return Verdict::Write(back_in);
         }
         self.nodes_fit(
             &pool.name,

@@ -219,6 +219,14 @@ async fn send(ports: &Ports, run: &RunId, write: Write) -> (WriteAnswer, Option<
             .set_unschedulable(&node, &uid, false, WriteMode::Commit)
             .await
             .map(|()| WriteAnswer::Done),
+        Write::Exclude { node, uid } => kubernetes
+            .set_excluded(&node, &uid, true, run, WriteMode::Commit)
+            .await
+            .map(|()| WriteAnswer::Done),
+        Write::Include { node, uid } => kubernetes
+            .set_excluded(&node, &uid, false, run, WriteMode::Commit)
+            .await
+            .map(|()| WriteAnswer::Done),
         Write::Restart { workload, uid, restart } => {
             let at = ports.clock.now();
             kubernetes

@@ -33,9 +33,10 @@ pub(super) fn place(write: &Write) -> Option<(ResourceKind, String)> {
         Some((ResourceKind::of_workload(&workload.kind)?, workload.name.to_string()))
     };
     match write {
-        Write::Cordon { node, .. } | Write::Uncordon { node, .. } => {
-            Some((ResourceKind::Node, node.to_string()))
-        }
+        Write::Cordon { node, .. }
+        | Write::Uncordon { node, .. }
+        | Write::Exclude { node, .. }
+        | Write::Include { node, .. } => Some((ResourceKind::Node, node.to_string())),
         Write::Restart { workload, .. } | Write::Lend { workload, .. } | Write::GiveBack { workload, .. } => {
             of(workload)
         }
@@ -57,6 +58,12 @@ pub(super) fn came_to(write: &Write, found: Option<&Object>) -> WriteAnswer {
     let is_so = match (write, found) {
         (Write::Cordon { uid, .. }, Some(Object::Node(node))) => node.uid == *uid && node.unschedulable,
         (Write::Uncordon { uid, .. }, Some(Object::Node(node))) => node.uid == *uid && !node.unschedulable,
+        (Write::Exclude { uid, .. }, Some(Object::Node(node))) => {
+            node.uid == *uid && node.excluded_by().is_some()
+        }
+        (Write::Include { uid, .. }, Some(Object::Node(node))) => {
+            node.uid == *uid && node.excluded_by().is_none()
+        }
         (Write::Restart { uid, restart, .. }, Some(Object::Workload(workload))) => {
             workload.uid == *uid && workload.template.restart_id.as_ref() == Some(restart)
         }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::event::{Report, RunOutcome, StageRecord};
 use crate::journal::{RunState, Write};
 use crate::ledger::Ledger;
-use crate::model::{Pod, PoolName, RunId};
+use crate::model::{EXCLUDE_LABEL, Pod, PoolName, RunId};
 use crate::plan::{Action, Plan, Step};
 use crate::ports::AzureView;
 use crate::view::View;
@@ -40,13 +40,20 @@ pub(super) fn report(known: &AtTheEnd<'_>, outcome: RunOutcome, now: Timestamp) 
         outcome,
         stages: stages.collect(),
         ledger: ledger.records(),
-        holding: holding(plan, state, view, azure).into_iter().chain(pulling).collect(),
+        holding: holding(run, plan, state, view, azure).into_iter().chain(pulling).collect(),
         duration_ms: state.worked_ms(now),
     }
 }
 
-/// What the run has borrowed and not given back: buffers it has begun to make, settings of workloads, and cordons.
-fn holding(plan: &Plan, state: &RunState, view: &View, azure: Option<&AzureView>) -> Vec<String> {
+/// What the run has borrowed and not given back: buffers it has begun to make, settings of workloads, cordons, and nodes that are
+/// out of load balancers.
+fn holding(
+    run: &RunId,
+    plan: &Plan,
+    state: &RunState,
+    view: &View,
+    azure: Option<&AzureView>,
+) -> Vec<String> {
     let created =
         |name| state.announced().any(|write| matches!(write, Write::CreatePool { name: n, .. } if n == name));
     let deleted = |name| {
@@ -78,5 +85,11 @@ fn holding(plan: &Plan, state: &RunState, view: &View, azure: Option<&AzureView>
     });
     let ours = state.cordons();
     let cordoned = view.nodes().filter(|node| node.unschedulable && ours.contains(&(&node.name, &node.uid)));
-    buffers.chain(loans).chain(cordoned.map(|node| format!("cordon of node {}", node.name))).collect()
+    let out = view.nodes().filter(|node| node.excluded_by() == Some(run.as_str()));
+    let out = out.map(|node| {
+        let name = &node.name;
+        format!("node {name} out of external load balancers; `kubectl label node {name} {EXCLUDE_LABEL}-` lets it back in")
+    });
+    let cordons = cordoned.map(|node| format!("cordon of node {}", node.name));
+    buffers.chain(loans).chain(cordons).chain(out).collect()
 }

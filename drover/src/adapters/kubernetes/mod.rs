@@ -193,6 +193,17 @@ impl Kubernetes for HttpKubernetes {
         writes::set_unschedulable(&self.api, node, uid, unschedulable, mode).await
     }
 
+    async fn set_excluded(
+        &self,
+        node: &NodeName,
+        uid: &Uid,
+        excluded: bool,
+        run: &RunId,
+        mode: WriteMode,
+    ) -> Result<(), PortError> {
+        writes::set_excluded(&self.api, node, uid, excluded, run, mode).await
+    }
+
     async fn restart(
         &self,
         workload: &WorkloadRef,

@@ -5,8 +5,8 @@ use rancher_client::KubeStatus;
 use serde::Deserialize;
 use serde_json::json;
 use upgrade_core::model::{
-    NodeName, ObjectName, RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RestartId, RunId, Settings, Uid,
-    WorkloadKind, WorkloadRef,
+    EXCLUDE_LABEL, NodeName, ObjectName, RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RestartId, RunId,
+    Settings, Uid, WorkloadKind, WorkloadRef,
 };
 use upgrade_core::ports::{CallOutcome, EvictionAnswer, PortError, PortErrorKind, RemoteService, WriteMode};
 use upgrade_core::prewarm::PrewarmPod;
@@ -58,6 +58,31 @@ pub(super) async fn set_unschedulable(
     // The uid alone is the fence: kubelets rewrite their nodes all the time, and a resource version would refuse the cordon
     // because of a heartbeat.
     let patch = json!({"metadata": {"uid": uid}, "spec": {"unschedulable": unschedulable}});
+    api.patch(&path, &patch, mode).await.map_err(|failure| of_patch(failure, &what))
+}
+
+pub(super) async fn set_excluded(
+    api: &Api,
+    node: &NodeName,
+    uid: &Uid,
+    excluded: bool,
+    run: &RunId,
+    mode: WriteMode,
+) -> Result<(), PortError> {
+    let how = if excluded { "taking node {} out of" } else { "letting node {} back into" };
+    let what = format!("{} external load balancers", how.replace("{}", node.as_str()));
+    let path = format!("/api/v1/nodes/{node}");
+    let found: wire::Node = api.read(&path).await.map_err(|failure| failure.of_read(&what))?;
+    if found.metadata.uid.as_deref() != Some(uid.as_str()) {
+        return Err(replaced(&what, found.metadata.uid.as_deref(), uid));
+    }
+    let by = found.metadata.labels.as_ref().and_then(|labels| labels.get(EXCLUDE_LABEL));
+    let wanted = match (excluded, by) {
+        (true, None) => Some(run.as_str()),
+        (false, Some(by)) if by == run.as_str() => None,
+        _ => return Ok(()),
+    };
+    let patch = json!({"metadata": {"uid": uid, "labels": {EXCLUDE_LABEL: wanted}}});
     api.patch(&path, &patch, mode).await.map_err(|failure| of_patch(failure, &what))
 }
 

@@ -14,6 +14,7 @@ use crate::event::{EventKind, RunOutcome};
 use crate::inventory::{Ownership, RancherFacts, SecondWriter};
 use crate::journal::Write;
 use crate::model::{Node, PoolName, ProvisioningState, StepId};
+use crate::moves::back_in;
 use crate::plan::{Action, Plan, Stage, Step};
 use crate::ports::PortError;
 use crate::run::{Verdict, azure};
@@ -285,7 +286,9 @@ impl Machine {
         let borrowed = self.view.nodes().filter(|node| ours(node) && !replaced(node));
         let writes: Vec<Write> =
             borrowed.map(|node| Write::Uncordon { node: node.name.clone(), uid: node.uid.clone() }).collect();
-        for write in writes {
+        let place = self.view.nodes().filter(|node| !replaced(node));
+        let back_in = back_in(&self.run, place);
+        for write in writes.into_iter().chain(back_in) {
             self.send(now, step, write);
         }
     }

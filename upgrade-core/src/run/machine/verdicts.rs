@@ -42,6 +42,7 @@ impl Machine {
             run: &self.run,
             now,
             leaving: self.sent.leaving(),
+            excluded: self.state.excluded(),
             job_wait: self.plan.policy.job_wait,
         }
     }
@@ -130,7 +131,10 @@ impl Machine {
     /// A move has begun when it has announced a write of its own; cordons that it makes up for do not count.
     pub(super) fn has_begun(&self, step: &StepId) -> bool {
         self.state.has_announced(step, |write| {
-            matches!(write, Write::Restart { .. } | Write::Evict { .. } | Write::Lend { .. })
+            matches!(
+                write,
+                Write::Restart { .. } | Write::Evict { .. } | Write::Lend { .. } | Write::Exclude { .. }
+            )
         })
     }
 
@@ -157,11 +161,12 @@ impl Machine {
             Action::Cordon { pool } => nodes::cordon(&self.view, pool),
             Action::Drain { pool } => {
                 let missing = nodes::missing_cordons(&self.view, pool);
-                if missing.is_empty() {
-                    moves::leftovers(case, pool, memory.since)
-                } else {
-                    Verdict::Write(missing)
+                if !missing.is_empty() {
+                    return Verdict::Write(missing);
                 }
+                case.balancers()
+                    .before_nodes_go(pool)
+                    .unwrap_or_else(|| moves::leftovers(case, pool, memory.since))
             }
             Action::Soak { seconds } => {
                 let passed = millis(case.now, memory.since) / 1000;

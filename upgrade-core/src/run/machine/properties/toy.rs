@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::journal::{Write, WriteAnswer};
 use crate::model::tests_support::{budget, node, pod, replica_set, service, slice};
 use crate::model::{
-    BudgetLimit, IntOrPercent, LabelSelector, Labels, Node, NodeName, ObjectName, Owner, Pod, Resources,
-    RestartId, Settings, Strategy, Uid, Workload, WorkloadKind, WorkloadRef,
+    BudgetLimit, EXCLUDE_LABEL, IntOrPercent, LabelSelector, Labels, Node, NodeName, ObjectName, Owner, Pod,
+    Resources, RestartId, Settings, Strategy, Uid, Workload, WorkloadKind, WorkloadRef,
 };
 use crate::plan::Route;
 use crate::ports::EvictionAnswer;
@@ -447,6 +447,17 @@ impl Toy {
             Write::Cordon { node, .. } | Write::Uncordon { node, .. } => {
                 if let Some(mut node) = self.nodes.get(node).cloned() {
                     node.unschedulable = matches!(write, Write::Cordon { .. });
+                    self.put_node(node);
+                }
+                WriteAnswer::Done
+            }
+            Write::Exclude { node, .. } | Write::Include { node, .. } => {
+                if let Some(mut node) = self.nodes.get(node).cloned() {
+                    if matches!(write, Write::Exclude { .. }) {
+                        node.labels.insert(EXCLUDE_LABEL.into(), "r".into());
+                    } else {
+                        node.labels.remove(EXCLUDE_LABEL);
+                    }
                     self.put_node(node);
                 }
                 WriteAnswer::Done
