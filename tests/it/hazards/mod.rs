@@ -2,6 +2,7 @@
 //! the run does, and what the ledger has seen of it.
 
 mod admission;
+mod balancers;
 mod data;
 mod page;
 mod places;

@@ -104,27 +104,3 @@ fn the_rancher_agent_moves_first_and_alone() {
     );
     assert_eq!(told.written()[0], "cattle-system/cattle-cluster-agent");
 }
-
-#[test]
-fn hazard_19_a_load_balancer_that_goes_on_sending_to_an_empty_node_is_told_by_how_the_pods_end() {
-    let front = service("shop", "web", json!({ "type": "LoadBalancer", "externalTrafficPolicy": "Local" }));
-    let town = |pod: Value| Town::of([vec![deployment("shop", "web", 3, json!({}), pod), front.clone()]]);
-    let patient = town(json!({}));
-    assert_eq!(
-        patient.says("SVC-001"),
-        [
-            "info shop/web: has externalTrafficPolicy Local: the load balancer goes on sending to a node for some 10 s after its last pod \
-          there has begun to end; its pods wait before they end, for as long as their preStop hook says"
-        ]
-    );
-    let sudden = town(json!({ "containers": [container("web", json!({ "lifecycle": null }))] }));
-    assert_eq!(
-        sudden.says("SVC-001"),
-        [
-            "advisory shop/web: has externalTrafficPolicy Local: the load balancer goes on sending to a node for some 10 s after its last \
-          pod there has begun to end; and its pods end at once: what it sends in between is lost"
-        ]
-    );
-    let told = patient.upgraded();
-    assert_eq!((told.endpoints("shop/web"), told.gaps().len()), ((3, 3), 0));
-}
