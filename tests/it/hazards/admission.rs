@@ -27,16 +27,18 @@ fn hazard_12_a_quota_without_room_for_the_surge_blocks_and_with_room_for_one_pod
     );
     assert_eq!(full.blocked(), ["QUO-001 shop/web"]);
 
-    // Two rollouts, and one pod more than now: they wait for each other, and for the pods that are still ending.
+    // Two rollouts, and one pod more than now: they go one after another, and each waits for the pods that still end.
     let tight = Town::of([quota(7), app("api", 3, json!({})), app("web", 3, json!({}))]);
     assert_eq!(
         tight.says("QUO-002"),
         [
             "advisory shop/all: does not have room for all rollouts of its namespace at the same time (pods: 1 left, 2 needed); they \
-          wait for each other"
+          move one after another"
         ]
     );
     let told = tight.upgraded();
+    let away = told.plan.stages.iter().find(|stage| stage.title == "user: move onto userbf").unwrap();
+    assert_eq!((away.lanes.len(), away.steps().count()), (1, 2));
     assert_eq!((told.endpoints("shop/api"), told.endpoints("shop/web")), ((3, 3), (3, 3)));
 }
 

@@ -4,6 +4,7 @@
 mod admission;
 mod balancers;
 mod data;
+mod losses;
 mod page;
 mod places;
 mod strategies;

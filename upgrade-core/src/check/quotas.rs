@@ -3,8 +3,8 @@
 use super::workloads::Moving;
 use super::{Case, finding};
 use crate::finding::{Finding, Severity};
-use crate::model::{PodTemplate, Quota};
-use crate::plan::Route;
+use crate::model::Quota;
+use crate::plan::quota::{over, surge};
 
 pub(super) fn check(case: &Case<'_>, moving: &[Moving<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -12,7 +12,7 @@ pub(super) fn check(case: &Case<'_>, moving: &[Moving<'_>]) -> Vec<Finding> {
         let surging: Vec<(&Moving<'_>, u64)> = moving
             .iter()
             .filter(|moving| moving.workload.reference.name.namespace() == quota.name.namespace())
-            .map(|moving| (moving, u64::from(surge(moving))))
+            .map(|moving| (moving, u64::from(surge(moving.workload, moving.choice.route))))
             .filter(|(_, surge)| *surge > 0)
             .collect();
         let none: Vec<_> = surging
@@ -31,55 +31,6 @@ pub(super) fn check(case: &Case<'_>, moving: &[Moving<'_>]) -> Vec<Finding> {
         }
     }
     findings
-}
-
-/// How many pods above the wanted number a move makes, at most.
-fn surge(moving: &Moving<'_>) -> u32 {
-    match moving.choice.route {
-        Route::Restart | Route::RestartWithLoan => {
-            moving.workload.rolling_limits().map_or(1, |(surge, _)| surge.max(1))
-        }
-        Route::ScaleThenEvict => 1,
-        Route::Evict | Route::WaitThenEvict | Route::Gap => 0,
-    }
-}
-
-/// What of the quota is not enough for so many more pods of these templates; `None` if all is.
-fn over<'a>(quota: &Quota, more: impl IntoIterator<Item = (&'a PodTemplate, u64)>) -> Option<String> {
-    let mut asked = [0_u64; 5];
-    for (template, pods) in more {
-        let (requests, limits) = (template.requests, template.limits);
-        let one = [1, requests.cpu.0, requests.memory.0, limits.cpu.0, limits.memory.0];
-        for (sum, one) in asked.iter_mut().zip(one) {
-            *sum = sum.saturating_add(one.saturating_mul(pods));
-        }
-    }
-    let (hard, used) = (&quota.hard, &quota.used);
-    let cpu = |amount: Option<crate::model::MilliCpu>| amount.map(|amount| amount.0);
-    let bytes = |amount: Option<crate::model::Bytes>| amount.map(|amount| amount.0);
-    let counted = [
-        ("pods", hard.pods, used.pods),
-        ("requests.cpu", cpu(hard.requests_cpu), cpu(used.requests_cpu)),
-        ("requests.memory", bytes(hard.requests_memory), bytes(used.requests_memory)),
-        ("limits.cpu", cpu(hard.limits_cpu), cpu(used.limits_cpu)),
-        ("limits.memory", bytes(hard.limits_memory), bytes(used.limits_memory)),
-    ];
-    let short = counted.into_iter().zip(asked).filter_map(|((name, hard, used), asked)| {
-        let left = hard?.saturating_sub(used.unwrap_or(0));
-        (asked > left)
-            .then(|| format!("{name}: {} left, {} needed", written(name, left), written(name, asked)))
-    });
-    let short: Vec<String> = short.collect();
-    (!short.is_empty()).then(|| short.join("; "))
-}
-
-/// An amount as Kubernetes would write it.
-fn written(name: &str, amount: u64) -> String {
-    match name.rsplit('.').next() {
-        Some("cpu") => format!("{amount}m"),
-        Some("memory") => format!("{}Mi", amount >> 20),
-        _ => amount.to_string(),
-    }
 }
 
 fn no_room(quota: &Quota, moving: &Moving<'_>, short: &str) -> Finding {
@@ -102,7 +53,7 @@ fn together(quota: &Quota, short: &str, but: &str) -> Finding {
         "QUO-002",
         &quota.name,
         format!(
-            "does not have room for all rollouts of its namespace at the same time ({short}){but}; they wait for each other"
+            "does not have room for all rollouts of its namespace at the same time ({short}){but}; they move one after another"
         ),
         "raise the quota for the night, or expect moves that take longer",
     )

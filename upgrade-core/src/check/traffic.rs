@@ -72,6 +72,7 @@ fn ends_at_once(case: &Case<'_>, moving: &[Moving<'_>]) -> Option<Finding> {
 }
 
 /// How the pods behind a Service end, as its load balancer sees it.
+#[derive(Clone, Copy)]
 enum Ending {
     /// They go on answering for a while.
     Waits,

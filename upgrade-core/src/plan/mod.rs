@@ -10,6 +10,7 @@ mod loan;
 mod order;
 mod places;
 mod planner;
+pub(crate) mod quota;
 mod route;
 mod stages;
 

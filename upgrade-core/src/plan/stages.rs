@@ -8,6 +8,7 @@ use crate::model::{
 };
 use crate::plan::order::{Mover, Turn, in_turns};
 use crate::plan::places::nodes_needed;
+use crate::plan::quota::crowded;
 use crate::plan::route::RouteChoice;
 use crate::plan::{Action, Lane, Reversal, Stage, Step};
 use crate::policy::{Policy, RancherManaged};
@@ -26,6 +27,8 @@ struct PoolWork {
     /// `None` for a pool without nodes: nothing to move, Azure only changes its model.
     buffer: Option<BufferSpec>,
     moves: Vec<(Turn, Vec<Mover>)>,
+    /// The namespaces in which workloads move one after another.
+    crowded: BTreeSet<String>,
 }
 
 /// The order in which pools are upgraded: system pools first, because the cluster's own add-ons are the probe of the new
@@ -60,7 +63,9 @@ pub(super) fn work(
         } else {
             Vec::new()
         };
-        pools.push(PoolWork { pool: pool.name.clone(), buffer, moves });
+        let all: Vec<&Mover> = moves.iter().flat_map(|(_, movers)| movers).collect();
+        let crowded = crowded(&inventory.surroundings.quotas, &all, view);
+        pools.push(PoolWork { pool: pool.name.clone(), buffer, moves, crowded });
     }
     Ok(Work { target, control_plane: inventory.cluster.version != target, pools })
 }
@@ -221,13 +226,13 @@ impl Layout<'_> {
         self.prewarm(work, name, pool);
         self.leave(
             pool,
-            &work.moves,
+            work,
             &format!("{pool}: move onto {name}"),
             "the upgrade, after which the nodes take pods again",
         );
         self.upgrade(pool, to);
         self.prewarm(work, pool, name);
-        self.leave(name, &work.moves, &format!("{pool}: move back from {name}"), "deleting the buffer");
+        self.leave(name, work, &format!("{pool}: move back from {name}"), "deleting the buffer");
         let delete = Action::DeleteBuffer { pool: name.clone() };
         self.in_azure(format!("{pool}: delete buffer {name}"), delete, forward("the buffer has served"));
     }
@@ -244,13 +249,13 @@ impl Layout<'_> {
     }
 
     /// Cordon, move, soak, drain.
-    fn leave(&mut self, off: &PoolName, turns: &[(Turn, Vec<Mover>)], title: &str, uncordoned_by: &str) {
+    fn leave(&mut self, off: &PoolName, work: &PoolWork, title: &str, uncordoned_by: &str) {
         self.single(
             format!("{title}: cordon {off}"),
             Action::Cordon { pool: off.clone() },
             loan(uncordoned_by.to_owned()),
         );
-        let lane = |(workload, choice): &Mover| {
+        let step = |(workload, choice): &Mover| {
             let action = Action::Move {
                 workload: workload.clone(),
                 off: off.clone(),
@@ -262,11 +267,12 @@ impl Layout<'_> {
             } else {
                 forward("pods are replaced, never moved back in time")
             };
-            vec![(action, reversal)]
+            (action, reversal)
         };
-        for (turn, movers) in turns {
+        for (turn, movers) in &work.moves {
             let title = turn.words().map_or_else(|| title.to_owned(), |words| format!("{title}: {words}"));
-            self.stage(title, movers.iter().map(lane).collect());
+            let lanes = in_lanes(movers, &work.crowded);
+            self.stage(title, lanes.into_iter().map(|lane| lane.into_iter().map(step).collect()).collect());
         }
         if !self.policy.soak.is_zero() {
             let seconds = self.policy.soak.as_secs();
@@ -278,4 +284,22 @@ impl Layout<'_> {
             forward("pods are replaced"),
         );
     }
+}
+
+/// A lane for each mover; one for all that would not have room in their namespace's quota side by side.
+fn in_lanes<'m>(movers: &'m [Mover], crowded: &BTreeSet<String>) -> Vec<Vec<&'m Mover>> {
+    let mut lanes: Vec<Vec<&Mover>> = Vec::new();
+    let mut shared: BTreeMap<&str, usize> = BTreeMap::new();
+    for mover in movers {
+        let namespace = mover.0.name.namespace();
+        if let Some(lane) = shared.get(namespace).and_then(|lane| lanes.get_mut(*lane)) {
+            lane.push(mover);
+            continue;
+        }
+        if crowded.contains(namespace) {
+            shared.insert(namespace, lanes.len());
+        }
+        lanes.push(vec![mover]);
+    }
+    lanes
 }
