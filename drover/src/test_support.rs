@@ -179,6 +179,10 @@ impl Kubernetes for Shown {
         Ok(())
     }
 
+    async fn try_pod(&self, _: &WorkloadRef, _: &Uid) -> Result<(), PortError> {
+        Ok(())
+    }
+
     async fn delete_prewarm_pod(&self, _: &ObjectName, _: &Uid, mode: WriteMode) -> Result<(), PortError> {
         only_tried(mode);
         Ok(())

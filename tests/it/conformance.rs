@@ -147,6 +147,23 @@ pub(crate) async fn a_node_out_of_load_balancers_belongs_to_the_run_that_took_it
     }
 }
 
+/// The API server is asked about a pod of a workload, and none is made.
+pub(crate) async fn a_pod_of_a_workload_is_tried_and_none_is_made(ports: Ports) {
+    let before = view(&ports).await;
+    let kinds = [WorkloadKind::Deployment, WorkloadKind::StatefulSet];
+    for workload in before.workloads().filter(|workload| kinds.contains(&workload.reference.kind)) {
+        let tried = ports.kubernetes.try_pod(&workload.reference, &workload.uid).await;
+        assert!(tried.is_ok(), "{}: {tried:?}", workload.reference);
+    }
+    let web = before.workloads().find(|workload| kinds.contains(&workload.reference.kind)).unwrap();
+    let other = Uid::new("00000000-0000-0000-0000-000000000000").unwrap();
+    let error = ports.kubernetes.try_pod(&web.reference, &other).await.unwrap_err();
+    assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Conflict, true), "{error}");
+    let after = view(&ports).await;
+    let names = |view: &View| view.pods().map(|pod| pod.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&after), names(&before));
+}
+
 /// A restart replaces every pod, the new one first, and asking for the same restart again changes nothing.
 pub(crate) async fn a_restart_replaces_every_pod_once(ports: Ports) {
     let before = view(&ports).await;

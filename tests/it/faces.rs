@@ -126,6 +126,7 @@ every_case! {
     a_watch_begins_with_everything_and_agrees_with_a_snapshot
     a_cordon_shows_is_idempotent_and_checks_the_uid
     a_node_out_of_load_balancers_belongs_to_the_run_that_took_it_out
+    a_pod_of_a_workload_is_tried_and_none_is_made
     a_restart_replaces_every_pod_once
     settings_are_changed_only_from_what_they_were
     an_eviction_has_the_apis_answers

@@ -245,6 +245,11 @@ pub trait Kubernetes: Send + Sync {
         mode: WriteMode,
     ) -> Result<(), PortError>;
 
+    /// Asks the API server what it would say to a pod of the workload's template: authorization, admission with quotas and
+    /// webhooks, and validation, for the token's user. Nothing is created. Another uid under the name is a
+    /// [`PortErrorKind::Conflict`]; an owner that is not read is a success.
+    async fn try_pod(&self, workload: &WorkloadRef, uid: &Uid) -> Result<(), PortError>;
+
     /// Deletes the pod with this uid, which a run has made to have images pulled. One that is gone, or another under its name,
     /// is a success. Sent once.
     async fn delete_prewarm_pod(&self, pod: &ObjectName, uid: &Uid, mode: WriteMode)

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::model::{NodeName, ObjectName, RestartId, RunId, Settings, Uid, Workload, WorkloadRef};
 use crate::plan::{Action, Plan, Route, lent_by};
@@ -23,6 +24,13 @@ const IN_FLIGHT: usize = 8;
 /// not the write.
 const NO_DRY_RUN: &str = "does not support dry run";
 
+/// What an API server says of a token that may not create pods (Kubernetes: RBAC authorizer). Controllers make the pods.
+const NO_RIGHT: &str = "cannot create resource \"pods\"";
+
+/// What an API server says of a quota that is used up (Kubernetes: admission plugin `ResourceQuota`). Whether a move needs room in it
+/// is a question of its own, which the checks of quotas answer.
+const NO_QUOTA: &str = "exceeded quota:";
+
 /// A write to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Trial {
@@ -31,6 +39,7 @@ enum Trial {
     Lend { workload: WorkloadRef, uid: Uid, former: Settings, lent: Settings },
     Evict { pod: ObjectName, uid: Uid, of: WorkloadRef },
     Pull { pod: PrewarmPod, run: RunId },
+    Pod { workload: WorkloadRef, uid: Uid },
 }
 
 /// A write that was tried.
@@ -65,8 +74,9 @@ pub enum TrialAnswer {
     },
 }
 
-/// The writes of a plan that are worth a trial: each restart and each loan; for each workload that is evicted one of its pods; in each namespace a
-/// pod that pulls its images; and one node of each pool that is cordoned, because what admits one admits all.
+/// The writes of a plan that are worth a trial: each restart and each loan; for each workload that is evicted one of its pods; for
+/// each a new pod, which its controller will have to make; in each namespace a pod that pulls its images; and one node of each pool
+/// that is cordoned, because what admits one admits all.
 fn trials(plan: &Plan, view: &View) -> Vec<Trial> {
     let id = RestartId::new(format!("dry-run.{}", plan.hash())).expect("a hash is hexadecimal");
     let run = RunId::new("dry-run").expect("plain letters");
@@ -88,6 +98,9 @@ fn trials(plan: &Plan, view: &View) -> Vec<Trial> {
             Action::Move { workload, route, off, .. } if seen.insert(workload) => {
                 let found = view.workload(workload);
                 trials.extend(found.and_then(|found| loan(*route, found, view)));
+                let pod =
+                    |found: &Workload| Trial::Pod { workload: workload.clone(), uid: found.uid.clone() };
+                trials.extend(found.map(pod));
                 trials.extend(match found {
                     Some(found) if route.restarts() => Some(Trial::Restart {
                         workload: workload.clone(),
@@ -116,6 +129,35 @@ fn trials(plan: &Plan, view: &View) -> Vec<Trial> {
         }
     }
     trials
+}
+
+/// A pod of a workload's template, as its controller would make it as far as admission is concerned: to be tried, never to be made.
+/// `workload` is the object as the API writes it. The pod names a scheduler that nobody is: one that came to be all the same, because
+/// something in between lost the word that it is a trial, would run nowhere.
+pub fn pod_to_try(workload: &Value) -> Value {
+    let member = |pointer: &str| workload.pointer(pointer).cloned().unwrap_or(Value::Null);
+    let mut spec = member("/spec/template/spec");
+    // The disks that a StatefulSet makes for each pod are in its template by name alone.
+    let claims = member("/spec/volumeClaimTemplates");
+    let names = claims.as_array().into_iter().flatten().filter_map(|claim| claim.pointer("/metadata/name"));
+    let disks = names.map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+    let mut volumes: Vec<Value> = disks.collect();
+    volumes.extend(member("/spec/template/spec/volumes").as_array().into_iter().flatten().cloned());
+    if let Some(spec) = spec.as_object_mut() {
+        spec.insert("schedulerName".into(), "aks-drover-trial".into());
+        spec.insert("volumes".into(), volumes.into());
+    }
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "aks-drover-trial",
+            "namespace": member("/metadata/namespace"),
+            "labels": member("/spec/template/metadata/labels"),
+            "annotations": member("/spec/template/metadata/annotations"),
+        },
+        "spec": spec,
+    })
 }
 
 /// What the move would borrow.
@@ -157,6 +199,10 @@ impl Trial {
                 let namespace = pod.name.namespace().to_owned();
                 (format!("create a pod that pulls images in namespace {namespace}"), namespace, result)
             }
+            Self::Pod { workload, uid } => {
+                let result = kubernetes.try_pod(&workload, &uid).await;
+                (format!("create a pod of {workload}"), workload.name.to_string(), result)
+            }
             Self::Evict { pod, uid, of } => {
                 // Every answer of the Eviction API means that the request was admitted.
                 let result = kubernetes.evict(&pod, &uid, mode).await.map(drop);
@@ -173,6 +219,10 @@ fn answer(result: Result<(), PortError>) -> TrialAnswer {
         PortErrorKind::Rejected if error.message.contains(NO_DRY_RUN) => {
             TrialAnswer::Untried { why: error.message }
         }
+        PortErrorKind::Forbidden if error.message.contains(NO_RIGHT) => {
+            TrialAnswer::Untried { why: error.message }
+        }
+        PortErrorKind::Forbidden if error.message.contains(NO_QUOTA) => TrialAnswer::Accepted,
         PortErrorKind::Forbidden | PortErrorKind::Rejected => TrialAnswer::Refused { message: error.message },
         // Gone, or another object by now: then this one is not written to either.
         PortErrorKind::NotFound | PortErrorKind::Conflict => TrialAnswer::Accepted,
@@ -206,11 +256,13 @@ mod tests {
                 Trial::Restart { workload, .. } => format!("restart {workload}"),
                 Trial::Lend { workload, lent, .. } => format!("borrow {lent} of {workload}"),
                 Trial::Evict { pod, .. } => format!("evict {pod}"),
+                Trial::Pod { workload, .. } => format!("pod of {workload}"),
                 Trial::Pull { pod, .. } => format!("pull in {} on {}", pod.name.namespace(), pod.node),
             };
             trials(&plan, &inventory.view()).iter().map(of).collect()
         };
-        assert_eq!(names(&inventory), ["cordon s0", "cordon u0", "restart Deployment shop/web"]);
+        let pod = "pod of Deployment shop/web";
+        assert_eq!(names(&inventory), ["cordon s0", "cordon u0", pod, "restart Deployment shop/web"]);
         let mut pulling = inventory.clone();
         pulling.pods[0].images = vec!["web:1".into()];
         assert_eq!(names(&pulling)[1], "pull in shop on u0");
@@ -222,11 +274,12 @@ mod tests {
                 "cordon s0",
                 "cordon u0",
                 "borrow maxSurge 1 of Deployment shop/web",
+                pod,
                 "restart Deployment shop/web"
             ]
         );
         inventory.workloads[0].paused = true;
-        assert_eq!(names(&inventory), ["cordon s0", "cordon u0", "evict shop/web-1-a"]);
+        assert_eq!(names(&inventory), ["cordon s0", "cordon u0", pod, "evict shop/web-1-a"]);
     }
 
     #[test]
@@ -240,6 +293,11 @@ mod tests {
         assert_eq!(answer(Err(error(Kind::Forbidden, denied))), refused(denied));
         assert_eq!(answer(Err(error(Kind::Rejected, denied))), refused(denied));
         assert_eq!(answer(Err(error(Kind::Rejected, no_trial))), untried(no_trial));
+        let no_right = "pods is forbidden: User \"drover\" cannot create resource \"pods\" in API group \"\"";
+        assert_eq!(answer(Err(error(Kind::Forbidden, no_right))), untried(no_right));
+        let no_quota =
+            "pods \"aks-drover-trial\" is forbidden: exceeded quota: all, requested: pods=1, used: pods=3";
+        assert_eq!(answer(Err(error(Kind::Forbidden, no_quota))), TrialAnswer::Accepted);
         assert_eq!(answer(Err(error(Kind::Unreachable, "EOF"))), untried("EOF"));
         assert_eq!(answer(Err(error(Kind::NotFound, "gone"))), TrialAnswer::Accepted);
     }

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Node, Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Time};
+use serde_json::Value;
 use upgrade_core::model::{
     EXCLUDE_LABEL, Labels, RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RestartId, RunId, WorkloadKind,
     WorkloadRef,
@@ -139,6 +140,22 @@ impl KindVisitor for LabelsOf<'_> {
 /// The labels of an object; none of one that is not there.
 pub(crate) fn labels_of(store: &Store, kind: Kind, namespace: &str, name: &str) -> Labels {
     with_kind(kind, LabelsOf(store, namespace, name))
+}
+
+struct Written<'a>(&'a Store, &'a str, &'a str);
+
+impl KindVisitor for Written<'_> {
+    type Output = Option<Value>;
+
+    fn visit<T: Stored>(self) -> Option<Value> {
+        let found = self.0.get::<T>(self.1, self.2)?;
+        Some(serde_json::to_value(&**found).expect("Kubernetes objects are plain data"))
+    }
+}
+
+/// An object as the API writes it.
+pub(crate) fn written(store: &Store, kind: Kind, namespace: &str, name: &str) -> Option<Value> {
+    with_kind(kind, Written(store, namespace, name))
 }
 
 /// See [`World::set_unschedulable`].

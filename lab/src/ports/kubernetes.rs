@@ -9,6 +9,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
+use serde_json::Value;
 use upgrade_core::access::{AccessAnswer, Right, Verb, group};
 use upgrade_core::inventory::Unseen;
 use upgrade_core::lock::{Lease, LeaseRecord};
@@ -20,6 +21,7 @@ use upgrade_core::ports::{
     WriteMode,
 };
 use upgrade_core::prewarm::PrewarmPod;
+use upgrade_core::trial::pod_to_try;
 use upgrade_core::view::{Change, Object, ResourceKind, View};
 
 use super::lease;
@@ -175,6 +177,28 @@ impl Kubernetes for DirectKubernetes {
             world.admit_pod(&mut made).map_err(port_error)?;
             made.status.get_or_insert_default().phase = Some("Pending".to_owned());
             api::on_store(world, is_trial(mode), |store| store.create(made)).map(drop).map_err(port_error)
+        })
+    }
+
+    async fn try_pod(&self, workload: &WorkloadRef, uid: &Uid) -> Result<(), PortError> {
+        let Some(kind) = ResourceKind::of_workload(&workload.kind) else { return Ok(()) };
+        let stored = Kind::find(group(kind), "v1", kind.plural()).expect("every kind that is read is stored");
+        let (namespace, name) = (workload.name.namespace(), workload.name.name());
+        let list = Right::new(Verb::List, group(kind), kind.plural()).within(namespace);
+        let right = Right::new(Verb::Create, "", "pods").within(namespace);
+        self.0.through(call(WriteKind::Prewarm, WriteMode::DryRun), |world| {
+            world.authorize(&list, "").map_err(port_error)?;
+            let found = api::written(&world.store, stored, namespace, name);
+            let ours =
+                |found: &Value| found.pointer("/metadata/uid").and_then(Value::as_str) == Some(uid.as_str());
+            let found = found
+                .filter(ours)
+                .ok_or_else(|| port_error(ApiError::wrong_uid_of(stored.names(), name, uid.as_str(), "")))?;
+            let mut made: Pod = serde_json::from_value(pod_to_try(&found)).expect("a template makes a pod");
+            world.authorize(&right, name).map_err(port_error)?;
+            let labels = made.metadata.labels.clone().unwrap_or_default();
+            world.admit(&right, &labels, true).map_err(port_error)?;
+            world.admit_pod(&mut made).map_err(port_error)
         })
     }
 

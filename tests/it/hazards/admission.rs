@@ -3,6 +3,7 @@
 use cluster_lab::Refusal;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::ResourceQuota;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use serde_json::json;
 use upgrade_core::access::{Right, Verb};
@@ -90,6 +91,28 @@ fn hazard_13_what_admission_would_refuse_is_tried_before_anything_is_touched() {
         refused,
         [
             "blocking shop/web: the API server would refuse to restart Deployment shop/web: admission webhook \"check.policy.example\" denied the request: no label `owner`"
+        ]
+    );
+}
+
+/// A class that was deleted takes nothing from the pods that run: nobody notices until one has to be made.
+#[test]
+fn hazard_13_a_pod_that_could_not_be_made_again_is_found_before_the_last_ones_go() {
+    let gold = object::<PriorityClass>(json!({ "metadata": { "name": "gold" }, "value": 1000 }));
+    let important = app("web", 2, json!({ "priorityClassName": "gold" }));
+    let town = Town::of([vec![gold], important, app("api", 2, json!({}))]);
+    let lab = Lab::new(&town.scenario, 1);
+    lab.with(|world| world.store.delete::<PriorityClass>("", "gold")).unwrap();
+    let mut inventory = lab.inventory();
+    let made = plan(&inventory, &town.policy, town.to).unwrap();
+    let tried = lab.block_on(try_out(&*lab.kubernetes(), &made, &inventory.view(), lab.now())).unwrap();
+    inventory.trials = tried;
+    let findings = check(&inventory, &town.policy, town.to);
+    let refused = findings.iter().filter(|finding| finding.code == "ADM-001");
+    assert_eq!(
+        refused.map(|f| format!("{} {}: {}", f.severity, f.object, f.message)).collect::<Vec<_>>(),
+        [
+            "blocking shop/web: the API server would refuse to create a pod of Deployment shop/web: pods \"aks-drover-trial\" is forbidden: no PriorityClass with name gold was found"
         ]
     );
 }

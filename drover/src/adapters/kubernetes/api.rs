@@ -290,15 +290,8 @@ impl Api {
             items: Vec<T>,
         }
         let what = format!("reading {} {name}", kind.plural());
-        let (path, bare) = match name.split_once('/') {
-            Some((namespace, bare)) => {
-                let (group, plural) = collection(kind).rsplit_once('/').unwrap_or_default();
-                (format!("{group}/namespaces/{namespace}/{plural}"), bare)
-            }
-            None => (collection(kind).to_owned(), name),
-        };
-        let path = with_query(&path, &[("fieldSelector", &format!("metadata.name={bare}"))]);
-        let found = self.read::<Found<T>>(&path).await.map_err(|failure| failure.of_read(&what))?;
+        let found = self.read::<Found<T>>(&list_of(kind, name)).await;
+        let found = found.map_err(|failure| failure.of_read(&what))?;
         let Some(item) = found.items.into_iter().next() else { return Ok(None) };
         let object = item.object(workload_kind(kind), reaches);
         object.map(Some).map_err(|error| super::failure::undecodable(&what, error))
@@ -439,6 +432,18 @@ pub(super) fn dry_run(mode: WriteMode) -> &'static [(&'static str, &'static str)
 }
 
 /// The path of a namespaced object.
+/// The list that has one object in it, `namespace/name` or a node by its bare name: who may list needs no right to get.
+pub(super) fn list_of(kind: ResourceKind, name: &str) -> String {
+    let (path, bare) = match name.split_once('/') {
+        Some((namespace, bare)) => {
+            let (group, plural) = collection(kind).rsplit_once('/').unwrap_or_default();
+            (format!("{group}/namespaces/{namespace}/{plural}"), bare)
+        }
+        None => (collection(kind).to_owned(), name),
+    };
+    with_query(&path, &[("fieldSelector", &format!("metadata.name={bare}"))])
+}
+
 pub(super) fn object_path(group: &str, plural: &str, name: &ObjectName) -> String {
     format!("{group}/namespaces/{}/{plural}/{}", name.namespace(), name.name())
 }

@@ -239,6 +239,10 @@ impl Kubernetes for HttpKubernetes {
         writes::create_prewarm_pod(&self.api, pod, run, mode).await
     }
 
+    async fn try_pod(&self, workload: &WorkloadRef, uid: &Uid) -> Result<(), PortError> {
+        writes::try_pod(&self.api, workload, uid).await
+    }
+
     async fn delete_prewarm_pod(
         &self,
         pod: &ObjectName,

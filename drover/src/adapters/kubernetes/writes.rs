@@ -3,15 +3,17 @@
 use jiff::Timestamp;
 use rancher_client::KubeStatus;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use upgrade_core::model::{
     EXCLUDE_LABEL, NodeName, ObjectName, RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RestartId, RunId,
     Settings, Uid, WorkloadKind, WorkloadRef,
 };
 use upgrade_core::ports::{CallOutcome, EvictionAnswer, PortError, PortErrorKind, RemoteService, WriteMode};
 use upgrade_core::prewarm::PrewarmPod;
+use upgrade_core::trial::pod_to_try;
+use upgrade_core::view::ResourceKind;
 
-use super::api::{Api, FIELD_MANAGER, dry_run, object_path};
+use super::api::{Api, FIELD_MANAGER, dry_run, list_of, object_path};
 use super::failure::{Failure, undecodable};
 use super::wire;
 use super::workloads;
@@ -69,8 +71,11 @@ pub(super) async fn set_excluded(
     run: &RunId,
     mode: WriteMode,
 ) -> Result<(), PortError> {
-    let how = if excluded { "taking node {} out of" } else { "letting node {} back into" };
-    let what = format!("{} external load balancers", how.replace("{}", node.as_str()));
+    let what = if excluded {
+        format!("taking node {node} out of external load balancers")
+    } else {
+        format!("letting node {node} back into external load balancers")
+    };
     let path = format!("/api/v1/nodes/{node}");
     let found: wire::Node = api.read(&path).await.map_err(|failure| failure.of_read(&what))?;
     if found.metadata.uid.as_deref() != Some(uid.as_str()) {
@@ -210,6 +215,22 @@ pub(super) async fn create_prewarm_pod(
     let query = [&[("fieldManager", FIELD_MANAGER)], dry_run(mode)].concat();
     let created = api.post::<serde::de::IgnoredAny>(&path, &query, &pod.manifest(run)).await;
     created.map(|_| ()).map_err(|failure| failure.of_write(&format!("creating pod {}", pod.name)))
+}
+
+pub(super) async fn try_pod(api: &Api, workload: &WorkloadRef, uid: &Uid) -> Result<(), PortError> {
+    let what = format!("creating a pod of {workload}");
+    let Some(kind) = ResourceKind::of_workload(&workload.kind) else { return Ok(()) };
+    let path = list_of(kind, &workload.name.to_string());
+    let found: Value = api.read(&path).await.map_err(|failure| failure.of_read(&what))?;
+    let found = found.pointer("/items/0");
+    let found_uid = found.and_then(|found| found.pointer("/metadata/uid")).and_then(Value::as_str);
+    let Some(found) = found.filter(|_| found_uid == Some(uid.as_str())) else {
+        return Err(replaced(&what, found_uid, uid));
+    };
+    let query = [&[("fieldManager", FIELD_MANAGER)], dry_run(WriteMode::DryRun)].concat();
+    let path = format!("/api/v1/namespaces/{}/pods", workload.name.namespace());
+    let tried = api.post::<serde::de::IgnoredAny>(&path, &query, &pod_to_try(found)).await;
+    tried.map(|_| ()).map_err(|failure| failure.of_write(&what))
 }
 
 pub(super) async fn delete_prewarm_pod(
