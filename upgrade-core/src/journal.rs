@@ -19,7 +19,7 @@ use crate::model::{
     WorkloadRef,
 };
 use crate::plan::Plan;
-use crate::ports::{AskBefore, BufferSpec, EvictionAnswer, OperationRef};
+use crate::ports::{AskBefore, BufferSpec, EvictionAnswer, OperationRef, PortErrorKind};
 use crate::prewarm::PrewarmPod;
 
 pub use line::{BadLine, Reader, to_line, whole_lines};
@@ -301,14 +301,19 @@ pub enum WriteAnswer {
     Failed {
         /// Why.
         message: String,
-        /// The same write may succeed later.
-        retryable: bool,
+        /// What kind of failure it was. Journals from before this was written down do not say.
+        #[serde(default = "unsaid")]
+        kind: PortErrorKind,
     },
     /// Nobody knows; what is so must be observed.
     Unknown {
         /// What went wrong.
         message: String,
     },
+}
+
+fn unsaid() -> PortErrorKind {
+    PortErrorKind::Internal
 }
 
 impl Entry {

@@ -68,7 +68,8 @@ impl fmt::Display for RemoteService {
 }
 
 /// Kinds of failure, by what can be done about them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PortErrorKind {
     /// The credential was not accepted.
     Unauthorized,
@@ -115,15 +116,16 @@ impl PortError {
 
     /// Can the same call succeed later, without anybody mending anything?
     pub fn is_retryable(&self) -> bool {
-        match self.kind {
-            PortErrorKind::Conflict
-            | PortErrorKind::Throttled
-            | PortErrorKind::Unreachable
-            | PortErrorKind::Internal => true,
-            PortErrorKind::Unauthorized
-            | PortErrorKind::Forbidden
-            | PortErrorKind::NotFound
-            | PortErrorKind::Rejected => false,
+        self.kind.is_retryable()
+    }
+}
+
+impl PortErrorKind {
+    /// Can the same call succeed later, without anybody mending anything?
+    pub fn is_retryable(self) -> bool {
+        match self {
+            Self::Conflict | Self::Throttled | Self::Unreachable | Self::Internal => true,
+            Self::Unauthorized | Self::Forbidden | Self::NotFound | Self::Rejected => false,
         }
     }
 }

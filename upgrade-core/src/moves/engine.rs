@@ -15,6 +15,7 @@ use crate::model::{
 };
 use crate::plan::Route;
 use crate::run::Verdict;
+use crate::run::failure::Failure;
 use crate::span;
 use crate::view::View;
 
@@ -245,10 +246,13 @@ impl<'a> MoveCase<'a> {
         if workload.replicas > 1 || !stays {
             return self.evict(open.workload, open.off, false, allowances);
         }
-        Verdict::Fail(format!(
-            "somebody (GitOps, an operator?) has taken back {gone}, which was borrowed of {}; with one replica it cannot leave without",
-            open.workload
-        ))
+        Verdict::Fail(
+            Failure::CannotLeave,
+            format!(
+                "somebody (GitOps, an operator?) has taken back {gone}, which was borrowed of {}; with one replica it cannot leave without",
+                open.workload
+            ),
+        )
     }
 
     fn wait_then_evict(
@@ -315,7 +319,7 @@ impl<'a> MoveCase<'a> {
             }
             match allowances.grant(pod, gap_accepted) {
                 Ok(()) => writes.push(Write::Evict { pod: pod.name.clone(), uid: pod.uid.clone() }),
-                Err(Refusal::Never(why)) => return Verdict::Fail(why),
+                Err(Refusal::Never(why)) => return Verdict::Fail(Failure::NeverEvicted, why),
                 Err(Refusal::NotNow(why)) if writes.is_empty() => return Verdict::Blocked(why),
                 Err(Refusal::NotNow(_)) => break,
             }
@@ -416,7 +420,7 @@ pub(crate) fn leftovers(case: &MoveCase<'_>, pool: &PoolName, since: Timestamp) 
             Verdict::Write(more) => writes.extend(more),
             Verdict::Wait(why) | Verdict::Blocked(why) | Verdict::NoRoom(why) => wait = wait.or(Some(why)),
             Verdict::Patience(why) => patience = patience.or(Some(why)),
-            Verdict::Fail(why) => return Verdict::Fail(why),
+            Verdict::Fail(failure, why) => return Verdict::Fail(failure, why),
             Verdict::Done(_) => {}
         }
     }

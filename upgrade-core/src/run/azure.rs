@@ -4,6 +4,7 @@
 //! new version must have nodes that run it (Azure reports the target of a failed upgrade too).
 
 use super::Verdict;
+use super::failure::{Failure, StepKind};
 use crate::journal::Write;
 use crate::model::{KubeVersion, Node, NodeName, Pod, Pool, PoolName, ProvisioningState, RunId};
 use crate::moves::back_in;
@@ -13,18 +14,7 @@ use crate::view::View;
 
 /// Is it Azure that carries it out?
 pub(super) fn carries_out(action: &Action) -> bool {
-    match action {
-        Action::UpgradeControlPlane { .. }
-        | Action::CreateBuffer { .. }
-        | Action::UpgradePool { .. }
-        | Action::DeleteBuffer { .. } => true,
-        Action::Prewarm { .. }
-        | Action::Cordon { .. }
-        | Action::Move { .. }
-        | Action::Soak { .. }
-        | Action::Drain { .. }
-        | Action::AwaitRancher { .. } => false,
-    }
+    StepKind::of(action).is_in_azure()
 }
 
 /// What is known about an Azure step.
@@ -50,7 +40,7 @@ impl AzureCase<'_> {
             _ if self.operation_unseen => Some(Verdict::Patience(format!("Azure: {what}"))),
             Some(OperationState::Running) => Some(Verdict::Patience(format!("Azure: {what}"))),
             Some(OperationState::Failed { message }) if self.fresh_writes > 0 => {
-                Some(Verdict::Fail(format!("Azure could not {what}: {message}")))
+                Some(Verdict::Fail(Failure::OperationFailed, format!("Azure could not {what}: {message}")))
             }
             Some(OperationState::Failed { .. } | OperationState::Succeeded) | None => None,
         }
@@ -95,6 +85,7 @@ impl AzureCase<'_> {
                 Verdict::Done(format!("the control plane runs {to}"))
             }
             ProvisioningState::Failed if self.fresh_writes > 0 && self.operation.is_some() => Verdict::Fail(
+                Failure::OperationFailed,
                 format!("Azure could not upgrade the control plane: {}", reason(cluster.error.as_ref())),
             ),
             ProvisioningState::Succeeded | ProvisioningState::Failed | ProvisioningState::Canceled => {
@@ -117,16 +108,21 @@ impl AzureCase<'_> {
             return self.busy_elsewhere(name).unwrap_or_else(|| self.begin(Write::create(buffer), lag));
         };
         if !pool.is_made_by(self.run) {
-            return Verdict::Fail(format!("pool {name} exists and was not made by this run"));
+            return Verdict::Fail(
+                Failure::PoolForeign,
+                format!("pool {name} exists and was not made by this run"),
+            );
         }
         match &pool.state {
-            ProvisioningState::Busy(word) if word == "Deleting" => {
-                Verdict::Fail(format!("pool {name} is being deleted, and not by this run"))
-            }
+            ProvisioningState::Busy(word) if word == "Deleting" => Verdict::Fail(
+                Failure::PoolForeign,
+                format!("pool {name} is being deleted, and not by this run"),
+            ),
             ProvisioningState::Busy(word) => Verdict::Patience(format!("Azure: pool {name} is {word}")),
-            ProvisioningState::Failed | ProvisioningState::Canceled => {
-                Verdict::Fail(format!("pool {name} is {}: {}", pool.state, reason(pool.error.as_ref())))
-            }
+            ProvisioningState::Failed | ProvisioningState::Canceled => Verdict::Fail(
+                Failure::BufferFailed,
+                format!("pool {name} is {}: {}", pool.state, reason(pool.error.as_ref())),
+            ),
             ProvisioningState::Succeeded => {
                 let fit = |node: &Node| node.takes_pods() && node.kubelet == Some(buffer.version);
                 self.nodes_fit(name, buffer.count, fit, "ready for pods")
@@ -142,7 +138,7 @@ impl AzureCase<'_> {
             return verdict;
         }
         let Some(pool) = self.pool(name) else {
-            return Verdict::Fail(format!("pool {name} is gone from Azure"));
+            return Verdict::Fail(Failure::PoolForeign, format!("pool {name} is gone from Azure"));
         };
         if let ProvisioningState::Busy(word) = &pool.state {
             return Verdict::Patience(format!("Azure: pool {name} is {word}"));
@@ -151,10 +147,10 @@ impl AzureCase<'_> {
             return self.after_upgrade(pool, to);
         }
         if pool.state == ProvisioningState::Failed && self.fresh_writes > 0 && self.operation.is_some() {
-            return Verdict::Fail(format!(
-                "Azure could not upgrade pool {name}: {}",
-                reason(pool.error.as_ref())
-            ));
+            return Verdict::Fail(
+                Failure::OperationFailed,
+                format!("Azure could not upgrade pool {name}: {}", reason(pool.error.as_ref())),
+            );
         }
         if let Some(pod) = self.pod_left(name).filter(|_| first_time) {
             return Verdict::Wait(format!("pod {} to leave {name} before Azure touches it", pod.name));
@@ -215,7 +211,10 @@ impl AzureCase<'_> {
             };
         };
         if !pool.is_made_by(self.run) {
-            return Verdict::Fail(format!("pool {name} does not carry this run's tag; it is not deleted"));
+            return Verdict::Fail(
+                Failure::PoolForeign,
+                format!("pool {name} does not carry this run's tag; it is not deleted"),
+            );
         }
         if let ProvisioningState::Busy(word) = &pool.state {
             return Verdict::Patience(format!("Azure: pool {name} is {word}"));

@@ -10,6 +10,7 @@
 
 mod azure;
 mod driver;
+pub mod failure;
 mod keeper;
 mod lost;
 mod machine;
@@ -39,6 +40,6 @@ pub(crate) enum Verdict {
     NoRoom(String),
     /// It waits for something that takes its time (Azure, a Job, a free slot); the limit does not count.
     Patience(String),
-    /// It cannot become so without a person.
-    Fail(String),
+    /// It went wrong, and the table of failures says what comes of that.
+    Fail(failure::Failure, String),
 }

@@ -75,7 +75,7 @@ impl WaitsFor {
             | Verdict::Write(_)
             | Verdict::Wait(_)
             | Verdict::Patience(_)
-            | Verdict::Fail(_) => Self::Itself,
+            | Verdict::Fail(..) => Self::Itself,
         }
     }
 }
