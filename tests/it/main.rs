@@ -8,6 +8,7 @@ mod conformance;
 mod determinism;
 mod drain;
 mod faces;
+mod failures;
 mod faults;
 mod gates;
 mod hazards;

@@ -18,13 +18,14 @@ use crate::model::{
     FormatVersion, KubeVersion, NodeName, ObjectName, PoolName, RestartId, RunId, Settings, StepId, Uid,
     WorkloadRef,
 };
-use crate::plan::Plan;
+use crate::plan::{Plan, Stage};
 use crate::ports::{AskBefore, BufferSpec, EvictionAnswer, OperationRef, PortErrorKind};
 use crate::prewarm::PrewarmPod;
+use crate::run::failure::OnFailure;
 
 pub use line::{BadLine, Reader, to_line, whole_lines};
 pub use loans::Loan;
-pub use state::{IllegalRecord, RunState};
+pub use state::{Failed, IllegalRecord, RunState};
 
 /// The journal's format.
 ///
@@ -64,6 +65,22 @@ pub enum Entry {
     AsksBefore {
         /// Which.
         before: AskBefore,
+    },
+    /// What the run does when it fails, from now on.
+    OnFailure {
+        /// It.
+        then: OnFailure,
+    },
+    /// The run has failed and brings back what it has in hand, instead of going on with its plan.
+    Reversing {
+        /// The step that failed.
+        step: StepId,
+        /// What it was to ensure.
+        title: String,
+        /// Why it failed.
+        cause: String,
+        /// The way back.
+        stages: Vec<Stage>,
     },
     /// A question was answered with "go on".
     Approved {
@@ -322,6 +339,8 @@ impl Entry {
             Self::Header { .. } => "header",
             Self::Opened => "opened",
             Self::AsksBefore { .. } => "asks_before",
+            Self::OnFailure { .. } => "on_failure",
+            Self::Reversing { .. } => "reversing",
             Self::Approved { .. } => "approved",
             Self::StageStarted { .. } => "stage_started",
             Self::Intent { .. } => "intent",

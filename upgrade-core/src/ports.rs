@@ -22,6 +22,7 @@ use crate::model::{
     Surroundings, Uid, WorkloadRef,
 };
 use crate::prewarm::PrewarmPod;
+use crate::run::failure::OnFailure;
 use crate::view::{Change, Object, ResourceKind};
 
 /// A call to the world that failed.
@@ -436,6 +437,11 @@ pub trait Gate: Send + Sync {
     /// Before what it wants to be asked. A run that was begun so goes on so, whatever the gate of a later process wants.
     fn asks_before(&self) -> AskBefore {
         AskBefore::None
+    }
+
+    /// What is to happen when the run fails, said beforehand. `None`: what was said when it began, or that it holds.
+    fn on_failure(&self) -> Option<OnFailure> {
+        None
     }
 
     /// In whose name it answers, for the journal.

@@ -109,6 +109,7 @@ fn trials(plan: &Plan, view: &View) -> Vec<Trial> {
             | Action::UpgradeControlPlane { .. }
             | Action::CreateBuffer { .. }
             | Action::Soak { .. }
+            | Action::Uncordon { .. }
             | Action::AwaitRancher { .. }
             | Action::Drain { .. }
             | Action::UpgradePool { .. }

@@ -59,6 +59,8 @@ pub(crate) struct MoveCase<'a> {
     pub(crate) job_wait: Duration,
     /// The moves that hold a slot, with their routes: their pods need room, too.
     pub(crate) under_way: Vec<(&'a WorkloadRef, Route)>,
+    /// The run has turned back: what is not at strength is helped by leaving, and waited for only as long as it is on its way.
+    pub(crate) turned_back: bool,
     /// An autoscaler may add nodes for pods that wait for room.
     pub(crate) may_grow: bool,
 }
@@ -146,7 +148,7 @@ impl<'a> MoveCase<'a> {
         let workload = self.view.workload(open.workload);
         let settled = |workload: &Workload| open.workload.kind == WorkloadKind::Job || workload.is_settled();
         // Most of the time a rollout is under way, and what is where says nothing yet.
-        if open.begun && workload.is_some_and(|workload| !settled(workload)) {
+        if open.begun && !self.turned_back && workload.is_some_and(|workload| !settled(workload)) {
             return None;
         }
         // What is on its way has to come back, too.
@@ -198,6 +200,11 @@ impl<'a> MoveCase<'a> {
             return self.evict(open.workload, open.off, false, allowances);
         }
         if !workload.is_settled() {
+            let sick = |pod: &&Pod| !pod.ready && !self.is_leaving(pod);
+            if self.turned_back && self.doomed(open.workload, open.off).iter().any(sick) {
+                // Where it came from is its image, or whatever else it lacks here. Those that are not ready go first.
+                return self.evict(open.workload, open.off, false, allowances);
+            }
             return Verdict::Wait(format!(
                 "{} to be at strength first: {}",
                 open.workload,

@@ -93,6 +93,7 @@ impl Fixture {
             excluded: &self.excluded,
             job_wait: Duration::from_secs(60),
             under_way: Vec::new(),
+            turned_back: false,
             may_grow: false,
         }
     }

@@ -10,6 +10,7 @@ mod loan;
 mod order;
 mod places;
 mod planner;
+mod reverse;
 mod route;
 mod stages;
 
@@ -24,6 +25,7 @@ pub(crate) use loan::lent_by;
 pub(crate) use order::is_entry;
 pub(crate) use places::{Keeping, keeps_apart, nodes_needed};
 pub use planner::{PlanError, plan};
+pub(crate) use reverse::reverse;
 pub(crate) use route::counted;
 pub use route::{Route, RouteChoice};
 pub(crate) use stages::{movers, owners_on};
@@ -109,6 +111,11 @@ pub enum Action {
     },
     /// Every node of the pool is cordoned.
     Cordon {
+        /// The pool.
+        pool: PoolName,
+    },
+    /// Every node of the pool that this run cordoned takes pods again. Only the way back has it.
+    Uncordon {
         /// The pool.
         pool: PoolName,
     },
@@ -220,6 +227,7 @@ impl fmt::Display for Action {
                 write!(f, "pull the images of the pods on {for_pods_of} onto every node of {on}")
             }
             Self::Cordon { pool } => write!(f, "cordon every node of {pool}"),
+            Self::Uncordon { pool } => write!(f, "uncordon the nodes of {pool} that this run cordoned"),
             Self::Move { workload, off, route, .. } => write!(f, "move {workload} off {off} by {route}"),
             Self::Soak { seconds } => {
                 write!(f, "watch for {}", crate::span::show(std::time::Duration::from_secs(*seconds)))

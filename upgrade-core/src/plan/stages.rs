@@ -204,7 +204,9 @@ impl Layout<'_> {
         self.in_azure(
             format!("{pool}: upgrade its nodes"),
             action,
-            forward("the nodes are new machines afterwards"),
+            forward(&format!(
+                "the nodes are new machines afterwards; from here on the workloads of {pool} are not brought back"
+            )),
         );
     }
 

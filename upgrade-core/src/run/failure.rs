@@ -6,6 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::journal::{Write, WriteAnswer};
 use crate::plan::Action;
 use crate::policy::Policy;
@@ -58,6 +60,9 @@ words! {
     /// [`Action::Cordon`].
     Cordon = "cordon a pool",
         "Both pools stand; some nodes of the one to be left are cordoned, and every pod on them runs on.";
+    /// [`Action::Uncordon`].
+    Uncordon = "uncordon a pool, on the way back",
+        "Both pools stand; some nodes of the workloads' own pool may still be cordoned.";
     /// [`Action::Move`].
     Move = "move a workload",
         "Both pools stand, and the one to be left is cordoned. Each workload runs on one of them or on both; what was borrowed of it is given back.";
@@ -202,6 +207,17 @@ pub enum Next {
     Stop,
 }
 
+/// What a run does where the table says that it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// It holds, and goes on from there when it is resumed.
+    #[default]
+    Hold,
+    /// It brings the workloads in hand back to the nodes that they came from and takes the buffer away, while those nodes stand.
+    Reverse,
+}
+
 /// For how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Limit {
@@ -269,6 +285,7 @@ impl StepKind {
             Action::CreateBuffer { .. } => Self::CreateBuffer,
             Action::Prewarm { .. } => Self::Prewarm,
             Action::Cordon { .. } => Self::Cordon,
+            Action::Uncordon { .. } => Self::Uncordon,
             Action::Move { .. } => Self::Move,
             Action::Soak { .. } => Self::Soak,
             Action::Drain { .. } => Self::Drain,
@@ -282,9 +299,13 @@ impl StepKind {
     pub fn is_in_azure(self) -> bool {
         match self {
             Self::ControlPlane | Self::CreateBuffer | Self::UpgradePool | Self::DeleteBuffer => true,
-            Self::Prewarm | Self::Cordon | Self::Move | Self::Soak | Self::Drain | Self::AwaitRancher => {
-                false
-            }
+            Self::Prewarm
+            | Self::Cordon
+            | Self::Uncordon
+            | Self::Move
+            | Self::Soak
+            | Self::Drain
+            | Self::AwaitRancher => false,
         }
     }
 

@@ -1,8 +1,10 @@
 //! Steps on a pool's nodes: cordon and drain.
 
+use std::collections::BTreeSet;
+
 use super::Verdict;
 use crate::journal::Write;
-use crate::model::PoolName;
+use crate::model::{NodeName, PoolName, Uid};
 use crate::view::View;
 
 /// The cordons that are missing on a pool's nodes.
@@ -18,5 +20,18 @@ pub(super) fn cordon(view: &View, pool: &PoolName) -> Verdict {
         Verdict::Done(format!("{} nodes of {pool} are cordoned", view.nodes_of(pool).count()))
     } else {
         Verdict::Write(missing)
+    }
+}
+
+/// Every node of the pool takes pods again that is cordoned by this run. What somebody else has cordoned stays so.
+pub(super) fn uncordon(view: &View, pool: &PoolName, ours: &BTreeSet<(&NodeName, &Uid)>) -> Verdict {
+    let cordoned =
+        view.nodes_of(pool).filter(|node| node.unschedulable && ours.contains(&(&node.name, &node.uid)));
+    let writes: Vec<Write> =
+        cordoned.map(|node| Write::Uncordon { node: node.name.clone(), uid: node.uid.clone() }).collect();
+    if writes.is_empty() {
+        Verdict::Done(format!("no node of {pool} is cordoned by this run"))
+    } else {
+        Verdict::Write(writes)
     }
 }

@@ -10,6 +10,7 @@ mod prewarm;
 mod progress;
 #[cfg(test)]
 mod properties;
+mod reversing;
 mod second_writer;
 mod sent;
 mod steps;
@@ -227,7 +228,7 @@ impl Machine {
     /// is refused must not have disturbed it.
     ///
     /// # Errors
-    /// If the journal has no header, or the run is done.
+    /// If the journal has no header, or the run is over.
     pub fn resume(state: RunState, now: Timestamp) -> Result<(Self, Vec<Effect>), IllegalRecord> {
         let refuse = |rule: &str| IllegalRecord {
             seq: state.next_seq(),
@@ -238,9 +239,10 @@ impl Machine {
         let (Some(run), Some(plan)) = (state.run().cloned(), state.plan().cloned()) else {
             return Err(refuse("a journal begins with its header"));
         };
-        if state.is_done() {
-            return Err(refuse("the run is done"));
+        if state.is_over() {
+            return Err(refuse("the run is over"));
         }
+        let plan = reversing::with_way_back(plan, &state);
         Ok(Self::new(plan, run, state, now).start(now, true))
     }
 
@@ -301,7 +303,7 @@ impl Machine {
 
     fn start(mut self, now: Timestamp, resumed: bool) -> (Self, Vec<Effect>) {
         let stages = u32::try_from(self.plan.stages.len()).unwrap_or(u32::MAX);
-        let (cluster, target, plan) = (self.plan.cluster.name.clone(), self.plan.target, self.plan.hash());
+        let (cluster, target, plan) = (self.plan.cluster.name.clone(), self.plan.target, self.plan_hash());
         self.emit(now, EventKind::RunStarted { cluster, target, plan, stages, resumed });
         let effects = std::mem::take(&mut self.out);
         (self, effects)
@@ -378,6 +380,9 @@ impl Machine {
                     self.stop_pulling(now, &outcome);
                     let at_rest = self.sent.is_empty() && !self.gives_back(now);
                     if self.stops > 1 || at_rest && self.is_adopted(now, &outcome) {
+                        if self.turns_back(now, &outcome) {
+                            continue;
+                        }
                         self.end(now, outcome);
                     }
                     return;
@@ -388,7 +393,7 @@ impl Machine {
 
     fn next_stage(&mut self) {
         match self.state.current_stage() {
-            None => self.phase = Phase::Ending(RunOutcome::Done),
+            None => self.phase = Phase::Ending(self.at_the_end()),
             Some(stage) => {
                 self.phase = Phase::Proving(stage);
                 self.out.push(Effect::Prove);

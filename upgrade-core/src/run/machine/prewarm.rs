@@ -379,7 +379,10 @@ impl Machine {
                 self.stops <= 1 && self.may_write()
             }
             // Nothing is written to a cluster that is another one, or somebody else's; at the end of a plan none is left.
-            RunOutcome::IdentityLost { .. } | RunOutcome::Locked { .. } | RunOutcome::Done => false,
+            RunOutcome::IdentityLost { .. }
+            | RunOutcome::Locked { .. }
+            | RunOutcome::Done
+            | RunOutcome::Reversed { .. } => false,
         };
         let stage = self.state.current_stage().filter(|stage| self.state.stage_started(*stage).is_some());
         let Some(stage) = stage.filter(|_| may_write).and_then(|number| self.plan.stage(number)) else {

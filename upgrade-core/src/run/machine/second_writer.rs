@@ -247,7 +247,8 @@ impl Machine {
     /// Is every buffer as it was made, and known to be? One that is not ends the run, before anything more is moved there.
     pub(super) fn buffers_stand(&mut self, now: Timestamp, stage: &Stage) -> bool {
         let mut buffers = self.buffers().peekable();
-        if buffers.peek().is_none() {
+        // Whoever takes it away on the way back does what the run does.
+        if buffers.peek().is_none() || self.state.reversal().is_some() {
             return true;
         }
         let Some(azure) = &self.azure else { return false };

@@ -37,6 +37,7 @@ impl Machine {
         let may_grow = pools.is_some_and(|pools| pools.iter().any(|pool| pool.autoscaling.is_some()));
         MoveCase {
             under_way,
+            turned_back: self.state.reversal().is_some(),
             may_grow,
             view: &self.view,
             run: &self.run,
@@ -159,6 +160,7 @@ impl Machine {
             Action::DeleteBuffer { pool } => azure.delete_buffer(pool),
             Action::Prewarm { on, .. } => self.warmed(on),
             Action::Cordon { pool } => nodes::cordon(&self.view, pool),
+            Action::Uncordon { pool } => nodes::uncordon(&self.view, pool, &self.state.cordons()),
             Action::Drain { pool } => {
                 let missing = nodes::missing_cordons(&self.view, pool);
                 if !missing.is_empty() {
