@@ -111,6 +111,7 @@ fn trials(plan: &Plan, view: &View) -> Vec<Trial> {
             | Action::Soak { .. }
             | Action::Uncordon { .. }
             | Action::AwaitRancher { .. }
+            | Action::Verify { .. }
             | Action::Drain { .. }
             | Action::UpgradePool { .. }
             | Action::DeleteBuffer { .. } => {}

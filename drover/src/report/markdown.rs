@@ -102,6 +102,9 @@ pub fn plan(plan: &Plan) -> String {
     if plan.is_empty() {
         return out;
     }
+    if let Some(words) = text::reverses(plan) {
+        let _ = write!(out, "\nA failure can be reversed {}.\n", plain(words));
+    }
     out.push('\n');
     let rows = plan
         .stages

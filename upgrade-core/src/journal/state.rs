@@ -118,6 +118,10 @@ impl RunState {
                 self.intents.insert(*id, (step.clone(), write.clone()));
                 self.open.insert(*id);
                 self.loans.announced(*id, step, write);
+                if write.is_in_azure() {
+                    // What an earlier write of the step had begun says nothing about this one.
+                    self.operations.remove(step);
+                }
                 self.intents_of.entry(step.clone()).or_default().push(*id);
             }
             Entry::Answered { id, answer } => {
@@ -298,6 +302,12 @@ impl RunState {
     /// How many writes a step has announced.
     pub fn writes(&self, step: &StepId) -> u32 {
         self.intents_of.get(step).map_or(0, |ids| u32::try_from(ids.len()).unwrap_or(u32::MAX))
+    }
+
+    /// What a step has announced last of changes in Azure.
+    pub fn last_in_azure(&self, step: &StepId) -> Option<&Write> {
+        let ids = self.intents_of.get(step)?.iter().rev();
+        ids.filter_map(|id| self.intents.get(id)).map(|(_, write)| write).find(|write| write.is_in_azure())
     }
 
     /// The Azure operation that a step has begun and not yet seen to its end.

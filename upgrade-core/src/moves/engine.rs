@@ -382,7 +382,8 @@ fn evicts(writes: &[Write], pod: &Pod) -> bool {
     writes.iter().any(|write| matches!(write, Write::Evict { uid, .. } if *uid == pod.uid))
 }
 
-fn strength(workload: &Workload) -> String {
+/// How many of a workload's pods are available, in words.
+pub(crate) fn strength(workload: &Workload) -> String {
     let trouble = workload.status.trouble.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
     format!("{} of {} pods available{trouble}", workload.status.available, workload.replicas)
 }

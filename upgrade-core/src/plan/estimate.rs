@@ -63,6 +63,7 @@ fn of_stages(stages: &[Stage], inventory: &Inventory, policy: &Policy) -> Durati
         Action::DeleteBuffer { .. } => POOL_GONE,
         Action::Soak { seconds } => Duration::from_secs(*seconds),
         Action::AwaitRancher { .. } => refresh + RANCHER,
+        Action::Verify { .. } => Duration::ZERO,
         // Counted by the round, below.
         Action::Move { .. } => Duration::ZERO,
     };

@@ -5,6 +5,7 @@
 //! policy and target always give the same bytes.
 
 mod basis;
+mod before;
 mod estimate;
 mod loan;
 mod order;
@@ -32,7 +33,7 @@ pub(crate) use stages::{movers, owners_on};
 
 use crate::finding::Finding;
 use crate::inventory::ClusterIdentity;
-use crate::model::{FormatVersion, KubeVersion, ObjectName, PoolName, StepId, WorkloadRef};
+use crate::model::{FormatVersion, KubeVersion, Labels, ObjectName, PoolName, StepId, Taint, WorkloadRef};
 use crate::policy::Policy;
 use crate::ports::BufferSpec;
 
@@ -157,6 +158,26 @@ pub enum Action {
         /// It has read Azure once more since, so that nothing older is left to be acted on.
         once_more: bool,
     },
+    /// Azure, the kubelets and Kubernetes agree that everything is as it should be at the end.
+    Verify {
+        /// The version of the control plane and of each of these pools.
+        version: KubeVersion,
+        /// The pools that were upgraded, and what their nodes had before.
+        pools: Vec<PoolBefore>,
+    },
+}
+
+/// What the nodes of a pool had before their upgrade and are to have after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolBefore {
+    /// The pool.
+    pub pool: PoolName,
+    /// The labels that Azure gives to its nodes, as far as each node had them.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// Their taints; `None` where they differed from node to node. Those that come and go with a node's health do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taints: Option<Vec<Taint>>,
 }
 
 /// What becomes of a step's effect when the run ends.
@@ -237,6 +258,9 @@ impl fmt::Display for Action {
             Self::DeleteBuffer { pool } => write!(f, "delete buffer {pool}"),
             Self::AwaitRancher { once_more: false } => {
                 f.write_str("wait until Rancher has adopted the change")
+            }
+            Self::Verify { version, .. } => {
+                write!(f, "see that Azure, the kubelets and Kubernetes agree on {version}")
             }
             Self::AwaitRancher { once_more: true } => {
                 f.write_str("wait until Rancher has adopted the change and read Azure once more")

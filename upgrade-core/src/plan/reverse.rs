@@ -81,7 +81,8 @@ fn leaves(action: &Action, buffer: &PoolName) -> bool {
         | Action::Soak { .. }
         | Action::UpgradePool { .. }
         | Action::Uncordon { .. }
-        | Action::AwaitRancher { .. } => false,
+        | Action::AwaitRancher { .. }
+        | Action::Verify { .. } => false,
     }
 }
 

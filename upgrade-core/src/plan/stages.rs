@@ -9,7 +9,7 @@ use crate::model::{
 use crate::plan::order::{Mover, Turn, in_turns};
 use crate::plan::places::nodes_needed;
 use crate::plan::route::RouteChoice;
-use crate::plan::{Action, Lane, Reversal, Stage, Step};
+use crate::plan::{Action, Lane, PoolBefore, Reversal, Stage, Step};
 use crate::policy::{Policy, RancherManaged};
 use crate::ports::BufferSpec;
 use crate::view::View;
@@ -23,6 +23,7 @@ pub(super) struct Work {
 
 struct PoolWork {
     pool: PoolName,
+    before: PoolBefore,
     /// `None` for a pool without nodes: nothing to move, Azure only changes its model.
     buffer: Option<BufferSpec>,
     moves: Vec<(Turn, Vec<Mover>)>,
@@ -60,7 +61,7 @@ pub(super) fn work(
         } else {
             Vec::new()
         };
-        pools.push(PoolWork { pool: pool.name.clone(), buffer, moves });
+        pools.push(PoolWork { pool: pool.name.clone(), before: PoolBefore::of(pool, &nodes), buffer, moves });
     }
     Ok(Work { target, control_plane: inventory.cluster.version != target, pools })
 }
@@ -132,6 +133,11 @@ pub(super) fn assemble(work: &Work, policy: &Policy, follows_rancher: bool) -> V
         }
     }
     layout.leave_nothing_to_repair();
+    if !layout.stages.is_empty() {
+        let pools = work.pools.iter().map(|pool| pool.before.clone()).collect();
+        let verify = Action::Verify { version: work.target, pools };
+        layout.single("verify".into(), verify, forward("it only looks"));
+    }
     layout.stages
 }
 

@@ -3,6 +3,7 @@
 //! Azure's word alone is never believed: an operation that succeeded must show in the resource, and a pool that reports the
 //! new version must have nodes that run it (Azure reports the target of a failed upgrade too).
 
+use super::nodes;
 use super::Verdict;
 use super::failure::{Failure, StepKind};
 use crate::journal::Write;
@@ -17,6 +18,11 @@ pub(super) fn carries_out(action: &Action) -> bool {
     StepKind::of(action).is_in_azure()
 }
 
+/// Has Azure to be looked at for it?
+pub(super) fn concerns(action: &Action) -> bool {
+    carries_out(action) || matches!(action, Action::Verify { .. })
+}
+
 /// What is known about an Azure step.
 pub(super) struct AzureCase<'a> {
     /// Azure as last observed; `None` before the first look.
@@ -29,8 +35,10 @@ pub(super) struct AzureCase<'a> {
     pub(super) operation: Option<&'a OperationState>,
     /// The step has begun an operation whose state is not known yet.
     pub(super) operation_unseen: bool,
-    /// Writes announced by the process at work. A failed operation of an earlier process may be tried again once.
+    /// Changes in Azure announced by the process at work. A failed operation of an earlier process may be tried again once.
     pub(super) fresh_writes: u32,
+    /// What the step has announced last of them, whichever process it was.
+    pub(super) last: Option<&'a Write>,
 }
 
 impl AzureCase<'_> {
@@ -100,12 +108,17 @@ impl AzureCase<'_> {
             return Verdict::Patience("Azure's answer".into());
         }
         let name = &buffer.name;
-        if let Some(verdict) = self.operation_verdict(&format!("create pool {name}")) {
+        let clears = matches!(self.last, Some(Write::DeletePool { .. }));
+        let what = if clears { "delete what there is of" } else { "create" };
+        if let Some(verdict) = self.operation_verdict(&format!("{what} pool {name}")) {
             return verdict;
         }
         let Some(pool) = self.pool(name) else {
-            let lag = format!("Azure does not list pool {name} yet");
-            return self.busy_elsewhere(name).unwrap_or_else(|| self.begin(Write::create(buffer), lag));
+            let create = || {
+                let (write, lag) = (Write::create(buffer), format!("Azure does not list pool {name} yet"));
+                if clears { Verdict::Write(vec![write]) } else { self.begin(write, lag) }
+            };
+            return self.busy_elsewhere(name).unwrap_or_else(create);
         };
         if !pool.is_made_by(self.run) {
             return Verdict::Fail(
@@ -114,20 +127,41 @@ impl AzureCase<'_> {
             );
         }
         match &pool.state {
-            ProvisioningState::Busy(word) if word == "Deleting" => Verdict::Fail(
+            ProvisioningState::Busy(word) if word == "Deleting" && !clears => Verdict::Fail(
                 Failure::PoolForeign,
                 format!("pool {name} is being deleted, and not by this run"),
             ),
             ProvisioningState::Busy(word) => Verdict::Patience(format!("Azure: pool {name} is {word}")),
-            ProvisioningState::Failed | ProvisioningState::Canceled => Verdict::Fail(
-                Failure::BufferFailed,
-                format!("pool {name} is {}: {}", pool.state, reason(pool.error.as_ref())),
-            ),
+            ProvisioningState::Failed | ProvisioningState::Canceled if clears && self.fresh_writes > 0 => {
+                Verdict::Wait(format!("Azure still lists pool {name}"))
+            }
+            ProvisioningState::Failed | ProvisioningState::Canceled => self.make_anew(pool),
             ProvisioningState::Succeeded => {
                 let fit = |node: &Node| node.takes_pods() && node.kubelet == Some(buffer.version);
                 self.nodes_fit(name, buffer.count, fit, "ready for pods")
             }
         }
+    }
+
+    /// A buffer that did not come up. Azure does not mend one by itself, so a later process, which somebody has told to go on,
+    /// deletes it and makes it anew: it carries the run's tag, the journal has announced it, and no pod is on it.
+    fn make_anew(&self, pool: &Pool) -> Verdict {
+        let name = &pool.name;
+        let failed = format!("pool {name} is {}: {}", pool.state, reason(pool.error.as_ref()));
+        if self.fresh_writes > 0 || self.last.is_none() {
+            return Verdict::Fail(Failure::BufferFailed, failed);
+        }
+        // Nothing may come to nodes that go.
+        let cordons = nodes::missing_cordons(self.view, name);
+        if !cordons.is_empty() {
+            return Verdict::Write(cordons);
+        }
+        if let Some(pod) = self.pod_left(name) {
+            let why = format!("{failed}; it is not deleted while pod {} is on it", pod.name);
+            return Verdict::Fail(Failure::BufferFailed, why);
+        }
+        let delete = Write::DeletePool { pool: name.clone() };
+        self.busy_elsewhere(name).unwrap_or_else(|| Verdict::Write(vec![delete]))
     }
 
     pub(super) fn upgrade_pool(&self, name: &PoolName, to: KubeVersion, first_time: bool) -> Verdict {

@@ -81,6 +81,9 @@ words! {
     /// [`Action::AwaitRancher`].
     AwaitRancher = "wait for Rancher",
         "Azure has the change of the step before. Rancher does not want it yet, and may take it back.";
+    /// [`Action::Verify`].
+    Verify = "verify at the end",
+        "Everything in the plan was done. What is not as it should be is named, with what was expected and what was found.";
 }
 
 words! {
@@ -130,7 +133,7 @@ words! {
         "Mend what Azure names, then `resume`: the step is tried once more.";
     /// The buffer's creation failed.
     BufferFailed = "the buffer comes up Failed or Canceled in Azure",
-        "Mend what Azure names, then `resume`: a buffer of this run that is empty is deleted and made anew.";
+        "Mend what Azure names, then `resume`: a buffer of this run that is empty is deleted and made anew. If pods are on it, delete them, or reverse.";
     /// A pool is not the run's, or is gone.
     PoolForeign = "a pool is gone, is being deleted, or is not this run's",
         "Find out who changes the pools. Plan anew if the pool is not coming back.";
@@ -149,6 +152,9 @@ words! {
     /// Nothing has come of waiting.
     TimedOut = "what a step waits for does not come",
         "Mend what the message names, or raise `move_timeout` and plan anew; then `resume`.";
+    /// Azure, kubelets and Kubernetes do not agree at the end.
+    Untrue = "at the end something is not as it should be",
+        "Mend what the message names; `resume` looks once more.";
     /// Azure has worked on a step for very long.
     AzureTooLong = "Azure does not come to an end",
         "Look at the operation in Azure. `resume` goes on waiting for it.";
@@ -292,6 +298,7 @@ impl StepKind {
             Action::UpgradePool { .. } => Self::UpgradePool,
             Action::DeleteBuffer { .. } => Self::DeleteBuffer,
             Action::AwaitRancher { .. } => Self::AwaitRancher,
+            Action::Verify { .. } => Self::Verify,
         }
     }
 
@@ -305,7 +312,8 @@ impl StepKind {
             | Self::Move
             | Self::Soak
             | Self::Drain
-            | Self::AwaitRancher => false,
+            | Self::AwaitRancher
+            | Self::Verify => false,
         }
     }
 
@@ -399,6 +407,10 @@ pub fn response(step: Option<StepKind>, failure: Failure) -> Response {
         Failure::CannotLeave => (Next::Hold, "every way that is left makes a gap that nobody has accepted"),
         Failure::SecondWriter => (Next::Hold, "it would take the next change back"),
         Failure::TimedOut => (Next::Hold, "what has not come by then needs a person"),
+        Failure::Untrue => (
+            Next::Hold,
+            "success is not declared on one witness's word, and nothing is left that is not done",
+        ),
         Failure::AzureTooLong => {
             (Next::Hold, "the operation is not stopped, and a later process waits for it again")
         }

@@ -17,6 +17,7 @@ mod machine;
 mod nodes;
 mod outcome;
 mod stop;
+mod truth;
 
 pub use driver::{DriveError, Start, drive};
 pub use keeper::LockNews;

@@ -145,6 +145,7 @@ struct Memory {
     failures: u32,
     /// Since when no write of it has been accepted.
     failing_since: Option<Timestamp>,
+    /// Changes in Azure.
     fresh_writes: u32,
     restart_seen: bool,
     /// It was told that somebody took the restart out again.

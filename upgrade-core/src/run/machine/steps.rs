@@ -168,7 +168,11 @@ impl Machine {
                 "waited {waited} (`move_timeout`), since {since:.0}, for {waiting_for}{}",
                 self.blocker(step)
             );
-            self.fails(now, Some(&step.id), Failure::TimedOut, cause);
+            let failure = match &step.action {
+                Action::Verify { .. } => Failure::Untrue,
+                _ => Failure::TimedOut,
+            };
+            self.fails(now, Some(&step.id), failure, cause);
         }
     }
 
@@ -213,7 +217,7 @@ impl Machine {
         self.emit(now, EventKind::WriteStarted { step: step.id.clone(), what: write.to_string() });
         self.sent.send(id, step.id.clone(), write.clone());
         if let Some(memory) = self.steps.get_mut(&step.id) {
-            memory.fresh_writes += 1;
+            memory.fresh_writes += u32::from(write.is_in_azure());
         }
         self.out.push(Effect::Act { id, write });
     }
