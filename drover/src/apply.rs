@@ -11,6 +11,7 @@ use upgrade_core::journal::RunState;
 use upgrade_core::model::{RunId, VersionRequest};
 use upgrade_core::plan::{Basis, Plan};
 use upgrade_core::ports::{AskBefore, Gate, Journal};
+use upgrade_core::run::failure::OnFailure;
 use upgrade_core::run::{Start, drive, stop_signal};
 
 use crate::cluster::Cluster;
@@ -36,6 +37,7 @@ pub struct Apply {
     gate: Arc<dyn Gate>,
     before: AskBefore,
     approved: Option<String>,
+    on_failure: Option<OnFailure>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "made once per run")]
@@ -56,7 +58,7 @@ impl Apply {
     fn of(cluster: Cluster, what: What) -> Self {
         let journal = Path::new(DEFAULT_JOURNAL).into();
         let gate = Arc::new(PauseAlways);
-        Self { cluster, what, journal, gate, before: AskBefore::None, approved: None }
+        Self { cluster, what, journal, gate, before: AskBefore::None, approved: None, on_failure: None }
     }
 
     /// Where journals are; the directory `./journal` unless set.
@@ -74,6 +76,11 @@ impl Apply {
         Self { before, ..self }
     }
 
+    /// What to do when a step fails. Without it a new run holds, and one that goes on does what was said when it began.
+    pub fn on_failure(self, then: OnFailure) -> Self {
+        Self { on_failure: Some(then), ..self }
+    }
+
     /// Answers the question that a paused run waits for with "go on", by its id. Every other question goes to the gate.
     pub fn approve(self, question: impl Into<String>) -> Self {
         Self { approved: Some(question.into()), ..self }
@@ -88,13 +95,13 @@ impl Apply {
     /// [`Error::Identity`] for another cluster, [`Error::Stale`] if something changed that the plan rests on,
     /// [`Error::Blocked`] if something stands in the way now, [`Error::Journal`] if the journal cannot be used.
     pub async fn start(self) -> Result<Run, Error> {
-        let Self { cluster, what, journal, gate, before, approved } = self;
+        let Self { cluster, what, journal, gate, before, approved, on_failure } = self;
         let (start, run, place, journal) = match what {
             // Boxed: it reads the whole cluster.
             What::Plan(plan) => Box::pin(begin(&cluster, plan.plan, &journal)).await?,
             What::Run(selector) => take_up(&cluster, &selector.place(&journal), approved.as_deref()).await?,
         };
-        let gate = Arc::new(Doorkeeper { gate, before, approved });
+        let gate = Arc::new(Doorkeeper { gate, before, approved, on_failure });
         let (sender, events) = unbounded_channel();
         let ports = cluster.ports(journal, gate, Arc::new(Channel(sender)));
         let (stop, signal) = stop_signal();
@@ -133,6 +140,10 @@ async fn take_up(cluster: &Cluster, place: &RunPlace, approved: Option<&str>) ->
     if RunState::is_done(&state) {
         let problem = "the run is done, there is nothing to go on with";
         return Err(journal::unusable(place, problem, None));
+    }
+    if RunState::is_over(&state) {
+        let problem = "the run failed and brought everything back, there is nothing to go on with";
+        return Err(journal::unusable(place, problem, Some("make a new plan")));
     }
     if let Some(approved) = approved {
         waits_for(&state, approved, place)?;

@@ -259,7 +259,7 @@ pub fn exit_code(report: &Report) -> u8 {
         RunOutcome::Done => 0,
         RunOutcome::IdentityLost { .. } if report.stages.is_empty() => 3,
         RunOutcome::Locked { .. } => 3,
-        RunOutcome::Held { .. } | RunOutcome::IdentityLost { .. } => 1,
+        RunOutcome::Held { .. } | RunOutcome::Reversed { .. } | RunOutcome::IdentityLost { .. } => 1,
         RunOutcome::Paused { .. } => 4,
         RunOutcome::Aborted => 130,
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use upgrade_core::ports::{Answer, AskBefore, Gate, Question};
+use upgrade_core::run::failure::OnFailure;
 
 use crate::holder;
 
@@ -35,6 +36,7 @@ pub(crate) struct Doorkeeper {
     pub(crate) before: AskBefore,
     /// The id of the question whose answer is "go on".
     pub(crate) approved: Option<String>,
+    pub(crate) on_failure: Option<OnFailure>,
 }
 
 #[async_trait]
@@ -48,6 +50,10 @@ impl Gate for Doorkeeper {
 
     fn asks_before(&self) -> AskBefore {
         self.before.max(self.gate.asks_before())
+    }
+
+    fn on_failure(&self) -> Option<OnFailure> {
+        self.on_failure.or_else(|| self.gate.on_failure())
     }
 
     fn answers_for(&self) -> String {

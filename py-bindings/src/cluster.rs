@@ -6,6 +6,7 @@ use aks_drover::{Apply, Fleet, JournalPlace, RunSelector};
 use pyo3::prelude::*;
 use upgrade_core::model::VersionRequest;
 use upgrade_core::ports::AskBefore;
+use upgrade_core::run::failure::OnFailure;
 
 use crate::error::{json, raise, refuse};
 use crate::gate::{PythonGate, Raised};
@@ -62,7 +63,7 @@ impl Cluster {
     }
 
     /// Refuse a stale plan, or begin a run of it. The gate takes a question as JSON.
-    #[pyo3(signature = (plan, journal, gate, approve))]
+    #[pyo3(signature = (plan, journal, gate, approve, on_failure))]
     fn apply(
         &self,
         py: Python<'_>,
@@ -70,7 +71,9 @@ impl Cluster {
         journal: PathBuf,
         gate: Option<Py<PyAny>>,
         approve: &str,
+        on_failure: &str,
     ) -> PyResult<Run> {
+        let then = when_it_fails(py, on_failure)?;
         let before = match approve {
             "none" => AskBefore::None,
             "stage" => AskBefore::Stage,
@@ -80,11 +83,11 @@ impl Cluster {
                 return Err(refuse(py, "`approve`: not known here", Some(hint)));
             }
         };
-        begin(py, self.inner.apply(plan.file().clone()).ask_before(before), journal, gate)
+        begin(py, self.inner.apply(plan.file().clone()).ask_before(before).on_failure(then), journal, gate)
     }
 
     /// Go on with a run from its journal.
-    #[pyo3(signature = (run, journal, gate, approve))]
+    #[pyo3(signature = (run, journal, gate, approve, on_failure))]
     fn resume(
         &self,
         py: Python<'_>,
@@ -92,11 +95,25 @@ impl Cluster {
         journal: PathBuf,
         gate: Option<Py<PyAny>>,
         approve: Option<String>,
+        on_failure: Option<&str>,
     ) -> PyResult<Run> {
         let run = RunSelector::parse(run).map_err(|error| refuse(py, &format!("`run`: {error}"), None))?;
         let resume = self.inner.resume(run);
         let resume = approve.into_iter().fold(resume, Apply::approve);
+        let then = on_failure.map(|then| when_it_fails(py, then)).transpose()?;
+        let resume = then.into_iter().fold(resume, Apply::on_failure);
         begin(py, resume, journal, gate)
+    }
+}
+
+fn when_it_fails(py: Python<'_>, text: &str) -> PyResult<OnFailure> {
+    match text {
+        "hold" => Ok(OnFailure::Hold),
+        "reverse" => Ok(OnFailure::Reverse),
+        _ => {
+            let hint = "write \"hold\" or \"reverse\"".to_owned();
+            Err(refuse(py, "`on_failure`: not known here", Some(hint)))
+        }
     }
 }
 

@@ -201,6 +201,9 @@ fn outcome(report: &Report) -> String {
     match &report.outcome {
         RunOutcome::Done => "done".to_owned(),
         RunOutcome::Held { step, title, cause } => format!("held at {step}, {title}: {cause}"),
+        RunOutcome::Reversed { step, title, cause, .. } => {
+            format!("failed at {step}, {title}, and brought back: {cause}")
+        }
         RunOutcome::Paused { question } => format!("paused: {}", question.text),
         RunOutcome::Aborted => "aborted".to_owned(),
         RunOutcome::IdentityLost { why } => format!("the cluster is another one: {why}"),

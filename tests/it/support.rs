@@ -13,6 +13,7 @@ use upgrade_core::event::{Event, EventKind, Report};
 use upgrade_core::journal::Record;
 use upgrade_core::model::{HolderId, StepId};
 use upgrade_core::ports::{Answer, EventSink, Gate, Journal, PortError, Ports, Question};
+use upgrade_core::run::failure::OnFailure;
 use upgrade_core::run::{DriveError, Start, StopHandle, StopSignal, drive, stop_signal};
 
 /// The seed of every night that does not choose another.
@@ -82,12 +83,16 @@ impl EventSink for Events {
 }
 
 /// Answers every question the same way.
-struct Answers(Mutex<Answer>);
+struct Answers(Mutex<Answer>, Mutex<Option<OnFailure>>);
 
 #[async_trait]
 impl Gate for Answers {
     async fn ask(&self, _: &Question) -> Answer {
         *self.0.lock().unwrap()
+    }
+
+    fn on_failure(&self) -> Option<OnFailure> {
+        *self.1.lock().unwrap()
     }
 }
 
@@ -107,7 +112,7 @@ impl Night {
     }
 
     pub(crate) fn of(lab: Lab) -> Self {
-        let gate = Arc::new(Answers(Mutex::new(Answer::Pause)));
+        let gate = Arc::new(Answers(Mutex::new(Answer::Pause), Mutex::default()));
         Self { lab, journal: Arc::default(), events: Arc::default(), gate, processes: AtomicU32::new(0) }
     }
 
@@ -219,6 +224,12 @@ impl Night {
     /// From now on questions are answered like this.
     pub(crate) fn answering(&self, answer: Answer) -> &Self {
         *self.gate.0.lock().unwrap() = answer;
+        self
+    }
+
+    /// From now on a process says that the run is to do this when it fails.
+    pub(crate) fn on_failure(&self, then: OnFailure) -> &Self {
+        *self.gate.1.lock().unwrap() = Some(then);
         self
     }
 

@@ -225,6 +225,17 @@ pub enum RunOutcome {
         /// Why it failed.
         cause: String,
     },
+    /// A step failed, and the run has brought back what it had in hand. It is over; the next attempt is a new plan.
+    Reversed {
+        /// The step.
+        step: StepId,
+        /// What it was to ensure.
+        title: String,
+        /// Why it failed.
+        cause: String,
+        /// What could not be brought back.
+        stays: Vec<String>,
+    },
     /// A question waits for a person.
     Paused {
         /// The question.
@@ -248,6 +259,11 @@ impl RunOutcome {
     /// The whole plan is done.
     pub fn is_done(&self) -> bool {
         matches!(self, Self::Done)
+    }
+
+    /// Nothing is left to go on with.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Done | Self::Reversed { .. })
     }
 }
 

@@ -18,13 +18,14 @@ use crate::model::{
     FormatVersion, KubeVersion, NodeName, ObjectName, PoolName, RestartId, RunId, Settings, StepId, Uid,
     WorkloadRef,
 };
-use crate::plan::Plan;
-use crate::ports::{AskBefore, BufferSpec, EvictionAnswer, OperationRef};
+use crate::plan::{Plan, Stage};
+use crate::ports::{AskBefore, BufferSpec, EvictionAnswer, OperationRef, PortErrorKind};
 use crate::prewarm::PrewarmPod;
+use crate::run::failure::OnFailure;
 
 pub use line::{BadLine, Reader, to_line, whole_lines};
 pub use loans::Loan;
-pub use state::{IllegalRecord, RunState};
+pub use state::{Failed, IllegalRecord, RunState};
 
 /// The journal's format.
 ///
@@ -64,6 +65,22 @@ pub enum Entry {
     AsksBefore {
         /// Which.
         before: AskBefore,
+    },
+    /// What the run does when it fails, from now on.
+    OnFailure {
+        /// It.
+        then: OnFailure,
+    },
+    /// The run has failed and brings back what it has in hand, instead of going on with its plan.
+    Reversing {
+        /// The step that failed.
+        step: StepId,
+        /// What it was to ensure.
+        title: String,
+        /// Why it failed.
+        cause: String,
+        /// The way back.
+        stages: Vec<Stage>,
     },
     /// A question was answered with "go on".
     Approved {
@@ -301,8 +318,9 @@ pub enum WriteAnswer {
     Failed {
         /// Why.
         message: String,
-        /// The same write may succeed later.
-        retryable: bool,
+        /// What kind of failure it was. Journals from before this was written down do not say.
+        #[serde(default = "unsaid")]
+        kind: PortErrorKind,
     },
     /// Nobody knows; what is so must be observed.
     Unknown {
@@ -311,12 +329,18 @@ pub enum WriteAnswer {
     },
 }
 
+fn unsaid() -> PortErrorKind {
+    PortErrorKind::Internal
+}
+
 impl Entry {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Header { .. } => "header",
             Self::Opened => "opened",
             Self::AsksBefore { .. } => "asks_before",
+            Self::OnFailure { .. } => "on_failure",
+            Self::Reversing { .. } => "reversing",
             Self::Approved { .. } => "approved",
             Self::StageStarted { .. } => "stage_started",
             Self::Intent { .. } => "intent",

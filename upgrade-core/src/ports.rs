@@ -22,6 +22,7 @@ use crate::model::{
     Surroundings, Uid, WorkloadRef,
 };
 use crate::prewarm::PrewarmPod;
+use crate::run::failure::OnFailure;
 use crate::view::{Change, Object, ResourceKind};
 
 /// A call to the world that failed.
@@ -68,7 +69,8 @@ impl fmt::Display for RemoteService {
 }
 
 /// Kinds of failure, by what can be done about them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PortErrorKind {
     /// The credential was not accepted.
     Unauthorized,
@@ -115,15 +117,16 @@ impl PortError {
 
     /// Can the same call succeed later, without anybody mending anything?
     pub fn is_retryable(&self) -> bool {
-        match self.kind {
-            PortErrorKind::Conflict
-            | PortErrorKind::Throttled
-            | PortErrorKind::Unreachable
-            | PortErrorKind::Internal => true,
-            PortErrorKind::Unauthorized
-            | PortErrorKind::Forbidden
-            | PortErrorKind::NotFound
-            | PortErrorKind::Rejected => false,
+        self.kind.is_retryable()
+    }
+}
+
+impl PortErrorKind {
+    /// Can the same call succeed later, without anybody mending anything?
+    pub fn is_retryable(self) -> bool {
+        match self {
+            Self::Conflict | Self::Throttled | Self::Unreachable | Self::Internal => true,
+            Self::Unauthorized | Self::Forbidden | Self::NotFound | Self::Rejected => false,
         }
     }
 }
@@ -439,6 +442,11 @@ pub trait Gate: Send + Sync {
     /// Before what it wants to be asked. A run that was begun so goes on so, whatever the gate of a later process wants.
     fn asks_before(&self) -> AskBefore {
         AskBefore::None
+    }
+
+    /// What is to happen when the run fails, said beforehand. `None`: what was said when it began, or that it holds.
+    fn on_failure(&self) -> Option<OnFailure> {
+        None
     }
 
     /// In whose name it answers, for the journal.

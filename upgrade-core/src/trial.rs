@@ -122,7 +122,9 @@ fn trials(plan: &Plan, view: &View) -> Vec<Trial> {
             | Action::UpgradeControlPlane { .. }
             | Action::CreateBuffer { .. }
             | Action::Soak { .. }
+            | Action::Uncordon { .. }
             | Action::AwaitRancher { .. }
+            | Action::Verify { .. }
             | Action::Drain { .. }
             | Action::UpgradePool { .. }
             | Action::DeleteBuffer { .. } => {}

@@ -7,6 +7,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use upgrade_core::model::VersionRequest;
 use upgrade_core::ports::AskBefore;
+use upgrade_core::run::failure::OnFailure;
 
 use super::scenario::ScenarioName;
 use crate::journal::{JournalPlace, RunSelector};
@@ -205,6 +206,9 @@ pub(super) struct Apply {
     /// Before what somebody is asked. Where nobody can be, the run pauses (exit 4), and `resume --approve` answers
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Approve::None)]
     pub(super) approve: Approve,
+    /// What to do when a step fails
+    #[arg(long, value_enum, value_name = "THEN", default_value_t = WhenItFails::Hold)]
+    pub(super) on_failure: WhenItFails,
     /// Do not ask before beginning
     #[arg(long, short)]
     pub(super) yes: bool,
@@ -231,6 +235,25 @@ impl From<Approve> for AskBefore {
     }
 }
 
+/// What to do when a step fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum WhenItFails {
+    /// Stop there, keep capacity, and go on from there with `resume`
+    Hold,
+    /// Bring the workloads back to the nodes they came from and delete the buffer, as long as those nodes are not upgraded;
+    /// `plan` says until which step. Where it is too late, hold
+    Reverse,
+}
+
+impl From<WhenItFails> for OnFailure {
+    fn from(then: WhenItFails) -> Self {
+        match then {
+            WhenItFails::Hold => Self::Hold,
+            WhenItFails::Reverse => Self::Reverse,
+        }
+    }
+}
+
 /// Where runs are written down.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Journal {
@@ -253,6 +276,10 @@ pub(super) struct Resume {
     /// The id of the question that the run waits for: go on. It is written into the journal, with who and when
     #[arg(long, value_name = "QUESTION")]
     pub(super) approve: Option<String>,
+    /// What to do when a step fails from now on; without it, what was said when the run began. The step at which the run holds is
+    /// tried once more first
+    #[arg(long, value_enum, value_name = "THEN")]
+    pub(super) on_failure: Option<WhenItFails>,
     /// The run: an id where journals are, or its journal: a file, or az://CONTAINER/FOLDER/RUN
     #[arg(value_parser = OsStringValueParser::new().try_map(RunSelector::parse))]
     pub(super) run: RunSelector,

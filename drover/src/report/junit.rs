@@ -98,7 +98,9 @@ fn stage_case(stage: &StageRecord, outcome: &RunOutcome) -> TestCase {
 fn unfinished(outcome: &RunOutcome) -> TestCaseStatus {
     match outcome {
         RunOutcome::Done => TestCaseStatus::success(),
-        RunOutcome::Held { title, cause, .. } => failure(&format!("{title}: {cause}")),
+        RunOutcome::Held { title, cause, .. } | RunOutcome::Reversed { title, cause, .. } => {
+            failure(&format!("{title}: {cause}"))
+        }
         RunOutcome::IdentityLost { why } => failure(why),
         RunOutcome::Locked { by } => failure(&format!("the cluster is locked by {by}")),
         RunOutcome::Paused { question } => skipped(&format!("paused: {}", question.text)),

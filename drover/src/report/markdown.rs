@@ -102,6 +102,9 @@ pub fn plan(plan: &Plan) -> String {
     if plan.is_empty() {
         return out;
     }
+    if let Some(words) = text::reverses(plan) {
+        let _ = write!(out, "\nA failure can be reversed {}.\n", plain(words));
+    }
     out.push('\n');
     let rows = plan
         .stages
@@ -156,6 +159,7 @@ pub fn report(report: &Report) -> String {
     let verdict = match &report.outcome {
         RunOutcome::Done => "done".to_owned(),
         RunOutcome::Held { .. } => "held".to_owned(),
+        RunOutcome::Reversed { .. } => "failed, and brought back".to_owned(),
         RunOutcome::Paused { .. } => "paused".to_owned(),
         RunOutcome::Aborted => "stopped at a safe point".to_owned(),
         RunOutcome::IdentityLost { .. } => "stopped, not the cluster the plan is for".to_owned(),
@@ -173,6 +177,16 @@ pub fn report(report: &Report) -> String {
         RunOutcome::Done | RunOutcome::Aborted => {}
         RunOutcome::Held { step, title, cause } => {
             let _ = write!(out, "\nStep {} ({}) failed: {}\n", code(step), plain(title), plain(cause));
+        }
+        RunOutcome::Reversed { step, title, cause, stays } => {
+            let _ = write!(out, "\nStep {} ({}) failed: {}\n", code(step), plain(title), plain(cause));
+            if !stays.is_empty() {
+                let _ = write!(
+                    out,
+                    "\nThe workloads were brought back. What stays: {}.\n",
+                    plain(stays.join(", "))
+                );
+            }
         }
         RunOutcome::Paused { question } => {
             let _ = write!(out, "\nIt asks: {}\n", plain(&question.text));

@@ -106,6 +106,9 @@ pub(crate) fn outcome_words(outcome: &RunOutcome) -> String {
         RunOutcome::Done => "done".to_owned(),
         RunOutcome::Aborted => "stopped at a safe point".to_owned(),
         RunOutcome::Held { step, title, cause } => format!("held at step {step} ({title}): {cause}"),
+        RunOutcome::Reversed { step, title, cause, .. } => {
+            format!("failed at step {step} ({title}) and brought everything back: {cause}")
+        }
         RunOutcome::Paused { question } => format!("paused: {}", question.text),
         RunOutcome::IdentityLost { why } => format!("stopped, not the cluster the plan is for: {why}"),
         RunOutcome::Locked { by } => format!("refused, the cluster is locked by {by}"),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use upgrade_core::model::PoolName;
+use upgrade_core::model::{PoolName, Taint};
 use upgrade_core::span::show;
 
 use super::span;
@@ -135,6 +135,13 @@ pub enum What {
         pool: PoolName,
         /// How many times.
         factor: u32,
+    },
+    /// From now on the machines of a pool that boot register with one more taint, which Azure knows nothing of.
+    Tainted {
+        /// The pool.
+        pool: PoolName,
+        /// The taint.
+        taint: Taint,
     },
     /// Somebody deletes an image from the registry.
     ImageDeleted(String),
@@ -309,6 +316,9 @@ impl fmt::Display for What {
             }
             Self::SlowBoot { pool, factor } => {
                 write!(f, "machines of pool {pool} take {factor} times as long to boot")
+            }
+            Self::Tainted { pool, taint } => {
+                write!(f, "machines of pool {pool} that boot come back with taint {taint}")
             }
             Self::ImageDeleted(image) => write!(f, "image {image} is deleted from the registry"),
             Self::OperationFails { code, .. } => write!(f, "the next operation in Azure fails with {code}"),

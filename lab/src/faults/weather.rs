@@ -209,6 +209,7 @@ impl World {
             }
             What::NeverJoin { pool, machines } => self.never_join(&pool, machines),
             What::SlowBoot { pool, factor } => self.slow_boot(&pool, factor),
+            What::Tainted { pool, taint } => self.taint_boots(&pool, &taint),
             What::ImageDeleted(image) => self.delete_image(&image),
             What::OperationFails { code, message } => self.fail_next_operation(&code, &message),
             What::InRancher(deed) => self.in_rancher(deed),

@@ -183,6 +183,11 @@ impl World {
         self.kube.slow_boots.insert(pool.clone(), factor);
     }
 
+    /// From now on the pool's machines that boot register with one more taint.
+    pub fn taint_boots(&mut self, pool: &PoolName, taint: &upgrade_core::model::Taint) {
+        self.kube.tainted_boots.insert(pool.clone(), node::taint(taint));
+    }
+
     /// From the order, or the reimage, to the registered node.
     fn boot(&mut self, name: &NodeName, boot: u32) {
         let Some(spec) = self.kube.machines.get(name).map(|machine| &machine.spec) else { return };
@@ -207,7 +212,11 @@ impl World {
 /// The kubelet registers the node, not ready yet.
 pub(super) fn register(world: &mut World, name: &NodeName, boot: u32) {
     let Some(machine) = world.kube.machines.get(name).filter(|machine| machine.boot == boot) else { return };
-    let node = node::of_machine(name, machine, &world.site, world.now());
+    let mut node = node::of_machine(name, machine, &world.site, world.now());
+    if let Some(taint) = world.kube.tainted_boots.get(&machine.spec.name) {
+        let spec = node.spec.get_or_insert_default();
+        spec.taints.get_or_insert_default().push(taint.clone());
+    }
     // The old node of a reimaged machine.
     let _ = world.store.delete::<Node>("", name.as_str());
     volumes::forget_drivers(world, name);

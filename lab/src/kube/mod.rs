@@ -45,6 +45,7 @@ use jiff::Timestamp;
 use k8s_openapi::Metadata;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Taint;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use upgrade_core::model::{KubeVersion, NodeName, PoolName};
 use upgrade_core::view::{Change, View};
@@ -97,6 +98,8 @@ pub(crate) struct Kube {
     tainted: BTreeMap<(String, String), Timestamp>,
     /// Pools whose machines boot so many times slower.
     slow_boots: BTreeMap<PoolName, u32>,
+    /// A taint that machines of a pool have from now on when they register.
+    tainted_boots: BTreeMap<PoolName, Taint>,
     /// How many of the machines that boot next in a pool never register.
     never_joining: BTreeMap<PoolName, u32>,
     /// The next free instance number of each pool's scale set.
@@ -254,6 +257,7 @@ impl Kube {
             attachments: BTreeMap::new(),
             tainted: BTreeMap::new(),
             slow_boots: BTreeMap::new(),
+            tainted_boots: BTreeMap::new(),
             never_joining: BTreeMap::new(),
             next_instance: BTreeMap::new(),
             dispatched: 0,

@@ -23,18 +23,20 @@ const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 /// The kubelet reports no more images than this.
 const REPORTED_IMAGES: usize = 50;
 
-/// The node of a machine, as its kubelet registers it.
-pub(super) fn of_machine(name: &NodeName, machine: &Machine, site: &Site, now: Timestamp) -> Node {
-    let spec = &machine.spec;
-    let taints = spec.taints.iter().map(|taint| Taint {
-        effect: serde_json::to_value(&taint.effect)
-            .ok()
-            .and_then(|v| v.as_str().map(str::to_owned))
-            .unwrap_or_default(),
+/// A taint, as Kubernetes writes it.
+pub(super) fn taint(taint: &upgrade_core::model::Taint) -> Taint {
+    Taint {
+        effect: taint.effect.to_string(),
         key: taint.key.clone(),
         time_added: None,
         value: (!taint.value.is_empty()).then(|| taint.value.clone()),
-    });
+    }
+}
+
+/// The node of a machine, as its kubelet registers it.
+pub(super) fn of_machine(name: &NodeName, machine: &Machine, site: &Site, now: Timestamp) -> Node {
+    let spec = &machine.spec;
+    let taints = spec.taints.iter().map(taint);
     let version = format!("v{}", spec.version);
     let disk = disk_of(spec);
     Node {

@@ -80,6 +80,8 @@ fn measured(records: &[Record]) -> Vec<(&Write, u64)> {
             | Entry::Intent { .. }
             | Entry::Answered { .. }
             | Entry::StageFinished { .. }
+            | Entry::OnFailure { .. }
+            | Entry::Reversing { .. }
             | Entry::Closed { .. } => {}
         }
     }

@@ -39,7 +39,12 @@ class Cluster:
         """Read, check and plan."""
 
     def apply(
-        self, plan: Plan, journal: str | PathLike[str], gate: Callable[[str], bool] | None, approve: str
+        self,
+        plan: Plan,
+        journal: str | PathLike[str],
+        gate: Callable[[str], bool] | None,
+        approve: str,
+        on_failure: str,
     ) -> Run:
         """Refuse a stale plan, or begin a run of it. The gate takes a question as JSON."""
 
@@ -49,6 +54,7 @@ class Cluster:
         journal: str | PathLike[str],
         gate: Callable[[str], bool] | None,
         approve: str | None,
+        on_failure: str | None,
     ) -> Run:
         """Go on with a run from its journal."""
 

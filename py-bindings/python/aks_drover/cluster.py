@@ -64,6 +64,7 @@ class Cluster:
         gate: Gate | None = None,
         journal: str | os.PathLike[str] = "./journal",
         approve: Literal["none", "stage", "step"] = "none",
+        on_failure: Literal["hold", "reverse"] = "hold",
     ) -> Run:
         """Begin to execute a plan.
 
@@ -78,8 +79,11 @@ class Cluster:
 
         `approve` is before what the gate is asked, beside what it is asked in any case (a gap that nobody accepted, a freeze of
         the policy): before nothing else, each stage, or each step that changes something.
+
+        `on_failure` is what happens when a step fails: the run holds, or it brings the workloads back to the nodes that they came
+        from and deletes the buffer, as long as those nodes are not upgraded.
         """
-        return Run(self._native.apply(plan._native, journal, checked(gate), approve))
+        return Run(self._native.apply(plan._native, journal, checked(gate), approve, on_failure))
 
     def resume(
         self,
@@ -88,14 +92,17 @@ class Cluster:
         gate: Gate | None = None,
         journal: str | os.PathLike[str] = "./journal",
         approve: str | None = None,
+        on_failure: Literal["hold", "reverse"] | None = None,
     ) -> Run:
         """Go on with a run that was paused, aborted, held or killed.
 
         `run` is the run's id, looked up where `journal` says, or its journal: a file, or `az://CONTAINER/FOLDER/RUN`.
 
         `approve` is the id of the question that a paused run waits for (`Paused.question`), and means "go on".
+
+        `on_failure` is what happens when a step fails from now on; without it, what was said when the run began.
         """
-        return Run(self._native.resume(run, journal, checked(gate), approve))
+        return Run(self._native.resume(run, journal, checked(gate), approve, on_failure))
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name}>"

@@ -187,13 +187,15 @@ class RunOutcome:
     """How a run ended. Which fields are there depends on `result`."""
 
     result: str
-    """`done`, `held`, `paused`, `aborted`, `identity_lost` or `locked`."""
+    """`done`, `held`, `reversed`, `paused`, `aborted`, `identity_lost` or `locked`."""
     step: str | None = None
-    """The step that failed (`held`)."""
+    """The step that failed (`held`, `reversed`)."""
     title: str | None = None
-    """What that step was to ensure (`held`)."""
+    """What that step was to ensure (`held`, `reversed`)."""
     cause: str | None = None
-    """Why it failed (`held`)."""
+    """Why it failed (`held`, `reversed`)."""
+    stays: tuple[str, ...] | None = None
+    """What could not be brought back (`reversed`)."""
     question: Question | None = None
     """What waits for a person (`paused`)."""
     why: str | None = None

@@ -129,6 +129,12 @@ def _refuse(report: Report, journal: Path | str) -> NoReturn:
     match outcome.result:
         case "held":
             kind, message = UpgradeFailed, f"step {outcome.step} ({outcome.title}) failed: {outcome.cause}"
+        case "reversed":
+            kind = UpgradeFailed
+            message = f"step {outcome.step} ({outcome.title}) failed: {outcome.cause}; everything else was brought back"
+            if outcome.stays:
+                message += f"; {', '.join(outcome.stays)}"
+            hint = "mend the cause, and make a new plan"
         case "paused":
             asked = outcome.question.text if outcome.question else "a question"
             kind, message = Paused, f"the run is paused: {asked}"

@@ -101,6 +101,7 @@ mod tests {
     use super::*;
     use crate::model::tests_support::deployment;
     use crate::model::{IntOrPercent, ObjectName, WorkloadKind};
+    use crate::ports::PortErrorKind;
 
     fn surge(count: u32) -> Settings {
         Settings { max_surge: Some(IntOrPercent::Int(count)), ..Settings::default() }
@@ -121,7 +122,7 @@ mod tests {
     fn a_loan_is_open_from_its_announcement_until_it_surely_was_not_taken_or_is_given_back() {
         let step = StepId::new("1.1.1").unwrap();
         let unknown = || WriteAnswer::Unknown { message: String::new() };
-        let failed = || WriteAnswer::Failed { message: String::new(), retryable: true };
+        let failed = || WriteAnswer::Failed { message: String::new(), kind: PortErrorKind::Conflict };
         let mut loans = Loans::default();
         loans.announced(1, &step, &lend());
         assert!(loans.of(&step).is_some_and(|loan| !loan.taken), "a process may die right here");

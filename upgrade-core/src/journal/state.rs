@@ -9,8 +9,9 @@ use super::{Entry, FORMAT, Record, Write, WriteAnswer};
 use crate::event::{RunOutcome, StepOutcome};
 use crate::ledger::ServiceRecord;
 use crate::model::{NodeName, RunId, StepId, Uid};
-use crate::plan::Plan;
+use crate::plan::{Plan, Stage};
 use crate::ports::{AskBefore, OperationRef};
+use crate::run::failure::OnFailure;
 
 /// A record that cannot follow what was there before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +25,17 @@ pub struct IllegalRecord {
     pub after: u64,
     /// The rule it breaks.
     pub rule: String,
+}
+
+/// The failure that made a run turn back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The step that failed.
+    pub step: StepId,
+    /// What it was to ensure.
+    pub title: String,
+    /// Why it failed.
+    pub cause: String,
 }
 
 /// The state of a run, as its journal tells it.
@@ -49,6 +61,8 @@ pub struct RunState {
     /// Pods that pulled images and were surely told to go.
     deleted_pods: BTreeSet<Uid>,
     asks_before: AskBefore,
+    on_failure: OnFailure,
+    reversal: Option<Box<(Failed, Vec<Stage>)>>,
     approved: BTreeSet<String>,
     closed: Option<RunOutcome>,
     ledger: Vec<ServiceRecord>,
@@ -79,9 +93,7 @@ impl RunState {
         match &record.entry {
             Entry::Header { run, plan, .. } => {
                 self.run = Some(run.clone());
-                let steps =
-                    plan.stages.iter().flat_map(|stage| stage.steps().map(|step| (stage.number, step)));
-                self.stage_of = steps.map(|(stage, step)| (step.id.clone(), stage)).collect();
+                self.stage_of = stage_of(&plan.stages).collect();
                 self.plan = Some((**plan).clone());
             }
             Entry::Opened => {
@@ -90,6 +102,12 @@ impl RunState {
                 self.closed = None;
             }
             Entry::AsksBefore { before } => self.asks_before = *before,
+            Entry::OnFailure { then } => self.on_failure = *then,
+            Entry::Reversing { step, title, cause, stages } => {
+                self.stage_of.extend(stage_of(stages));
+                let failed = Failed { step: step.clone(), title: title.clone(), cause: cause.clone() };
+                self.reversal = Some(Box::new((failed, stages.clone())));
+            }
             Entry::Approved { question, .. } => {
                 self.approved.insert(question.clone());
             }
@@ -100,6 +118,10 @@ impl RunState {
                 self.intents.insert(*id, (step.clone(), write.clone()));
                 self.open.insert(*id);
                 self.loans.announced(*id, step, write);
+                if write.is_in_azure() {
+                    // What an earlier write of the step had begun says nothing about this one.
+                    self.operations.remove(step);
+                }
                 self.intents_of.entry(step.clone()).or_default().push(*id);
             }
             Entry::Answered { id, answer } => {
@@ -161,7 +183,7 @@ impl RunState {
                 format.check_readable_by(FORMAT).map_err(|error| error.to_string())
             }
             _ if !begun => Err("a journal begins with its header".into()),
-            Entry::Opened if self.is_done() => Err("the run is done".into()),
+            Entry::Opened if self.is_over() => Err("the run is over".into()),
             Entry::Opened => Ok(()),
             _ if self.opened_at.is_none() => Err("nobody has taken up the run".into()),
             _ if self.closed.is_some() => Err("the run is closed; it must be taken up first".into()),
@@ -173,6 +195,14 @@ impl RunState {
                 own => {
                     Err(format!("the approval is for plan {plan}, and this is {}", own.unwrap_or_default()))
                 }
+            },
+            Entry::Reversing { .. } if self.reversal.is_some() => Err("the run turns back already".into()),
+            Entry::Reversing { stages, .. } => match stages.iter().flat_map(Stage::steps).next() {
+                Some(step) if self.stage_of.contains_key(&step.id) => {
+                    Err(format!("step {} is one of the plan's", step.id))
+                }
+                Some(_) => Ok(()),
+                None => Err("a way back has steps".into()),
             },
             Entry::StageStarted { stage } => self.check_stage(*stage),
             Entry::Intent { id, step, .. } => {
@@ -194,20 +224,27 @@ impl RunState {
                     (true, None) => Ok(()),
                 }
             }
-            Entry::AsksBefore { .. } | Entry::Closed { .. } => Ok(()),
+            Entry::AsksBefore { .. } | Entry::OnFailure { .. } | Entry::Closed { .. } => Ok(()),
         }
     }
 
     fn stage_steps(&self, stage: u32) -> impl Iterator<Item = &StepId> {
-        let stages = self.plan.iter().flat_map(|plan| &plan.stages);
-        stages.filter(move |s| s.number == stage).flat_map(|s| s.steps().map(|step| &step.id))
+        let stages = self.stages().iter().filter(move |s| s.number == stage);
+        stages.flat_map(|s| s.steps().map(|step| &step.id))
+    }
+
+    /// The stages that the run goes through now: the plan's, or the way back.
+    fn stages(&self) -> &[Stage] {
+        let planned = self.plan.as_ref().map(|plan| plan.stages.as_slice()).unwrap_or_default();
+        self.reversal.as_ref().map_or(planned, |reversal| &reversal.1)
     }
 
     fn check_stage(&self, stage: u32) -> Result<(), String> {
-        let exists = self.plan.iter().flat_map(|plan| &plan.stages).any(|s| s.number == stage);
-        let before = (1..stage).find(|n| !self.stages_finished.contains_key(n));
+        let exists = self.stages().iter().any(|s| s.number == stage);
+        let mut earlier = self.stages().iter().map(|s| s.number).filter(|n| *n < stage);
+        let before = earlier.find(|n| !self.stages_finished.contains_key(n));
         match (exists, before) {
-            (false, _) => Err(format!("the plan has no stage {stage}")),
+            (false, _) => Err(format!("there is no stage {stage} now")),
             (true, Some(n)) => Err(format!("stage {n} is not finished")),
             (true, None) if self.stages_finished.contains_key(&stage) => {
                 Err(format!("stage {stage} is finished"))
@@ -265,6 +302,12 @@ impl RunState {
     /// How many writes a step has announced.
     pub fn writes(&self, step: &StepId) -> u32 {
         self.intents_of.get(step).map_or(0, |ids| u32::try_from(ids.len()).unwrap_or(u32::MAX))
+    }
+
+    /// What a step has announced last of changes in Azure.
+    pub fn last_in_azure(&self, step: &StepId) -> Option<&Write> {
+        let ids = self.intents_of.get(step)?.iter().rev();
+        ids.filter_map(|id| self.intents.get(id)).map(|(_, write)| write).find(|write| write.is_in_azure())
     }
 
     /// The Azure operation that a step has begun and not yet seen to its end.
@@ -337,7 +380,7 @@ impl RunState {
 
     /// The stage that is begun and not finished, else the next one; `None` when all are finished.
     pub fn current_stage(&self) -> Option<u32> {
-        let mut numbers = self.plan.iter().flat_map(|plan| plan.stages.iter().map(|stage| stage.number));
+        let mut numbers = self.stages().iter().map(|stage| stage.number);
         numbers.find(|n| !self.stages_finished.contains_key(n))
     }
 
@@ -356,6 +399,16 @@ impl RunState {
         self.asks_before
     }
 
+    /// What the run does when it fails.
+    pub fn on_failure(&self) -> OnFailure {
+        self.on_failure
+    }
+
+    /// Why the run turned back, and the way that it takes; `None` if it goes forward.
+    pub fn reversal(&self) -> Option<(&Failed, &[Stage])> {
+        self.reversal.as_ref().map(|reversal| (&reversal.0, reversal.1.as_slice()))
+    }
+
     /// Was the question with this id answered with "go on"?
     pub fn is_approved(&self, question: &str) -> bool {
         self.approved.contains(question)
@@ -369,6 +422,11 @@ impl RunState {
     /// The whole plan is done.
     pub fn is_done(&self) -> bool {
         self.closed.as_ref().is_some_and(RunOutcome::is_done)
+    }
+
+    /// There is nothing to go on with: the plan is done, or everything was brought back.
+    pub fn is_over(&self) -> bool {
+        self.closed.as_ref().is_some_and(RunOutcome::is_final)
     }
 
     /// The ledger of the processes before, as far as they could write it down.
@@ -387,6 +445,11 @@ impl RunState {
             self.opened_at.map_or(0, |from| u64::try_from(now.duration_since(from).as_millis()).unwrap_or(0));
         self.worked_ms + current
     }
+}
+
+/// The stage of each step.
+fn stage_of(stages: &[Stage]) -> impl Iterator<Item = (StepId, u32)> {
+    stages.iter().flat_map(|stage| stage.steps().map(|step| (step.id.clone(), stage.number)))
 }
 
 #[cfg(test)]

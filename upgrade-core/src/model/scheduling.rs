@@ -3,6 +3,8 @@
 //! The rules are Kubernetes' own (scheduler filters TaintToleration, NodeAffinity and NodeUnschedulable). The planner asks
 //! them whether a buffer can take a workload; the lab's scheduler decides by the same functions.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{LabelSelector, Labels, Node};
@@ -19,6 +21,13 @@ pub struct Taint {
     pub effect: TaintEffect,
 }
 
+impl fmt::Display for Taint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = if self.value.is_empty() { String::new() } else { format!("={}", self.value) };
+        write!(f, "{}{value}:{}", self.key, self.effect)
+    }
+}
+
 /// A taint's effect.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TaintEffect {
@@ -31,6 +40,17 @@ pub enum TaintEffect {
     /// An effect of a newer Kubernetes, taken as `NoSchedule` when placing pods.
     #[serde(untagged)]
     Unknown(String),
+}
+
+impl fmt::Display for TaintEffect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoSchedule => "NoSchedule",
+            Self::PreferNoSchedule => "PreferNoSchedule",
+            Self::NoExecute => "NoExecute",
+            Self::Unknown(effect) => effect,
+        })
+    }
 }
 
 /// A pod's toleration.

@@ -15,6 +15,7 @@ use crate::model::{
 };
 use crate::plan::Route;
 use crate::run::Verdict;
+use crate::run::failure::Failure;
 use crate::span;
 use crate::view::View;
 
@@ -58,6 +59,8 @@ pub(crate) struct MoveCase<'a> {
     pub(crate) job_wait: Duration,
     /// The moves that hold a slot, with their routes: their pods need room, too.
     pub(crate) under_way: Vec<(&'a WorkloadRef, Route)>,
+    /// The run has turned back: what is not at strength is helped by leaving, and waited for only as long as it is on its way.
+    pub(crate) turned_back: bool,
     /// An autoscaler may add nodes for pods that wait for room.
     pub(crate) may_grow: bool,
 }
@@ -145,7 +148,7 @@ impl<'a> MoveCase<'a> {
         let workload = self.view.workload(open.workload);
         let settled = |workload: &Workload| open.workload.kind == WorkloadKind::Job || workload.is_settled();
         // Most of the time a rollout is under way, and what is where says nothing yet.
-        if open.begun && workload.is_some_and(|workload| !settled(workload)) {
+        if open.begun && !self.turned_back && workload.is_some_and(|workload| !settled(workload)) {
             return None;
         }
         // What is on its way has to come back, too.
@@ -197,6 +200,11 @@ impl<'a> MoveCase<'a> {
             return self.evict(open.workload, open.off, false, allowances);
         }
         if !workload.is_settled() {
+            let sick = |pod: &&Pod| !pod.ready && !self.is_leaving(pod);
+            if self.turned_back && self.doomed(open.workload, open.off).iter().any(sick) {
+                // Where it came from is its image, or whatever else it lacks here. Those that are not ready go first.
+                return self.evict(open.workload, open.off, false, allowances);
+            }
             return Verdict::Wait(format!(
                 "{} to be at strength first: {}",
                 open.workload,
@@ -245,10 +253,13 @@ impl<'a> MoveCase<'a> {
         if workload.replicas > 1 || !stays {
             return self.evict(open.workload, open.off, false, allowances);
         }
-        Verdict::Fail(format!(
-            "somebody (GitOps, an operator?) has taken back {gone}, which was borrowed of {}; with one replica it cannot leave without",
-            open.workload
-        ))
+        Verdict::Fail(
+            Failure::CannotLeave,
+            format!(
+                "somebody (GitOps, an operator?) has taken back {gone}, which was borrowed of {}; with one replica it cannot leave without",
+                open.workload
+            ),
+        )
     }
 
     fn wait_then_evict(
@@ -315,7 +326,7 @@ impl<'a> MoveCase<'a> {
             }
             match allowances.grant(pod, gap_accepted) {
                 Ok(()) => writes.push(Write::Evict { pod: pod.name.clone(), uid: pod.uid.clone() }),
-                Err(Refusal::Never(why)) => return Verdict::Fail(why),
+                Err(Refusal::Never(why)) => return Verdict::Fail(Failure::NeverEvicted, why),
                 Err(Refusal::NotNow(why)) if writes.is_empty() => return Verdict::Blocked(why),
                 Err(Refusal::NotNow(_)) => break,
             }
@@ -371,7 +382,8 @@ fn evicts(writes: &[Write], pod: &Pod) -> bool {
     writes.iter().any(|write| matches!(write, Write::Evict { uid, .. } if *uid == pod.uid))
 }
 
-fn strength(workload: &Workload) -> String {
+/// How many of a workload's pods are available, in words.
+pub(crate) fn strength(workload: &Workload) -> String {
     let trouble = workload.status.trouble.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
     format!("{} of {} pods available{trouble}", workload.status.available, workload.replicas)
 }
@@ -416,7 +428,7 @@ pub(crate) fn leftovers(case: &MoveCase<'_>, pool: &PoolName, since: Timestamp) 
             Verdict::Write(more) => writes.extend(more),
             Verdict::Wait(why) | Verdict::Blocked(why) | Verdict::NoRoom(why) => wait = wait.or(Some(why)),
             Verdict::Patience(why) => patience = patience.or(Some(why)),
-            Verdict::Fail(why) => return Verdict::Fail(why),
+            Verdict::Fail(failure, why) => return Verdict::Fail(failure, why),
             Verdict::Done(_) => {}
         }
     }

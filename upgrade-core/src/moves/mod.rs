@@ -15,5 +15,5 @@ mod tests;
 
 pub(crate) use balancers::{back_in, stays_on_its_node};
 pub(crate) use blocker::{blocker, blocker_on};
-pub(crate) use engine::{MoveCase, OpenMove, Round, leftovers, restart_id};
+pub(crate) use engine::{MoveCase, OpenMove, Round, leftovers, restart_id, strength};
 pub(crate) use loan::give_back;

@@ -93,6 +93,7 @@ impl Fixture {
             excluded: &self.excluded,
             job_wait: Duration::from_secs(60),
             under_way: Vec::new(),
+            turned_back: false,
             may_grow: false,
         }
     }
@@ -317,7 +318,7 @@ fn two_budgets_on_a_pod_are_named_and_never_hammered() {
     let mut view = cluster(&[(true, true), (true, true), (false, true)], Some(1));
     let second = budget("shop/other", BudgetLimit::MinAvailable(IntOrPercent::Int(1)), 3, 1);
     view.apply(Change::Applied(Object::Budget(second)));
-    assert!(matches!(fixture.one(&view, Route::Evict), Verdict::Fail(why) if why.contains("two budgets")));
+    assert!(matches!(fixture.one(&view, Route::Evict), Verdict::Fail(_, why) if why.contains("two budgets")));
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn of_stages(stages: &[Stage], inventory: &Inventory, policy: &Policy) -> Durati
     let of_step = |action: &Action| match action {
         Action::UpgradeControlPlane { .. } => CONTROL_PLANE,
         Action::CreateBuffer { .. } => NEW_POOL,
-        Action::Cordon { .. } => CORDON,
+        Action::Cordon { .. } | Action::Uncordon { .. } => CORDON,
         Action::Prewarm { .. } => PREWARM,
         Action::Drain { .. } => DRAIN,
         // A tenth of the machines at a time, which is Azure's default.
@@ -63,6 +63,7 @@ fn of_stages(stages: &[Stage], inventory: &Inventory, policy: &Policy) -> Durati
         Action::DeleteBuffer { .. } => POOL_GONE,
         Action::Soak { seconds } => Duration::from_secs(*seconds),
         Action::AwaitRancher { .. } => refresh + RANCHER,
+        Action::Verify { .. } => Duration::ZERO,
         // Counted by the round, below.
         Action::Move { .. } => Duration::ZERO,
     };

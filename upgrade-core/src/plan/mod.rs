@@ -5,12 +5,14 @@
 //! policy and target always give the same bytes.
 
 mod basis;
+mod before;
 mod estimate;
 mod loan;
 mod order;
 mod places;
 mod planner;
 pub(crate) mod quota;
+mod reverse;
 mod route;
 mod stages;
 
@@ -25,13 +27,14 @@ pub(crate) use loan::lent_by;
 pub(crate) use order::is_entry;
 pub(crate) use places::{Keeping, keeps_apart, nodes_needed};
 pub use planner::{PlanError, plan};
+pub(crate) use reverse::reverse;
 pub(crate) use route::counted;
 pub use route::{Route, RouteChoice};
 pub(crate) use stages::{movers, owners_on};
 
 use crate::finding::Finding;
 use crate::inventory::ClusterIdentity;
-use crate::model::{FormatVersion, KubeVersion, ObjectName, PoolName, StepId, WorkloadRef};
+use crate::model::{FormatVersion, KubeVersion, Labels, ObjectName, PoolName, StepId, Taint, WorkloadRef};
 use crate::policy::Policy;
 use crate::ports::BufferSpec;
 
@@ -113,6 +116,11 @@ pub enum Action {
         /// The pool.
         pool: PoolName,
     },
+    /// Every node of the pool that this run cordoned takes pods again. Only the way back has it.
+    Uncordon {
+        /// The pool.
+        pool: PoolName,
+    },
     /// No pod of the workload is on a node of the pool, and the workload is at strength elsewhere.
     Move {
         /// The workload.
@@ -151,6 +159,26 @@ pub enum Action {
         /// It has read Azure once more since, so that nothing older is left to be acted on.
         once_more: bool,
     },
+    /// Azure, the kubelets and Kubernetes agree that everything is as it should be at the end.
+    Verify {
+        /// The version of the control plane and of each of these pools.
+        version: KubeVersion,
+        /// The pools that were upgraded, and what their nodes had before.
+        pools: Vec<PoolBefore>,
+    },
+}
+
+/// What the nodes of a pool had before their upgrade and are to have after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolBefore {
+    /// The pool.
+    pub pool: PoolName,
+    /// The labels that Azure gives to its nodes, as far as each node had them.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// Their taints; `None` where they differed from node to node. Those that come and go with a node's health do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taints: Option<Vec<Taint>>,
 }
 
 /// What becomes of a step's effect when the run ends.
@@ -221,6 +249,7 @@ impl fmt::Display for Action {
                 write!(f, "pull the images of the pods on {for_pods_of} onto every node of {on}")
             }
             Self::Cordon { pool } => write!(f, "cordon every node of {pool}"),
+            Self::Uncordon { pool } => write!(f, "uncordon the nodes of {pool} that this run cordoned"),
             Self::Move { workload, off, route, .. } => write!(f, "move {workload} off {off} by {route}"),
             Self::Soak { seconds } => {
                 write!(f, "watch for {}", crate::span::show(std::time::Duration::from_secs(*seconds)))
@@ -230,6 +259,9 @@ impl fmt::Display for Action {
             Self::DeleteBuffer { pool } => write!(f, "delete buffer {pool}"),
             Self::AwaitRancher { once_more: false } => {
                 f.write_str("wait until Rancher has adopted the change")
+            }
+            Self::Verify { version, .. } => {
+                write!(f, "see that Azure, the kubelets and Kubernetes agree on {version}")
             }
             Self::AwaitRancher { once_more: true } => {
                 f.write_str("wait until Rancher has adopted the change and read Azure once more")

@@ -135,6 +135,7 @@ mod tests {
                 "user: move back from userbf",
                 "user: move back from userbf: drain userbf",
                 "user: delete buffer userbf",
+                "verify",
             ]
         );
         let moves: Vec<_> =
@@ -215,7 +216,7 @@ mod tests {
         inventory.pods.clear();
         inventory.pools[1].count = 0;
         let plan = plan(&inventory, &Policy::default(), request("1.35")).unwrap();
-        assert_eq!(titles(&plan).last().unwrap(), "user: upgrade its nodes");
+        assert_eq!(titles(&plan)[titles(&plan).len() - 2..], ["user: upgrade its nodes", "verify"]);
     }
 
     #[test]

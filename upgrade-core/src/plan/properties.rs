@@ -115,6 +115,8 @@ fn assert_safe_order(plan: &Plan, inventory: &Inventory) {
                 );
                 assert!(!drained.contains(for_pods_of) || buffers.contains(for_pods_of));
             }
+            Action::Uncordon { pool } => panic!("{pool} is uncordoned on the way back alone"),
+            Action::Verify { version, .. } => assert_eq!(*version, plan.target),
             Action::Soak { .. } | Action::AwaitRancher { .. } => {}
         }
     }

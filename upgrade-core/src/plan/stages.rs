@@ -10,7 +10,7 @@ use crate::plan::order::{Mover, Turn, in_turns};
 use crate::plan::places::nodes_needed;
 use crate::plan::quota::crowded;
 use crate::plan::route::RouteChoice;
-use crate::plan::{Action, Lane, Reversal, Stage, Step};
+use crate::plan::{Action, Lane, PoolBefore, Reversal, Stage, Step};
 use crate::policy::{Policy, RancherManaged};
 use crate::ports::BufferSpec;
 use crate::view::View;
@@ -24,6 +24,7 @@ pub(super) struct Work {
 
 struct PoolWork {
     pool: PoolName,
+    before: PoolBefore,
     /// `None` for a pool without nodes: nothing to move, Azure only changes its model.
     buffer: Option<BufferSpec>,
     moves: Vec<(Turn, Vec<Mover>)>,
@@ -65,7 +66,8 @@ pub(super) fn work(
         };
         let all: Vec<&Mover> = moves.iter().flat_map(|(_, movers)| movers).collect();
         let crowded = crowded(&inventory.surroundings.quotas, &all, view);
-        pools.push(PoolWork { pool: pool.name.clone(), buffer, moves, crowded });
+        let before = PoolBefore::of(pool, &nodes);
+        pools.push(PoolWork { pool: pool.name.clone(), before, buffer, moves, crowded });
     }
     Ok(Work { target, control_plane: inventory.cluster.version != target, pools })
 }
@@ -137,6 +139,11 @@ pub(super) fn assemble(work: &Work, policy: &Policy, follows_rancher: bool) -> V
         }
     }
     layout.leave_nothing_to_repair();
+    if !layout.stages.is_empty() {
+        let pools = work.pools.iter().map(|pool| pool.before.clone()).collect();
+        let verify = Action::Verify { version: work.target, pools };
+        layout.single("verify".into(), verify, forward("it only looks"));
+    }
     layout.stages
 }
 
@@ -209,7 +216,9 @@ impl Layout<'_> {
         self.in_azure(
             format!("{pool}: upgrade its nodes"),
             action,
-            forward("the nodes are new machines afterwards"),
+            forward(&format!(
+                "the nodes are new machines afterwards; from here on the workloads of {pool} are not brought back"
+            )),
         );
     }
 

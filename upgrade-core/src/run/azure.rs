@@ -3,7 +3,9 @@
 //! Azure's word alone is never believed: an operation that succeeded must show in the resource, and a pool that reports the
 //! new version must have nodes that run it (Azure reports the target of a failed upgrade too).
 
+use super::nodes;
 use super::Verdict;
+use super::failure::{Failure, StepKind};
 use crate::journal::Write;
 use crate::model::{KubeVersion, Node, NodeName, Pod, Pool, PoolName, ProvisioningState, RunId};
 use crate::moves::back_in;
@@ -13,18 +15,12 @@ use crate::view::View;
 
 /// Is it Azure that carries it out?
 pub(super) fn carries_out(action: &Action) -> bool {
-    match action {
-        Action::UpgradeControlPlane { .. }
-        | Action::CreateBuffer { .. }
-        | Action::UpgradePool { .. }
-        | Action::DeleteBuffer { .. } => true,
-        Action::Prewarm { .. }
-        | Action::Cordon { .. }
-        | Action::Move { .. }
-        | Action::Soak { .. }
-        | Action::Drain { .. }
-        | Action::AwaitRancher { .. } => false,
-    }
+    StepKind::of(action).is_in_azure()
+}
+
+/// Has Azure to be looked at for it?
+pub(super) fn concerns(action: &Action) -> bool {
+    carries_out(action) || matches!(action, Action::Verify { .. })
 }
 
 /// What is known about an Azure step.
@@ -39,8 +35,10 @@ pub(super) struct AzureCase<'a> {
     pub(super) operation: Option<&'a OperationState>,
     /// The step has begun an operation whose state is not known yet.
     pub(super) operation_unseen: bool,
-    /// Writes announced by the process at work. A failed operation of an earlier process may be tried again once.
+    /// Changes in Azure announced by the process at work. A failed operation of an earlier process may be tried again once.
     pub(super) fresh_writes: u32,
+    /// What the step has announced last of them, whichever process it was.
+    pub(super) last: Option<&'a Write>,
 }
 
 impl AzureCase<'_> {
@@ -50,7 +48,7 @@ impl AzureCase<'_> {
             _ if self.operation_unseen => Some(Verdict::Patience(format!("Azure: {what}"))),
             Some(OperationState::Running) => Some(Verdict::Patience(format!("Azure: {what}"))),
             Some(OperationState::Failed { message }) if self.fresh_writes > 0 => {
-                Some(Verdict::Fail(format!("Azure could not {what}: {message}")))
+                Some(Verdict::Fail(Failure::OperationFailed, format!("Azure could not {what}: {message}")))
             }
             Some(OperationState::Failed { .. } | OperationState::Succeeded) | None => None,
         }
@@ -95,6 +93,7 @@ impl AzureCase<'_> {
                 Verdict::Done(format!("the control plane runs {to}"))
             }
             ProvisioningState::Failed if self.fresh_writes > 0 && self.operation.is_some() => Verdict::Fail(
+                Failure::OperationFailed,
                 format!("Azure could not upgrade the control plane: {}", reason(cluster.error.as_ref())),
             ),
             ProvisioningState::Succeeded | ProvisioningState::Failed | ProvisioningState::Canceled => {
@@ -109,29 +108,60 @@ impl AzureCase<'_> {
             return Verdict::Patience("Azure's answer".into());
         }
         let name = &buffer.name;
-        if let Some(verdict) = self.operation_verdict(&format!("create pool {name}")) {
+        let clears = matches!(self.last, Some(Write::DeletePool { .. }));
+        let what = if clears { "delete what there is of" } else { "create" };
+        if let Some(verdict) = self.operation_verdict(&format!("{what} pool {name}")) {
             return verdict;
         }
         let Some(pool) = self.pool(name) else {
-            let lag = format!("Azure does not list pool {name} yet");
-            return self.busy_elsewhere(name).unwrap_or_else(|| self.begin(Write::create(buffer), lag));
+            let create = || {
+                let (write, lag) = (Write::create(buffer), format!("Azure does not list pool {name} yet"));
+                if clears { Verdict::Write(vec![write]) } else { self.begin(write, lag) }
+            };
+            return self.busy_elsewhere(name).unwrap_or_else(create);
         };
         if !pool.is_made_by(self.run) {
-            return Verdict::Fail(format!("pool {name} exists and was not made by this run"));
+            return Verdict::Fail(
+                Failure::PoolForeign,
+                format!("pool {name} exists and was not made by this run"),
+            );
         }
         match &pool.state {
-            ProvisioningState::Busy(word) if word == "Deleting" => {
-                Verdict::Fail(format!("pool {name} is being deleted, and not by this run"))
-            }
+            ProvisioningState::Busy(word) if word == "Deleting" && !clears => Verdict::Fail(
+                Failure::PoolForeign,
+                format!("pool {name} is being deleted, and not by this run"),
+            ),
             ProvisioningState::Busy(word) => Verdict::Patience(format!("Azure: pool {name} is {word}")),
-            ProvisioningState::Failed | ProvisioningState::Canceled => {
-                Verdict::Fail(format!("pool {name} is {}: {}", pool.state, reason(pool.error.as_ref())))
+            ProvisioningState::Failed | ProvisioningState::Canceled if clears && self.fresh_writes > 0 => {
+                Verdict::Wait(format!("Azure still lists pool {name}"))
             }
+            ProvisioningState::Failed | ProvisioningState::Canceled => self.make_anew(pool),
             ProvisioningState::Succeeded => {
                 let fit = |node: &Node| node.takes_pods() && node.kubelet == Some(buffer.version);
                 self.nodes_fit(name, buffer.count, fit, "ready for pods")
             }
         }
+    }
+
+    /// A buffer that did not come up. Azure does not mend one by itself, so a later process, which somebody has told to go on,
+    /// deletes it and makes it anew: it carries the run's tag, the journal has announced it, and no pod is on it.
+    fn make_anew(&self, pool: &Pool) -> Verdict {
+        let name = &pool.name;
+        let failed = format!("pool {name} is {}: {}", pool.state, reason(pool.error.as_ref()));
+        if self.fresh_writes > 0 || self.last.is_none() {
+            return Verdict::Fail(Failure::BufferFailed, failed);
+        }
+        // Nothing may come to nodes that go.
+        let cordons = nodes::missing_cordons(self.view, name);
+        if !cordons.is_empty() {
+            return Verdict::Write(cordons);
+        }
+        if let Some(pod) = self.pod_left(name) {
+            let why = format!("{failed}; it is not deleted while pod {} is on it", pod.name);
+            return Verdict::Fail(Failure::BufferFailed, why);
+        }
+        let delete = Write::DeletePool { pool: name.clone() };
+        self.busy_elsewhere(name).unwrap_or_else(|| Verdict::Write(vec![delete]))
     }
 
     pub(super) fn upgrade_pool(&self, name: &PoolName, to: KubeVersion, first_time: bool) -> Verdict {
@@ -142,7 +172,7 @@ impl AzureCase<'_> {
             return verdict;
         }
         let Some(pool) = self.pool(name) else {
-            return Verdict::Fail(format!("pool {name} is gone from Azure"));
+            return Verdict::Fail(Failure::PoolForeign, format!("pool {name} is gone from Azure"));
         };
         if let ProvisioningState::Busy(word) = &pool.state {
             return Verdict::Patience(format!("Azure: pool {name} is {word}"));
@@ -151,10 +181,10 @@ impl AzureCase<'_> {
             return self.after_upgrade(pool, to);
         }
         if pool.state == ProvisioningState::Failed && self.fresh_writes > 0 && self.operation.is_some() {
-            return Verdict::Fail(format!(
-                "Azure could not upgrade pool {name}: {}",
-                reason(pool.error.as_ref())
-            ));
+            return Verdict::Fail(
+                Failure::OperationFailed,
+                format!("Azure could not upgrade pool {name}: {}", reason(pool.error.as_ref())),
+            );
         }
         if let Some(pod) = self.pod_left(name).filter(|_| first_time) {
             return Verdict::Wait(format!("pod {} to leave {name} before Azure touches it", pod.name));
@@ -215,7 +245,10 @@ impl AzureCase<'_> {
             };
         };
         if !pool.is_made_by(self.run) {
-            return Verdict::Fail(format!("pool {name} does not carry this run's tag; it is not deleted"));
+            return Verdict::Fail(
+                Failure::PoolForeign,
+                format!("pool {name} does not carry this run's tag; it is not deleted"),
+            );
         }
         if let ProvisioningState::Busy(word) = &pool.state {
             return Verdict::Patience(format!("Azure: pool {name} is {word}"));

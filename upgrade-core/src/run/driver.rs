@@ -263,7 +263,7 @@ async fn send(ports: &Ports, run: &RunId, write: Write) -> (WriteAnswer, Option<
 fn failed(error: &PortError) -> (WriteAnswer, Option<Duration>) {
     let message = error.to_string();
     let answer = match error.outcome {
-        CallOutcome::NothingDone => WriteAnswer::Failed { message, retryable: error.is_retryable() },
+        CallOutcome::NothingDone => WriteAnswer::Failed { message, kind: error.kind },
         CallOutcome::Unknown => WriteAnswer::Unknown { message },
     };
     (answer, error.retry_after)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::journal::{Write, WriteAnswer};
 use crate::model::{ObjectName, Settings, Uid, WorkloadRef};
-use crate::ports::{EvictionAnswer, Ports};
+use crate::ports::{EvictionAnswer, PortErrorKind, Ports};
 use crate::view::{Object, ResourceKind};
 
 /// The pauses between tries to read. Who cannot read for so long cannot write either, and waits for contact.
@@ -95,7 +95,7 @@ fn goes(uid: &Uid, found: Option<&Object>) -> Option<bool> {
 
 fn not_done() -> WriteAnswer {
     let message = "the answer was lost; it was looked, and nothing had been done".to_owned();
-    WriteAnswer::Failed { message, retryable: true }
+    WriteAnswer::Failed { message, kind: PortErrorKind::Unreachable }
 }
 
 #[cfg(test)]

@@ -10,12 +10,14 @@
 
 mod azure;
 mod driver;
+pub mod failure;
 mod keeper;
 mod lost;
 mod machine;
 mod nodes;
 mod outcome;
 mod stop;
+mod truth;
 
 pub use driver::{DriveError, Start, drive};
 pub use keeper::LockNews;
@@ -39,6 +41,6 @@ pub(crate) enum Verdict {
     NoRoom(String),
     /// It waits for something that takes its time (Azure, a Job, a free slot); the limit does not count.
     Patience(String),
-    /// It cannot become so without a person.
-    Fail(String),
+    /// It went wrong, and the table of failures says what comes of that.
+    Fail(failure::Failure, String),
 }

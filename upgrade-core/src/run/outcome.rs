@@ -57,9 +57,9 @@ fn holding(
     let created =
         |name| state.announced().any(|write| matches!(write, Write::CreatePool { name: n, .. } if n == name));
     let deleted = |name| {
-        let step =
-            plan.steps().find(|step| matches!(&step.action, Action::DeleteBuffer { pool } if pool == name));
-        step.is_some_and(|step| state.outcome(&step.id).is_some())
+        let mut steps =
+            plan.steps().filter(|step| matches!(&step.action, Action::DeleteBuffer { pool } if pool == name));
+        steps.any(|step| state.outcome(&step.id).is_some())
     };
     // Announced is not made: Azure may have refused. It is there unless Azure was seen without it and works on none.
     let may_exist = |step: &Step, name: &PoolName| {

@@ -25,7 +25,11 @@ pub(super) async fn apply(session: &mut Session, args: &args::Apply) -> Result<u
             return Ok(exit::ABORTED);
         }
     }
-    let apply = cluster.apply(plan).journal(args.journal.journal.clone()).ask_before(args.approve.into());
+    let apply = cluster
+        .apply(plan)
+        .journal(args.journal.journal.clone())
+        .ask_before(args.approve.into())
+        .on_failure(args.on_failure.into());
     let (report, journal) = execute(session, &cluster, apply).await?;
     Ok(conclude(session, &report, &journal))
 }
@@ -40,10 +44,17 @@ pub(super) async fn resume(session: &mut Session, args: &args::Resume) -> Result
         session.console.note("the run is done; there is nothing to go on with");
         return Ok(exit::DONE);
     }
+    if state.is_over() {
+        let hint = "mend the cause, and make a new plan";
+        return Err(Failure::usage("the run failed and brought everything back; it is over", hint));
+    }
     let cluster = session.connect(&plan.cluster.name).await?;
     let mut apply = cluster.resume(RunSelector::Place(journal.place()));
     if let Some(question) = &args.approve {
         apply = apply.approve(question);
+    }
+    if let Some(then) = args.on_failure {
+        apply = apply.on_failure(then.into());
     }
     let (report, journal) = execute(session, &cluster, apply).await?;
     Ok(conclude(session, &report, &journal))
@@ -124,6 +135,16 @@ fn parting(report: &Report, resume: &str) -> Option<Page> {
             format!("step {step} ({title}) failed: {cause}; the run holds"),
             "mend the cause, then go on with",
         ),
+        RunOutcome::Reversed { step, title, cause, stays } => {
+            let mut page = Page::default();
+            let stays = if stays.is_empty() { String::new() } else { format!("; {}", stays.join(", ")) };
+            let message =
+                format!("step {step} ({title}) failed: {cause}; everything else was brought back{stays}");
+            page.paragraph(0, "error: ", Tone::Bad, message);
+            page.paragraph(0, "state: ", Tone::Plain, state(report));
+            page.paragraph(0, "hint: ", Tone::Plain, "mend the cause, and make a new plan");
+            return Some(page);
+        }
         RunOutcome::Paused { question } => {
             ("paused: ", Tone::Warn, question.text.clone(), "when it may go on, say so with")
         }

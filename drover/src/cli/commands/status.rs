@@ -20,7 +20,7 @@ pub(super) async fn status(session: &mut Session, args: &Status) -> Result<u8, F
         Output::Markdown => console.data(&markdown::status(&status)),
         Output::Junit => console.data(&junit::status(&status)),
     }
-    if !state.is_done() {
+    if !state.is_over() {
         console.note(format!("go on with: {}", session.resume_command(&place)));
     }
     Ok(exit::DONE)

@@ -12,6 +12,7 @@ pub use event::event;
 pub use findings::{evidence, findings, identity};
 pub use forecast::{forecast, learnt};
 pub use plan::plan;
+pub(crate) use plan::reverses;
 pub use run::{ledger, report};
 pub use snapshot::inventory;
 pub use status::status;

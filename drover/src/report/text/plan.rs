@@ -40,10 +40,22 @@ fn head(page: &mut Page, plan: &Plan) {
     page.line(2).plain("Rancher  ").plain(&plan.cluster.rancher_id);
     page.line(2).plain("Azure    ").plain(&plan.cluster.arm_id);
     page.paragraph(2, "policy   ", Tone::Plain, policy(&plan.policy));
+    if let Some(words) = reverses(plan) {
+        page.paragraph(2, "reverses ", Tone::Plain, words);
+    }
     let gaps: Vec<String> = plan.accepted_gaps.iter().map(ToString::to_string).collect();
     if !gaps.is_empty() {
         page.paragraph(2, "accepted gaps of Services: ", Tone::Warn, gaps.join(", "));
     }
+}
+
+/// Until where a failure can be reversed, if anywhere.
+pub(crate) fn reverses(plan: &Plan) -> Option<String> {
+    let points: Vec<String> =
+        plan.points_of_no_return().map(|(pool, step)| format!("{pool} until step {step}")).collect();
+    let control_plane = plan.steps().any(|step| matches!(step.action, Action::UpgradeControlPlane { .. }));
+    let never = if control_plane { "; the control plane never" } else { "" };
+    (!points.is_empty()).then(|| format!("with `--on-failure reverse`: {}{never}", points.join(", ")))
 }
 
 fn policy(policy: &Policy) -> String {

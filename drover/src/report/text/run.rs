@@ -37,6 +37,7 @@ fn outcome(page: &mut Page, report: &Report) {
     let (word, tone) = match &report.outcome {
         RunOutcome::Done => ("done", Tone::Good),
         RunOutcome::Held { .. } => ("held", Tone::Bad),
+        RunOutcome::Reversed { .. } => ("failed, and brought back", Tone::Bad),
         RunOutcome::Paused { .. } => ("paused", Tone::Warn),
         RunOutcome::Aborted => ("stopped at a safe point", Tone::Warn),
         RunOutcome::IdentityLost { .. } => ("stopped: not the cluster the plan is for", Tone::Bad),
@@ -54,6 +55,13 @@ fn outcome(page: &mut Page, report: &Report) {
         RunOutcome::Held { step, title, cause } => {
             page.paragraph(2, "step   ", Tone::Plain, format!("{step}: {title}"));
             page.paragraph(2, "cause  ", Tone::Bad, cause);
+        }
+        RunOutcome::Reversed { step, title, cause, stays } => {
+            page.paragraph(2, "step   ", Tone::Plain, format!("{step}: {title}"));
+            page.paragraph(2, "cause  ", Tone::Bad, cause);
+            if !stays.is_empty() {
+                page.paragraph(2, "stays  ", Tone::Warn, stays.join(", "));
+            }
         }
         RunOutcome::Paused { question } => page.paragraph(2, "asks   ", Tone::Warn, &question.text),
         RunOutcome::IdentityLost { why } => page.paragraph(2, "cause  ", Tone::Bad, why),

@@ -19,9 +19,10 @@ pub fn status(status: &RunStatus) -> Page {
             let tone = match outcome {
                 RunOutcome::Done => Tone::Good,
                 RunOutcome::Aborted | RunOutcome::Paused { .. } => Tone::Warn,
-                RunOutcome::Held { .. } | RunOutcome::IdentityLost { .. } | RunOutcome::Locked { .. } => {
-                    Tone::Bad
-                }
+                RunOutcome::Held { .. }
+                | RunOutcome::Reversed { .. }
+                | RunOutcome::IdentityLost { .. }
+                | RunOutcome::Locked { .. } => Tone::Bad,
             };
             (tone, outcome_words(outcome))
         }

@@ -49,7 +49,7 @@ pub(super) struct Agenda {
     leaving: BTreeMap<PoolName, usize>,
     steps: usize,
     finished: usize,
-    /// Steps in Azure that are not finished.
+    /// Steps that look at Azure and are not finished.
     in_azure: usize,
     /// A lane has reached its next step or its end since this was asked last.
     advanced: bool,
@@ -75,7 +75,7 @@ impl WaitsFor {
             | Verdict::Write(_)
             | Verdict::Wait(_)
             | Verdict::Patience(_)
-            | Verdict::Fail(_) => Self::Itself,
+            | Verdict::Fail(..) => Self::Itself,
         }
     }
 }
@@ -95,7 +95,7 @@ impl Agenda {
             agenda.steps += lane.steps.len();
             for step in &lane.steps {
                 agenda.lane_of.insert(step.id.clone(), number);
-                agenda.in_azure += usize::from(azure::carries_out(&step.action));
+                agenda.in_azure += usize::from(azure::concerns(&step.action));
                 if let Action::Move { workload, off, .. } = &step.action {
                     agenda.moves_of.entry(workload.clone()).or_default().push(number);
                     *agenda.leaving.entry(off.clone()).or_default() += 1;
@@ -152,7 +152,7 @@ impl Agenda {
             }
         }
         self.finished += 1;
-        self.in_azure -= usize::from(azure::carries_out(&step.action));
+        self.in_azure -= usize::from(azure::concerns(&step.action));
         self.advanced = true;
         if let Some(at) = self.lanes.get_mut(lane) {
             *at = LaneAt { step: at.step + 1, since: now };

@@ -7,11 +7,13 @@ use crate::event::{EventKind, RunOutcome};
 use crate::journal::Entry;
 use crate::plan::{Stage, Step};
 use crate::ports::{Answer, AskBefore, Gate, Question};
+use crate::run::failure::OnFailure;
 
 /// What a run knows of its gate.
 #[derive(Debug, Default)]
 pub(super) struct GateState {
     wants: AskBefore,
+    on_failure: Option<OnFailure>,
     answers_for: String,
 }
 
@@ -27,25 +29,34 @@ pub(super) enum About {
 impl Machine {
     /// Takes in what the gate wants, before anything else happens.
     pub fn meet(&mut self, now: Timestamp, gate: &dyn Gate) -> Vec<Effect> {
-        self.gates = GateState { wants: gate.asks_before(), answers_for: gate.answers_for() };
+        self.gates = GateState {
+            wants: gate.asks_before(),
+            on_failure: gate.on_failure(),
+            answers_for: gate.answers_for(),
+        };
         if self.taken_up {
             self.record_wish(now);
         }
         std::mem::take(&mut self.out)
     }
 
-    /// Writes down before what is asked, if it is more than is known.
+    /// Writes down before what is asked, if it is more than is known, and what is to happen on a failure.
     pub(super) fn record_wish(&mut self, now: Timestamp) {
         let before = self.gates.wants;
         if before > self.state.asks_before() {
             self.record(now, Entry::AsksBefore { before });
         }
+        if let Some(then) = self.gates.on_failure.filter(|then| *then != self.state.on_failure()) {
+            self.record(now, Entry::OnFailure { then });
+        }
     }
 
-    /// Asks what must be asked before a stage; true if it does. One that has begun is gone on with.
+    /// Asks what must be asked before a stage; true if it does. One that has begun is gone on with, and the way back was agreed to
+    /// beforehand.
     pub(super) fn asks_before_stage(&mut self, now: Timestamp, number: u32) -> bool {
         let plan = std::sync::Arc::clone(&self.plan);
-        let Some(stage) = plan.stage(number).filter(|_| self.state.stage_started(number).is_none()) else {
+        let asks = self.state.stage_started(number).is_none() && self.state.reversal().is_none();
+        let Some(stage) = plan.stage(number).filter(|_| asks) else {
             return false;
         };
         let questions = [self.freeze(now, stage), self.approval(stage)];
@@ -72,17 +83,19 @@ impl Machine {
         let (number, title) = (stage.number, &stage.title);
         (self.state.asks_before() >= AskBefore::Stage).then(|| Question {
             id: format!("stage-{number}"),
-            text: format!("Begin stage {number} ({title}) of plan {}?", self.plan.hash()),
+            text: format!("Begin stage {number} ({title}) of plan {}?", self.plan_hash()),
         })
     }
 
     /// Asks before the first write of a step, if that is wanted; true if it does.
     pub(super) fn asks_before_step(&mut self, now: Timestamp, step: &Step) -> bool {
-        let wanted = self.state.asks_before() >= AskBefore::Step && self.state.writes(&step.id) == 0;
+        let wanted = self.state.asks_before() >= AskBefore::Step
+            && self.state.writes(&step.id) == 0
+            && self.state.reversal().is_none();
         let (Some(stage), true) = (self.state.current_stage(), wanted) else { return false };
         let question = Question {
             id: format!("step-{}", step.id),
-            text: format!("Begin step {} ({}) of plan {}?", step.id, step.action, self.plan.hash()),
+            text: format!("Begin step {} ({}) of plan {}?", step.id, step.action, self.plan_hash()),
         };
         if self.state.is_approved(&question.id) {
             return false;
@@ -103,7 +116,7 @@ impl Machine {
             self.phase = Phase::Ending(RunOutcome::Paused { question });
             return;
         }
-        let (plan, by) = (self.plan.hash(), self.gates.answers_for.clone());
+        let (plan, by) = (self.plan_hash(), self.gates.answers_for.clone());
         match about {
             About::Gap => {
                 self.ledger.accept_open_gaps();

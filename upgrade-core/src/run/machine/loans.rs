@@ -6,10 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Machine, TICK, signed};
-use crate::event::{EventKind, RunOutcome};
+use crate::event::RunOutcome;
 use crate::journal::{Loan, Write, WriteAnswer};
 use crate::model::{Settings, StepId, Workload};
 use crate::moves;
+use crate::run::failure::Failure;
 
 /// How long the end of a run waits for rollouts that need what they have borrowed, and for answers that do not come.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -47,7 +48,7 @@ impl Machine {
             now_set.named_in(&gone),
             loan.workload
         );
-        self.emit(now, EventKind::Warning { message });
+        self.fails(now, Some(step), Failure::LoanOverwritten, message);
     }
 
     /// The step's loan was sent a moment ago and does not show yet.
@@ -61,17 +62,18 @@ impl Machine {
 
     /// A return that was refused is not sent again.
     pub(super) fn note_return(&mut self, step: &StepId, write: &Write, answer: &WriteAnswer) {
-        if let (Write::GiveBack { .. }, WriteAnswer::Failed { message, retryable: false }) = (write, answer) {
+        if let (Write::GiveBack { .. }, WriteAnswer::Failed { message, kind }) = (write, answer)
+            && !kind.is_retryable()
+        {
             self.parting.refused.insert(step.clone(), message.clone());
         }
     }
 
     /// Gives back what is borrowed, last first, before the run ends; true while there is something to wait for. A rollout that
     /// needs what it has borrowed comes to its end first.
-    pub(super) fn gives_back(&mut self, now: Timestamp, outcome: &RunOutcome) -> bool {
+    pub(super) fn gives_back(&mut self, now: Timestamp) -> bool {
         let since = *self.parting.since.get_or_insert(now);
-        let unsafe_to_write = matches!(outcome, RunOutcome::IdentityLost { .. } | RunOutcome::Locked { .. });
-        if unsafe_to_write || !self.is_locked() || now.duration_since(since) > signed(LIMIT) {
+        if !self.may_write() || now.duration_since(since) > signed(LIMIT) {
             return false;
         }
         self.sent.expire(now);

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::{Effect, Machine, Phase, SYNC_LIMIT, signed};
+use super::{Effect, Machine, Phase, signed};
 use crate::event::{EventKind, RunOutcome};
 use crate::lock::{LockHolder, lock_name};
 use crate::run::LockNews;
+use crate::run::failure::Failure;
 
 /// What is known of the lock.
 #[derive(Debug, Default)]
@@ -17,8 +18,8 @@ pub(super) struct LockState {
 
 impl Machine {
     /// May something be written at all? Then the cluster is proven, and nobody else works on it.
-    pub(super) fn is_locked(&self) -> bool {
-        self.lock.held
+    pub(super) fn may_write(&self) -> bool {
+        self.lock.held && !self.stopped
     }
 
     /// Begins a stage; before the first of this process the lock is taken.
@@ -48,16 +49,18 @@ impl Machine {
                 self.emit(now, EventKind::Warning { message });
                 self.lock.obstacle = format!("it is held by {holder}");
             }
-            (LockNews::Refused(by), Some(_)) => self.phase = Phase::Ending(RunOutcome::Locked { by }),
+            (LockNews::Refused(by), Some(_)) => {
+                self.ends(Failure::LockTaken, RunOutcome::Locked { by });
+            }
             (LockNews::Failed(error), Some(_)) => {
                 self.lock.obstacle = error.to_string();
                 if !error.is_retryable() {
-                    self.hold(None, self.not_locked());
+                    self.fails(now, None, Failure::LockNotTaken, self.not_locked());
                 }
             }
             (LockNews::Lost(to), _) => {
                 self.lock.held = false;
-                self.hold(None, lost(to.as_ref()));
+                self.fails(now, None, Failure::LockLost, lost(to.as_ref()));
             }
             // The run ends; the lock is given back.
             (LockNews::Held | LockNews::Occupied(_) | LockNews::Refused(_) | LockNews::Failed(_), None) => {}
@@ -66,10 +69,10 @@ impl Machine {
 
     /// Holds if the lock could not be taken in time; true if it does.
     pub(super) fn lock_is_overdue(&mut self, now: Timestamp, since: Timestamp) -> bool {
-        if now.duration_since(since) <= signed(SYNC_LIMIT) {
+        if now.duration_since(since) <= signed(self.beginning()) {
             return false;
         }
-        self.hold(None, self.not_locked());
+        self.fails(now, None, Failure::LockNotTaken, self.not_locked());
         matches!(self.phase, Phase::Ending(_))
     }
 

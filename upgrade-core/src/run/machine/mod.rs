@@ -1,6 +1,7 @@
 //! The run machine: a pure function from what happened to what is to be done.
 
 mod agenda;
+mod failing;
 mod gates;
 mod loans;
 mod locking;
@@ -9,6 +10,7 @@ mod prewarm;
 mod progress;
 #[cfg(test)]
 mod properties;
+mod reversing;
 mod second_writer;
 mod sent;
 mod steps;
@@ -30,6 +32,7 @@ use crate::model::{ObjectName, RunId, StepId, Uid};
 use crate::plan::Plan;
 use crate::ports::{Answer, AzureView, OperationRef, OperationState, PortError, Question};
 use crate::run::LockNews;
+use crate::run::failure::{Failure, Limit};
 use crate::run::outcome::{self, AtTheEnd};
 use crate::view::{Change, ResourceKind, View};
 
@@ -41,8 +44,6 @@ use prewarm::Warming;
 use second_writer::{BufferSteps, RancherReading, StepWithRancher};
 use sent::Sent;
 
-/// How long the first lists may take. A cluster that cannot be seen in this time is not touched.
-const SYNC_LIMIT: Duration = Duration::from_secs(300);
 /// How often time limits and waits are looked at when nothing else happens.
 const TICK: Duration = Duration::from_secs(5);
 
@@ -142,6 +143,9 @@ struct Memory {
     waiting_for: String,
     not_before: Option<Timestamp>,
     failures: u32,
+    /// Since when no write of it has been accepted.
+    failing_since: Option<Timestamp>,
+    /// Changes in Azure.
     fresh_writes: u32,
     restart_seen: bool,
     /// It was told that somebody took the restart out again.
@@ -188,6 +192,8 @@ pub struct Machine {
     /// Why the identity is not proven for the next stage.
     doubted: Option<Doubt>,
     lock: LockState,
+    /// Something is in doubt, and nothing more is written.
+    stopped: bool,
     gates: GateState,
     ledger: Ledger,
     noted: BTreeSet<ObjectName>,
@@ -223,7 +229,7 @@ impl Machine {
     /// is refused must not have disturbed it.
     ///
     /// # Errors
-    /// If the journal has no header, or the run is done.
+    /// If the journal has no header, or the run is over.
     pub fn resume(state: RunState, now: Timestamp) -> Result<(Self, Vec<Effect>), IllegalRecord> {
         let refuse = |rule: &str| IllegalRecord {
             seq: state.next_seq(),
@@ -234,9 +240,10 @@ impl Machine {
         let (Some(run), Some(plan)) = (state.run().cloned(), state.plan().cloned()) else {
             return Err(refuse("a journal begins with its header"));
         };
-        if state.is_done() {
-            return Err(refuse("the run is done"));
+        if state.is_over() {
+            return Err(refuse("the run is over"));
         }
+        let plan = reversing::with_way_back(plan, &state);
         Ok(Self::new(plan, run, state, now).start(now, true))
     }
 
@@ -263,6 +270,7 @@ impl Machine {
             rancher: RancherReading::default(),
             doubted: None,
             lock: LockState::default(),
+            stopped: false,
             gates: GateState::default(),
             ledger,
             noted: BTreeSet::new(),
@@ -296,7 +304,7 @@ impl Machine {
 
     fn start(mut self, now: Timestamp, resumed: bool) -> (Self, Vec<Effect>) {
         let stages = u32::try_from(self.plan.stages.len()).unwrap_or(u32::MAX);
-        let (cluster, target, plan) = (self.plan.cluster.name.clone(), self.plan.target, self.plan.hash());
+        let (cluster, target, plan) = (self.plan.cluster.name.clone(), self.plan.target, self.plan_hash());
         self.emit(now, EventKind::RunStarted { cluster, target, plan, stages, resumed });
         let effects = std::mem::take(&mut self.out);
         (self, effects)
@@ -327,20 +335,9 @@ impl Machine {
         pause.into_iter().chain(look).chain(doubt).chain(rancher).filter(|at| *at > now).fold(tick, Ord::min)
     }
 
-    fn hold(&mut self, step: Option<&StepId>, cause: String) {
-        if matches!(self.phase, Phase::Ending(_) | Phase::Ended) {
-            return;
-        }
-        let current = self.state.current_stage().and_then(|number| self.plan.stage(number));
-        let named = step.and_then(|id| self.plan.steps().find(|s| s.id == *id));
-        // A stage whose last step has ended and which is not closed yet holds at that step.
-        let step = named.or_else(|| {
-            let mut open = current?.steps().filter(|s| self.state.outcome(&s.id).is_none());
-            open.next().or(current?.steps().last())
-        });
-        let Some(step) = step else { return };
-        self.phase =
-            Phase::Ending(RunOutcome::Held { step: step.id.clone(), title: step.action.to_string(), cause });
+    /// How long what comes before the first write may take.
+    fn beginning(&self) -> Duration {
+        Limit::Beginning.lasts(&self.plan.policy)
     }
 
     fn decide(&mut self, now: Timestamp) {
@@ -348,14 +345,13 @@ impl Machine {
             match self.phase.clone() {
                 Phase::Syncing => {
                     if self.listed.len() < ResourceKind::ALL.len() {
-                        if now.duration_since(self.began) > signed(SYNC_LIMIT) {
+                        if now.duration_since(self.began) > signed(self.beginning()) {
                             let missing = ResourceKind::ALL.iter().filter(|kind| !self.listed.contains(kind));
                             let missing: Vec<&str> = missing.map(|kind| kind.plural()).collect();
                             let why = self.contact_error.clone().unwrap_or_default();
-                            self.hold(
-                                None,
-                                format!("the cluster could not be seen ({}): {why}", missing.join(", ")),
-                            );
+                            let cause =
+                                format!("the cluster could not be seen ({}): {why}", missing.join(", "));
+                            self.fails(now, None, Failure::NotSeen, cause);
                             continue;
                         }
                         return;
@@ -383,8 +379,11 @@ impl Machine {
                 }
                 Phase::Ending(outcome) => {
                     self.stop_pulling(now, &outcome);
-                    let at_rest = self.sent.is_empty() && !self.gives_back(now, &outcome);
+                    let at_rest = self.sent.is_empty() && !self.gives_back(now);
                     if self.stops > 1 || at_rest && self.is_adopted(now, &outcome) {
+                        if self.turns_back(now, &outcome) {
+                            continue;
+                        }
                         self.end(now, outcome);
                     }
                     return;
@@ -395,7 +394,7 @@ impl Machine {
 
     fn next_stage(&mut self) {
         match self.state.current_stage() {
-            None => self.phase = Phase::Ending(RunOutcome::Done),
+            None => self.phase = Phase::Ending(self.at_the_end()),
             Some(stage) => {
                 self.phase = Phase::Proving(stage);
                 self.out.push(Effect::Prove);
@@ -431,10 +430,10 @@ impl Machine {
         let record = Record { seq: self.state.next_seq(), at: now, entry };
         match self.state.apply(&record) {
             Ok(()) => self.out.push(Effect::Record(record)),
-            // The machine and the journal's rules disagree: a defect. Nothing more is written, and the run holds.
+            // The machine and the journal's rules disagree: a defect. Nothing more is written.
             Err(illegal) => {
                 self.out.retain(|effect| !matches!(effect, Effect::Act { .. }));
-                self.hold(None, format!("internal error: {illegal}"));
+                self.fails(now, None, Failure::Defect, format!("internal error: {illegal}"));
             }
         }
     }

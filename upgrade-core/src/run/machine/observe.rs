@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::agenda::Agenda;
-use super::{Doubt, Input, Look, Machine, Phase, SYNC_LIMIT, TICK, signed};
+use super::{Doubt, Input, Look, Machine, Phase, TICK, signed};
 use crate::event::{EventKind, RunOutcome};
 use crate::inventory::{ClusterIdentity, Unproven};
 use crate::journal::{Entry, Write, WriteAnswer};
@@ -14,21 +14,19 @@ use crate::ledger::Notice;
 use crate::model::{ObjectName, WorkloadRef};
 use crate::plan::Action;
 use crate::ports::{EvictionAnswer, PortError};
+use crate::run::failure::{Failure, Next};
 use crate::view::{Change, ResourceKind};
-
-/// The longest pause between two tries of a write that failed for a passing reason, unless the service asks for more.
-const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 impl Machine {
     pub(super) fn take_in(&mut self, now: Timestamp, input: Input) {
         match input {
             Input::Changes(changes) => self.changes(now, changes),
             Input::ContactLost(error) => {
-                let message = format!("contact lost, trying again: {error}");
-                if self.contact_error.as_ref() != Some(&message) {
-                    self.emit(now, EventKind::Warning { message: message.clone() });
+                let cause = format!("contact lost: {error}");
+                if self.contact_error.as_ref() != Some(&cause) {
+                    self.fails(now, None, Failure::ContactLost, cause.clone());
                 }
-                self.contact_error = Some(message);
+                self.contact_error = Some(cause);
             }
             Input::Azure(look) => self.looked(now, look),
             Input::Identity(identity) => self.identity(now, identity),
@@ -128,14 +126,10 @@ impl Machine {
                 self.azure = Some(look.view);
                 self.operations.extend(look.operations);
             }
-            Err(error) if error.is_retryable() => {
+            Err(error) => {
                 self.look_at = Some(now + error.retry_after.unwrap_or(TICK).max(TICK));
-                self.emit(
-                    now,
-                    EventKind::Warning { message: format!("looking at Azure failed, trying again: {error}") },
-                );
+                self.cannot_see(now, "looking at Azure failed", &error);
             }
-            Err(error) => self.hold(None, format!("looking at Azure failed: {error}")),
         }
     }
 
@@ -145,18 +139,12 @@ impl Machine {
             Ok(identity) => identity,
             Err(error) => {
                 let why = format!("the identity could not be read: {error}");
-                if error.is_retryable() {
-                    self.doubt(now, why, error.retry_after);
-                } else {
-                    self.hold(None, why);
-                }
-                return;
+                return self.doubt(now, Failure::of_look(&error), why, error.retry_after);
             }
         };
         if !identity.is_same_cluster(&self.plan.cluster) {
             let why = identity.difference(&self.plan.cluster);
-            self.phase = Phase::Ending(RunOutcome::IdentityLost { why });
-            return;
+            return self.ends(Failure::OtherCluster, RunOutcome::IdentityLost { why });
         }
         match identity.proof() {
             Ok(()) => {
@@ -165,25 +153,28 @@ impl Machine {
                 self.lock_and_start(now, stage);
             }
             Err(unproven @ Unproven::Contradicted { .. }) => {
-                self.phase = Phase::Ending(RunOutcome::IdentityLost { why: unproven.to_string() });
+                self.ends(Failure::OtherCluster, RunOutcome::IdentityLost { why: unproven.to_string() });
             }
             // What is missing may come back: a new node gets its provider id, a permission that was just given takes effect.
             Err(unproven @ Unproven::Insufficient { .. }) => {
                 let why = format!("the identity is not proven: {unproven} ({})", unproven.remedy());
-                self.doubt(now, why, None);
+                self.doubt(now, Failure::NotProven, why, None);
             }
         }
     }
 
     /// Reads the identity again in a moment; holds when that has gone on for too long. Meanwhile nothing is written.
-    fn doubt(&mut self, now: Timestamp, why: String, retry_after: Option<Duration>) {
+    fn doubt(&mut self, now: Timestamp, failure: Failure, why: String, retry_after: Option<Duration>) {
+        let (Next::Retry(limit) | Next::Observe(limit)) = self.next_after(None, failure) else {
+            return self.fails(now, None, failure, why);
+        };
         let since = self.doubted.as_ref().map_or(now, |doubt| doubt.since);
-        if now.duration_since(since) > signed(SYNC_LIMIT) {
-            let waited = crate::span::show(SYNC_LIMIT);
-            return self.hold(None, format!("{why}; nothing was written for {waited} because of that"));
+        if now.duration_since(since) > signed(limit.lasts(&self.plan.policy)) {
+            let why = format!("{why}; nothing was written for {limit} because of that");
+            return self.fails(now, None, Failure::TimedOut, why);
         }
         if self.doubted.as_ref().is_none_or(|doubt| doubt.why != why) {
-            self.emit(now, EventKind::Warning { message: format!("{why}; trying again") });
+            self.fails(now, None, failure, why.clone());
         }
         let look_again = Some(now + retry_after.unwrap_or(TICK).max(TICK));
         self.doubted = Some(Doubt { since, why, look_again });
@@ -221,25 +212,14 @@ impl Machine {
             now,
             EventKind::WriteAnswered { step: step.clone(), what: write.to_string(), answer: text, ok },
         );
-        let backoff = self.steps.get_mut(&step).map(|memory| {
-            // What was sent together fails together, and counts once.
-            let pauses = memory.not_before.is_some_and(|at| at > now);
-            memory.failures = if ok { 0 } else { memory.failures + u32::from(!pauses) };
-            let doubled = Duration::from_secs(1 << memory.failures.min(6)).min(MAX_BACKOFF);
-            retry_after.unwrap_or_default().max(doubled)
-        });
+        let pause = self.pause_after(now, &step, ok, retry_after);
         self.agenda.answered(&step);
         self.note_return(&step, &write, &answer);
         if let (Write::Lend { .. }, WriteAnswer::Unknown { .. }) = (&write, &answer) {
             // What may have been borrowed has to come back: it gets its time to show.
             self.sent.took_effect(write.clone(), now);
         }
-        if let (Write::CreatePrewarmPod { pod }, WriteAnswer::Failed { message, retryable: false }) =
-            (&write, &answer)
-        {
-            return self.not_admitted(now, pod, message);
-        }
-        match answer {
+        match &answer {
             WriteAnswer::Done | WriteAnswer::Accepted { .. } => {
                 self.sent.took_effect(write, now);
                 self.look_at = Some(now);
@@ -247,22 +227,11 @@ impl Machine {
             WriteAnswer::Eviction { eviction: EvictionAnswer::Accepted | EvictionAnswer::Gone } => {
                 self.sent.took_effect(write, now);
             }
-            WriteAnswer::Eviction { eviction: EvictionAnswer::Misconfigured { message } } => {
-                self.hold(Some(&step), message);
+            WriteAnswer::Eviction {
+                eviction: EvictionAnswer::Refused { .. } | EvictionAnswer::Misconfigured { .. },
             }
-            WriteAnswer::Failed { message, retryable: false } => {
-                self.hold(Some(&step), format!("{write}: {message}"));
-            }
-            // Whatever an unanswered write did shows at the next look; until then it is not sent again.
-            WriteAnswer::Eviction { eviction: EvictionAnswer::Refused { .. } }
-            | WriteAnswer::Failed { retryable: true, .. }
-            | WriteAnswer::Unknown { .. } => {
-                self.look_at = Some(now);
-                if let (Some(memory), Some(backoff)) = (self.steps.get_mut(&step), backoff) {
-                    memory.not_before = Some(now + backoff);
-                    self.agenda.pause(&step, now + backoff);
-                }
-            }
+            | WriteAnswer::Failed { .. }
+            | WriteAnswer::Unknown { .. } => self.write_failed(now, &step, &write, &answer, pause),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::model::{Bytes, NodeName, Pod, PoolName, PullState, RunId, StepId, Uid
 use crate::plan::{Action, Step};
 use crate::prewarm::{NodeNeeds, PrewarmPod, needs, users};
 use crate::run::Verdict;
+use crate::run::failure::Failure;
 use crate::view::View;
 
 /// How many nodes pull at the same time. A kubelet pulls one image after another; a registry of the middle tier serves so many
@@ -247,7 +248,7 @@ impl Warming {
 
     fn verdict(&self, view: &View, run: &RunId, on: &PoolName) -> Verdict {
         if let Some(failure) = &self.failure {
-            return Verdict::Fail(failure.clone());
+            return Verdict::Fail(Failure::ImageMissing, failure.clone());
         }
         let own = view.pulling_pods().filter(|pod| pod.pulling.as_ref().is_some_and(|own| own.run == *run));
         let own: BTreeMap<_, _> = own.map(|pod| (&pod.name, pod)).collect();
@@ -374,9 +375,14 @@ impl Machine {
     /// At the end, whatever it is, the pods that pull are deleted, each tried once.
     pub(super) fn stop_pulling(&mut self, now: Timestamp, outcome: &RunOutcome) {
         let may_write = match outcome {
-            RunOutcome::Held { .. } | RunOutcome::Paused { .. } | RunOutcome::Aborted => self.stops <= 1,
+            RunOutcome::Held { .. } | RunOutcome::Paused { .. } | RunOutcome::Aborted => {
+                self.stops <= 1 && self.may_write()
+            }
             // Nothing is written to a cluster that is another one, or somebody else's; at the end of a plan none is left.
-            RunOutcome::IdentityLost { .. } | RunOutcome::Locked { .. } | RunOutcome::Done => false,
+            RunOutcome::IdentityLost { .. }
+            | RunOutcome::Locked { .. }
+            | RunOutcome::Done
+            | RunOutcome::Reversed { .. } => false,
         };
         let stage = self.state.current_stage().filter(|stage| self.state.stage_started(*stage).is_some());
         let Some(stage) = stage.filter(|_| may_write).and_then(|number| self.plan.stage(number)) else {

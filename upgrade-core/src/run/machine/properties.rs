@@ -174,7 +174,9 @@ impl Night {
         let Some(id) = self.sent.keys().next().copied() else { return };
         let Some(write) = self.sent.remove(&id) else { return };
         let answer = match self.toy.luck.below(12) {
-            0 => WriteAnswer::Failed { message: "a call that failed".into(), retryable: true },
+            0 => {
+                WriteAnswer::Failed { message: "a call that failed".into(), kind: PortErrorKind::Unreachable }
+            }
             lost @ (1 | 2) => {
                 if lost == 1 {
                     self.toy.act(&write);

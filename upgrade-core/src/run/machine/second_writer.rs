@@ -17,6 +17,7 @@ use crate::model::{Node, PoolName, ProvisioningState, StepId};
 use crate::moves::back_in;
 use crate::plan::{Action, Plan, Stage, Step};
 use crate::ports::PortError;
+use crate::run::failure::Failure;
 use crate::run::{Verdict, azure};
 use crate::span;
 
@@ -113,17 +114,10 @@ impl Machine {
                 self.rancher.said = Some((asked, facts));
                 self.rancher.fresh = true;
             }
-            Err(error) if error.is_retryable() => {
-                self.rancher.ask_at = Some(now + error.retry_after.unwrap_or(PACE).max(PACE));
-                let message =
-                    format!("what Rancher says of the cluster could not be read, trying again: {error}");
-                self.emit(now, EventKind::Warning { message });
-                self.rancher.failure = Some(error.to_string());
-            }
             Err(error) => {
-                self.rancher.ask_at = Some(now + PACE);
+                self.rancher.ask_at = Some(now + error.retry_after.unwrap_or(PACE).max(PACE));
                 self.rancher.failure = Some(error.to_string());
-                self.hold(None, format!("what Rancher says of the cluster cannot be read: {error}"));
+                self.cannot_see(now, "what Rancher says of the cluster could not be read", &error);
             }
         }
     }
@@ -131,7 +125,7 @@ impl Machine {
     /// Rancher writes to Azure, too: was that agreed to, and does it want what Azure has?
     fn managed(&mut self, now: Timestamp, asked: Timestamp, writer: &SecondWriter) {
         if !self.lock_step {
-            return self.hold(None, CONSENT.to_owned());
+            return self.fails(now, None, Failure::SecondWriter, CONSENT.to_owned());
         }
         for memory in self.steps.values_mut().filter(|memory| memory.since <= asked) {
             let first = &mut memory.second_writer.first_refresh;
@@ -174,7 +168,9 @@ impl Machine {
         let since = *memory.second_writer.waits_since.get_or_insert(now);
         let fresh = self.rancher.fresh;
         let (why_not, limit) = match self.rancher.said.as_ref().map(|(_, facts)| &facts.ownership) {
-            Some(Ownership::Managed(_)) if !self.lock_step => return Err(Verdict::Fail(CONSENT.to_owned())),
+            Some(Ownership::Managed(_)) if !self.lock_step => {
+                return Err(Verdict::Fail(Failure::SecondWriter, CONSENT.to_owned()));
+            }
             Some(Ownership::Managed(writer)) if !writer.out_of_sync.is_empty() => {
                 (writer.out_of_sync.join("; "), writer.longest_wait())
             }
@@ -187,7 +183,10 @@ impl Machine {
         };
         if now.duration_since(since) > signed(limit) {
             let waited = span::show(limit);
-            return Err(Verdict::Fail(format!("no change may be made in Azure, waited {waited}: {why_not}")));
+            return Err(Verdict::Fail(
+                Failure::SecondWriter,
+                format!("no change may be made in Azure, waited {waited}: {why_not}"),
+            ));
         }
         self.ask_rancher(now);
         Err(Verdict::Patience(format!("Rancher, before Azure is changed: {why_not}")))
@@ -222,7 +221,10 @@ impl Machine {
         };
         if now.duration_since(memory.since) > signed(limit) {
             let waited = span::show(limit);
-            return Verdict::Fail(format!("Rancher has not adopted the change in {waited}: {why_not}"));
+            return Verdict::Fail(
+                Failure::SecondWriter,
+                format!("Rancher has not adopted the change in {waited}: {why_not}"),
+            );
         }
         let asked = said.map_or(memory.since, |(asked, _)| *asked).duration_since(memory.since);
         let waited = span::show(Duration::try_from(asked).unwrap_or_default());
@@ -245,7 +247,8 @@ impl Machine {
     /// Is every buffer as it was made, and known to be? One that is not ends the run, before anything more is moved there.
     pub(super) fn buffers_stand(&mut self, now: Timestamp, stage: &Stage) -> bool {
         let mut buffers = self.buffers().peekable();
-        if buffers.peek().is_none() {
+        // Whoever takes it away on the way back does what the run does.
+        if buffers.peek().is_none() || self.state.reversal().is_some() {
             return true;
         }
         let Some(azure) = &self.azure else { return false };
@@ -268,7 +271,7 @@ impl Machine {
             "buffer {buffer} {why}, and this run did not do that; somebody (Rancher?) changes the pools, too"
         );
         self.emit(now, EventKind::Warning { message: format!("alarm: {cause}") });
-        self.hold(open.first().map(|step| &step.id), cause);
+        self.fails(now, open.first().map(|step| &step.id), Failure::BufferLost, cause);
         false
     }
 

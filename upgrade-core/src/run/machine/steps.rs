@@ -14,13 +14,11 @@ use crate::journal::{Entry, Write};
 use crate::moves;
 use crate::plan::{Action, Stage, Step};
 use crate::ports::Question;
+use crate::run::failure::{Failure, Limit};
 use crate::run::{Verdict, azure};
 
 /// How many writes may be under way at a time, moves and cordons together: the cluster behind Rancher's proxy has other users.
 const AT_ONCE: usize = 64;
-/// How long Azure may work on one step. The longest control-plane and pool upgrades reported take hours.
-const AZURE_LIMIT: Duration = Duration::from_secs(6 * 3600);
-
 /// How much more seldom Azure is looked at where only a buffer is watched.
 const WATCH_BUFFER: Duration = Duration::from_secs(15);
 
@@ -98,6 +96,7 @@ impl Machine {
                 waiting_for: String::new(),
                 not_before: None,
                 failures: 0,
+                failing_since: None,
                 fresh_writes: 0,
                 restart_seen: false,
                 restart_lost: false,
@@ -120,7 +119,7 @@ impl Machine {
                 let message = format!(
                     "somebody (GitOps, an operator?) took the restart out of the template of {workload} again; what is left of it is evicted"
                 );
-                self.emit(now, EventKind::Warning { message });
+                self.fails(now, Some(&step.id), Failure::RestartUndone, message);
             }
         }
         self.look_at_loan(now, &step.id);
@@ -147,17 +146,13 @@ impl Machine {
                 let Some(memory) = self.steps.get_mut(&step.id) else { return };
                 memory.waiting_since = None;
                 memory.waiting_for = what;
-                if azure::carries_out(&step.action) && now.duration_since(memory.since) > signed(AZURE_LIMIT)
-                {
-                    let why = format!(
-                        "Azure has not finished in {}: {}",
-                        crate::span::show(AZURE_LIMIT),
-                        memory.waiting_for
-                    );
-                    self.hold(Some(&step.id), why);
+                let limit = Limit::Azure.lasts(&self.plan.policy);
+                if azure::carries_out(&step.action) && now.duration_since(memory.since) > signed(limit) {
+                    let why = format!("Azure has not finished in {}: {}", Limit::Azure, memory.waiting_for);
+                    self.fails(now, Some(&step.id), Failure::AzureTooLong, why);
                 }
             }
-            Verdict::Fail(cause) => self.hold(Some(&step.id), cause),
+            Verdict::Fail(failure, cause) => self.fails(now, Some(&step.id), failure, cause),
         }
     }
 
@@ -168,17 +163,16 @@ impl Machine {
         memory.waiting_for = what;
         if now.duration_since(since) > signed(limit) {
             let waited = crate::span::show(limit);
-            let blocker = match &step.action {
-                Action::Move { workload, off, .. } => moves::blocker(&self.view, workload, off),
-                Action::Drain { pool } => moves::blocker_on(&self.view, pool),
-                _ => None,
-            };
-            let blocker = blocker.map(|blocker| format!("; {blocker}")).unwrap_or_default();
+            let waiting_for = memory.waiting_for.clone();
             let cause = format!(
-                "waited {waited} (`move_timeout`), since {since:.0}, for {}{blocker}",
-                memory.waiting_for
+                "waited {waited} (`move_timeout`), since {since:.0}, for {waiting_for}{}",
+                self.blocker(step)
             );
-            self.hold(Some(&step.id), cause);
+            let failure = match &step.action {
+                Action::Verify { .. } => Failure::Untrue,
+                _ => Failure::TimedOut,
+            };
+            self.fails(now, Some(&step.id), failure, cause);
         }
     }
 
@@ -216,14 +210,14 @@ impl Machine {
             && self.state.has_cordoned(node, uid)
         {
             let message = format!("somebody took away the cordon of node {node}; it is cordoned again");
-            self.emit(now, EventKind::Warning { message });
+            self.fails(now, Some(&step.id), Failure::CordonUndone, message);
         }
         let id = self.state.next_intent();
         self.record(now, Entry::Intent { id, step: step.id.clone(), write: write.clone() });
         self.emit(now, EventKind::WriteStarted { step: step.id.clone(), what: write.to_string() });
         self.sent.send(id, step.id.clone(), write.clone());
         if let Some(memory) = self.steps.get_mut(&step.id) {
-            memory.fresh_writes += 1;
+            memory.fresh_writes += u32::from(write.is_in_azure());
         }
         self.out.push(Effect::Act { id, write });
     }

@@ -9,6 +9,7 @@ use crate::model::{StepId, WorkloadRef};
 use crate::moves::{self, MoveCase, OpenMove, Round};
 use crate::plan::{Action, Route, Stage, Step};
 use crate::run::azure::AzureCase;
+use crate::run::truth::Truth;
 use crate::run::{Verdict, nodes};
 
 impl Machine {
@@ -37,6 +38,7 @@ impl Machine {
         let may_grow = pools.is_some_and(|pools| pools.iter().any(|pool| pool.autoscaling.is_some()));
         MoveCase {
             under_way,
+            turned_back: self.state.reversal().is_some(),
             may_grow,
             view: &self.view,
             run: &self.run,
@@ -149,6 +151,7 @@ impl Machine {
             operation,
             operation_unseen: reference.is_some() && operation.is_none(),
             fresh_writes: memory.fresh_writes,
+            last: self.state.last_in_azure(&step.id),
         };
         match &step.action {
             Action::UpgradeControlPlane { to } => azure.control_plane(*to),
@@ -159,6 +162,7 @@ impl Machine {
             Action::DeleteBuffer { pool } => azure.delete_buffer(pool),
             Action::Prewarm { on, .. } => self.warmed(on),
             Action::Cordon { pool } => nodes::cordon(&self.view, pool),
+            Action::Uncordon { pool } => nodes::uncordon(&self.view, &self.run, pool, &self.state.cordons()),
             Action::Drain { pool } => {
                 let missing = nodes::missing_cordons(&self.view, pool);
                 if !missing.is_empty() {
@@ -174,6 +178,17 @@ impl Machine {
                     Some(rest) if rest > 0 => Verdict::Patience(format!("{rest} s of soaking")),
                     _ => Verdict::Done(format!("watched for {seconds} s")),
                 }
+            }
+            Action::Verify { version, pools } => {
+                let fresh = !self.looking && self.looked_at.is_some_and(|at| at >= memory.since);
+                let truth = Truth {
+                    plan: &self.plan,
+                    run: &self.run,
+                    state: &self.state,
+                    view: &self.view,
+                    azure: self.azure.as_ref().filter(|_| fresh),
+                };
+                truth.verdict(*version, pools)
             }
             Action::AwaitRancher { once_more } => self.adopted(case.now, memory, *once_more),
             Action::Move { .. } => Verdict::Patience(String::new()),

@@ -133,11 +133,11 @@ fn what_fails_for_three_minutes_is_named_in_the_words_of_the_registry() {
     // While it pauses, the kubelet says nothing of the cause.
     town.show(&made, "r-1", &failed("ImagePullBackOff", "Back-off pulling image"), None);
     town.look(175);
-    assert!(!matches!(town.verdict(), Verdict::Fail(_)), "a registry may be away for a while");
+    assert!(!matches!(town.verdict(), Verdict::Fail(..)), "a registry may be away for a while");
     town.look(10);
     let cause = "image web:1, which ReplicaSet shop/web-1 needs, cannot be pulled onto node new \
                  (ErrImagePull: web:1: not found); nothing of user is cordoned yet";
-    assert_eq!(town.verdict(), Verdict::Fail(cause.into()));
+    assert_eq!(town.verdict(), Verdict::Fail(Failure::ImageMissing, cause.into()));
 }
 
 #[test]

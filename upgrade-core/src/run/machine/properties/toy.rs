@@ -12,7 +12,7 @@ use crate::model::{
     Resources, RestartId, Settings, Strategy, Uid, Workload, WorkloadKind, WorkloadRef,
 };
 use crate::plan::Route;
-use crate::ports::EvictionAnswer;
+use crate::ports::{EvictionAnswer, PortErrorKind};
 use crate::view::{Change, Object, ResourceKind};
 
 /// Numbers from a seed (SplitMix64).
@@ -464,7 +464,10 @@ impl Toy {
             }
             Write::Restart { workload, restart, .. } => {
                 let Some(app) = self.apps.iter_mut().find(|app| app.workload.reference == *workload) else {
-                    return WriteAnswer::Failed { message: "not found".into(), retryable: false };
+                    return WriteAnswer::Failed {
+                        message: "not found".into(),
+                        kind: PortErrorKind::NotFound,
+                    };
                 };
                 if app.workload.template.restart_id.as_ref() != Some(restart) {
                     app.workload.template.to_mut().restart_id = Some(restart.clone());
@@ -478,19 +481,22 @@ impl Toy {
             Write::Evict { pod, uid } => WriteAnswer::Eviction { eviction: self.evict(pod, uid) },
             Write::Lend { workload, former, lent, .. } => self.change(workload, former, lent),
             Write::GiveBack { workload, lent, former, .. } => self.change(workload, lent, former),
-            other => WriteAnswer::Failed { message: format!("nobody asks for {other}"), retryable: false },
+            other => WriteAnswer::Failed {
+                message: format!("nobody asks for {other}"),
+                kind: PortErrorKind::Rejected,
+            },
         }
     }
 
     fn change(&mut self, workload: &WorkloadRef, from: &Settings, to: &Settings) -> WriteAnswer {
-        let failed = |message: &str, retryable| WriteAnswer::Failed { message: message.into(), retryable };
+        let failed = |message: &str, kind| WriteAnswer::Failed { message: message.into(), kind };
         let Some(app) = self.apps.iter_mut().find(|app| app.workload.reference == *workload) else {
-            return failed("not found", false);
+            return failed("not found", PortErrorKind::NotFound);
         };
         let now = Settings::of(&app.workload);
         let missing = to.differing_from(&now);
         if !from.named_in(&missing).differing_from(&now).is_empty() {
-            return failed("conflict", true);
+            return failed("conflict", PortErrorKind::Conflict);
         }
         if let Some(replicas) = missing.replicas {
             app.workload.replicas = replicas;
