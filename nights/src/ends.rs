@@ -76,6 +76,10 @@ fn held(night: &Night, now: &Inventory) -> Vec<(String, String)> {
         let words = format!("cordon of node {}", node.name);
         held.push((words.clone(), words));
     }
+    for node in now.nodes.iter().filter(|node| node.excluded_by().is_some()) {
+        let words = format!("node {} out of external load balancers", node.name);
+        held.push((words.clone(), words));
+    }
     for workload in lent(&night.before, now) {
         held.push((format!("what {} has lent", workload.reference), workload.reference.to_string()));
     }

@@ -187,6 +187,19 @@ impl Kubernetes for WatchedKubernetes {
         self.hands.unless_tried(mode, what, &call).await
     }
 
+    async fn set_excluded(
+        &self,
+        node: &NodeName,
+        uid: &Uid,
+        excluded: bool,
+        run: &RunId,
+        mode: WriteMode,
+    ) -> Result<(), PortError> {
+        let what = if excluded { format!("exclude {node}") } else { format!("include {node}") };
+        let call = || self.inner.set_excluded(node, uid, excluded, run, mode);
+        self.hands.unless_tried(mode, what, &call).await
+    }
+
     async fn restart(
         &self,
         workload: &WorkloadRef,

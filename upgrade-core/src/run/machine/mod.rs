@@ -39,7 +39,7 @@ use loans::Parting;
 use locking::LockState;
 use prewarm::Warming;
 use second_writer::{BufferSteps, RancherReading, StepWithRancher};
-use sent::Sent;
+pub(super) use sent::Sent;
 
 /// How long the first lists may take. A cluster that cannot be seen in this time is not touched.
 const SYNC_LIMIT: Duration = Duration::from_secs(300);
@@ -420,6 +420,8 @@ impl Machine {
             view: &self.view,
             ledger: &self.ledger,
             azure: self.azure.as_ref(),
+            sent: &self.sent,
+            is_blind: self.contact_error.is_some(),
         };
         let report = outcome::report(&known, outcome, now);
         self.emit(now, EventKind::RunEnded { report: report.clone() });
