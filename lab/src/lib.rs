@@ -32,7 +32,6 @@ mod ports;
 mod rancher;
 mod rehearse;
 mod scenario;
-mod search;
 mod site;
 mod store;
 mod timing;
@@ -52,7 +51,6 @@ pub use lab::{Lab, Stuck};
 pub use rancher::RancherDeed;
 pub use rehearse::{RehearseOptions, rehearse, rehearse_scenario};
 pub use scenario::{Manifest, Scenario, Story, StoryError};
-pub use search::{Searched, search};
 pub use site::Site;
 pub use store::{
     ChangeType, Expired, Key, Kind, KindNames, KindVisitor, Logged, Scope, Store, Stored, Table, with_kind,

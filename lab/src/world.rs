@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
+use serde_json::Value;
 use upgrade_core::inventory::DeprecatedApi;
+use upgrade_core::view::View;
 
 use crate::actors::{self, ActorWake, Actors};
 use crate::azure::{self, Azure, AzureWake};
@@ -113,6 +115,16 @@ impl World {
     /// Counts every change of anything.
     pub fn revision(&self) -> u64 {
         self.store.revision() + self.touched
+    }
+
+    /// The cluster as its ports show it, at this moment and in any weather.
+    pub fn view(&self) -> &View {
+        &self.kube.view
+    }
+
+    /// The cluster in Azure with its pools as a GET shows them, eTags included, in any weather.
+    pub fn shown_by_azure(&self) -> Value {
+        self.azure.cluster()
     }
 
     /// Tells the watchers that something outside the store has changed.

@@ -10,14 +10,15 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Whom each package of the workspace may depend on, among each other. A new package needs a row.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("aks-drover-rancher", &[]),
     ("aks-drover-aks", &[]),
     ("aks-drover-core", &[]),
     ("aks-drover-lab", &["aks-drover-core"]),
     ("aks-drover", &["aks-drover-rancher", "aks-drover-aks", "aks-drover-core", "aks-drover-lab"]),
+    ("aks-drover-nights", &["aks-drover-core", "aks-drover-lab"]),
     ("aks-drover-py", &["aks-drover", "aks-drover-core", "aks-drover-lab"]),
-    ("aks-drover-tests", &["aks-drover", "aks-drover-core", "aks-drover-lab"]),
+    ("aks-drover-tests", &["aks-drover", "aks-drover-core", "aks-drover-lab", "aks-drover-nights"]),
     ("xtask", &[]),
 ];
 
@@ -103,6 +104,7 @@ fn all_sources() -> Vec<(String, String)> {
         "aks-client",
         "drover",
         "lab",
+        "nights",
         "py-bindings/src",
         "rancher-client",
         "tests",
@@ -280,7 +282,7 @@ fn the_doors_to_time_and_environment_are_known() {
             "drover/src/clock.rs",
             "drover/src/env.rs",
             "lab/benches/rehearse.rs",
-            "lab/benches/search.rs",
+            "nights/src/main.rs",
             "tests/it/live.rs",
             "xtask/src/parts.rs"
         ]

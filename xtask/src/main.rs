@@ -10,40 +10,97 @@ use crate::parts::Tally;
 use crate::python::Python;
 
 mod counts;
+mod nights;
 mod parts;
 mod python;
 mod rust;
 
 struct Verb {
     name: &'static str,
+    /// What may stand behind it; empty for nothing.
+    takes: &'static str,
     help: &'static str,
-    act: fn(&Path) -> Tally,
+    act: Act,
 }
 
-const VERBS: [Verb; 4] = [
-    Verb { name: "test", help: "everything that must hold before a change lands; what CI runs", act: test },
-    Verb { name: "lint", help: "formatting and lints of Rust and Python, without tests", act: lint },
-    Verb { name: "python", help: "the Python half alone: lints, wheel, stubs, pytest", act: python_alone },
-    Verb { name: "wheel", help: "a release wheel in target/wheels", act: wheel },
+enum Act {
+    /// A verb of this program.
+    Own(fn(&Path) -> Tally),
+    /// A verb of the program in `nights/`, which understands what stands behind it.
+    Nights,
+}
+
+const VERBS: [Verb; 7] = [
+    Verb {
+        name: "test",
+        takes: "",
+        help: "everything that must hold before a change lands; what CI runs",
+        act: Act::Own(test),
+    },
+    Verb {
+        name: "lint",
+        takes: "",
+        help: "formatting and lints of Rust and Python, without tests",
+        act: Act::Own(lint),
+    },
+    Verb {
+        name: "python",
+        takes: "",
+        help: "the Python half alone: lints, wheel, stubs, pytest",
+        act: Act::Own(python_alone),
+    },
+    Verb { name: "wheel", takes: "", help: "a release wheel in target/wheels", act: Act::Own(wheel) },
+    Verb {
+        name: "search",
+        takes: "[--runs N] [--first-seed S]",
+        help: "small upgrades in drawn weather, 2000 if nothing is said",
+        act: Act::Nights,
+    },
+    Verb {
+        name: "crash",
+        takes: "[CAST [KILL[,KILL]]]",
+        help: "upgrades killed everywhere and gone on with",
+        act: Act::Nights,
+    },
+    Verb {
+        name: "twice",
+        takes: "[CAST]",
+        help: "upgrades of which every write is sent twice",
+        act: Act::Nights,
+    },
 ];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [name] = &arguments[..] else {
+    let Some((name, words)) = arguments.split_first() else {
         println!("{}", usage());
-        return if arguments.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) };
+        return ExitCode::SUCCESS;
     };
     let Some(verb) = VERBS.iter().find(|verb| verb.name == name) else {
         eprintln!("there is no verb `{name}`\n\n{}", usage());
         return ExitCode::from(2);
     };
-    let tally = (verb.act)(&root());
+    let tally = match verb.act {
+        Act::Own(_) if !words.is_empty() => {
+            eprintln!("`{name}` takes nothing more\n\n{}", usage());
+            return ExitCode::from(2);
+        }
+        Act::Own(act) => act(&root()),
+        Act::Nights => {
+            let mut tally = Tally::default();
+            nights::verb(&root(), verb.name, words, &mut tally);
+            tally
+        }
+    };
     tally.close();
     if tally.is_green() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn usage() -> String {
-    let lines = VERBS.iter().map(|verb| format!("  cargo xtask {:<8} {}", verb.name, verb.help));
+    let lines = VERBS.iter().map(|verb| {
+        let said = format!("{} {}", verb.name, verb.takes);
+        format!("  cargo xtask {:<35} {}", said.trim_end(), verb.help)
+    });
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -64,6 +121,7 @@ fn test(root: &Path) -> Tally {
         let mut tally = Tally::default();
         rust::lint(root, &mut tally);
         rust::test(root, &mut tally);
+        nights::test(root, &mut tally);
         let (beside, ready) = aside.join().expect("a part reports what goes wrong, it does not panic");
         tally.add(beside);
         if ready {

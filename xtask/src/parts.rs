@@ -17,16 +17,49 @@ pub(crate) struct Tally {
 impl Tally {
     /// Runs one part: its commands in order, up to the first that fails. Returns whether all went well.
     pub(crate) fn part(&mut self, name: &'static str, commands: Vec<Command>) -> bool {
-        self.run(name, commands, None)
+        self.run(name, commands, None, false)
     }
 
     /// Runs a part that is a test runner. One that ends well without having run a test has failed.
     pub(crate) fn tests(&mut self, name: &'static str, command: Command, count: fn(&str) -> Counts) -> bool {
         self.counts_tests = true;
-        self.run(name, vec![command], Some(count))
+        self.run(name, vec![command], Some(count), false)
     }
 
-    fn run(&mut self, name: &'static str, commands: Vec<Command>, count: Option<fn(&str) -> Counts>) -> bool {
+    /// The same for one that says more than how many: that is shown, too.
+    pub(crate) fn told_tests(
+        &mut self,
+        name: &'static str,
+        command: Command,
+        count: fn(&str) -> Counts,
+    ) -> bool {
+        self.counts_tests = true;
+        self.run(name, vec![command], Some(count), true)
+    }
+
+    /// Runs a part of one command whose output is seen as it comes.
+    pub(crate) fn shown(&mut self, name: &'static str, mut command: Command) -> bool {
+        let clock = Clock::start();
+        let why = match command.status() {
+            Ok(status) if status.success() => {
+                println!("ok    {name:<12} {:>6.1} s", clock.seconds());
+                return true;
+            }
+            Ok(_) => format!("failed: {}", shown(&command)),
+            Err(error) => format!("could not run {}: {error}", shown(&command)),
+        };
+        println!("{why}\nFAIL  {name:<12} {:>6.1} s", clock.seconds());
+        self.broken.push(name);
+        false
+    }
+
+    fn run(
+        &mut self,
+        name: &'static str,
+        commands: Vec<Command>,
+        count: Option<fn(&str) -> Counts>,
+        tells: bool,
+    ) -> bool {
         let clock = Clock::start();
         if io::stderr().is_terminal() {
             eprintln!("... {name}");
@@ -51,7 +84,10 @@ impl Tally {
             detail = format!("  {} tests", counts.passed + counts.failed);
         }
         let word = if ok { "ok  " } else { "FAIL" };
-        let line = format!("{word}  {name:<12} {:>6.1} s{detail}\n", clock.seconds());
+        let mut line = format!("{word}  {name:<12} {:>6.1} s{detail}\n", clock.seconds());
+        if ok && tells {
+            output.lines().for_each(|told| line += &format!("      {told}\n"));
+        }
         // One `print`: parts that run side by side do not mix their lines.
         print!("{}", if ok { line } else { self.break_off(name, &output, &line) });
         ok

@@ -1,4 +1,5 @@
-//! The Rust parts. One profile and one set of features (the workspace's) everywhere, so that nothing is compiled twice.
+//! The Rust parts. One profile and one set of features (the workspace's) everywhere, so that nothing is compiled twice; what is
+//! optimised is in [`crate::nights`].
 
 use std::path::Path;
 use std::process::Command;
@@ -30,7 +31,8 @@ pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Co
     command
 }
 
-fn cargo(root: &Path, arguments: &[&str]) -> Command {
+/// Cargo with these arguments.
+pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let mut command = command("cargo", root);
     command.args(arguments);
     command

@@ -38,6 +38,7 @@ pub(crate) use pool::node_image;
 pub use region::{AzureLimits, PodNetwork};
 pub(crate) use scale::Autoscaled;
 pub use throttle::{Bucket, RequestLimits};
+#[cfg(feature = "http")]
 pub(crate) use throttle::{Handler, Verb};
 pub(crate) use upgrade::batches_of as upgrade_batches;
 pub(crate) use world::on_wake;

@@ -19,6 +19,7 @@ pub(super) const ORPHAN: &str = "orphan";
 
 /// What has become of an object that was to be deleted.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "http"), expect(dead_code, reason = "the http face shows what was deleted"))]
 pub(crate) enum Removal<T> {
     /// It is gone; this was its last state.
     Gone(Arc<T>),
@@ -26,6 +27,7 @@ pub(crate) enum Removal<T> {
     Going(Arc<T>),
 }
 
+#[cfg(feature = "http")]
 impl<T> Removal<T> {
     pub(crate) fn object(&self) -> &Arc<T> {
         match self {

@@ -1,6 +1,7 @@
 //! One kind's objects and the log of what happened to them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+#[cfg(feature = "http")]
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -143,6 +144,7 @@ impl<T> Table<T> {
         self.names.values().flat_map(BTreeMap::values).filter_map(|place| self.at(*place))
     }
 
+    #[cfg(feature = "http")]
     /// The objects that come after a place in the order of namespaces and names.
     pub(crate) fn iter_after(&self, place: Option<(&str, &str)>) -> impl Iterator<Item = &Arc<T>> {
         let (namespace, name) = place.unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod azure_journal;
 mod bad_input;
+mod kills;
 mod stories;
 mod wrong_cluster;
 

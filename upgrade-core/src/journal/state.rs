@@ -142,6 +142,9 @@ impl RunState {
                     (WriteAnswer::Done, Some((_, Write::Cordon { node, uid }))) => {
                         self.cordoned.insert((node.clone(), uid.clone()));
                     }
+                    (WriteAnswer::Done, Some((_, Write::Uncordon { node, uid }))) => {
+                        self.cordoned.remove(&(node.clone(), uid.clone()));
+                    }
                     (WriteAnswer::Done, Some((_, Write::Exclude { uid, .. }))) => {
                         self.excluded.entry(uid.clone()).or_insert(record.at);
                     }
@@ -342,7 +345,7 @@ impl RunState {
         self.loans.of(step)
     }
 
-    /// Has the run cordoned this very node?
+    /// Has the run surely cordoned this very node, and not surely given it back?
     pub fn has_cordoned(&self, node: &NodeName, uid: &Uid) -> bool {
         self.cordoned.contains(&(node.clone(), uid.clone()))
     }

@@ -1,11 +1,14 @@
 //! The report at the end of a run.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
+use super::machine::Sent;
 use crate::event::{Report, RunOutcome, StageRecord};
-use crate::journal::{RunState, Write};
+use crate::journal::{Loan, RunState, Write};
 use crate::ledger::Ledger;
-use crate::model::{EXCLUDE_LABEL, Pod, PoolName, RunId};
+use crate::model::{EXCLUDE_LABEL, Node, NodeName, Pod, PoolName, RunId, Settings, Uid};
 use crate::plan::{Action, Plan, Step};
 use crate::ports::AzureView;
 use crate::view::View;
@@ -18,10 +21,51 @@ pub(super) struct AtTheEnd<'a> {
     pub(super) view: &'a View,
     pub(super) ledger: &'a Ledger,
     pub(super) azure: Option<&'a AzureView>,
+    pub(super) sent: &'a Sent,
+    /// The contact to the cluster is lost: the view is as it was before.
+    pub(super) is_blind: bool,
+}
+
+impl AtTheEnd<'_> {
+    /// What was written a moment ago, or before the contact was lost, does not show yet: then the answer is believed, which is
+    /// `sure`, and not what `shows`.
+    fn is_held(&self, shows: bool, sure: bool, taken: &Write, given_back: &Write) -> bool {
+        shows && !self.sent.is_pending(given_back) || sure && (self.is_blind || self.sent.is_pending(taken))
+    }
+
+    fn is_cordoned(&self, node: &Node, announced: &BTreeSet<(&NodeName, &Uid)>) -> bool {
+        let (name, uid) = (node.name.clone(), node.uid.clone());
+        let sure = self.state.has_cordoned(&name, &uid);
+        let shows = node.unschedulable && announced.contains(&(&name, &uid));
+        let taken = Write::Cordon { node: name.clone(), uid: uid.clone() };
+        self.is_held(shows, sure, &taken, &Write::Uncordon { node: name.clone(), uid: uid.clone() })
+    }
+
+    fn is_excluded(&self, node: &Node) -> bool {
+        let (name, uid) = (node.name.clone(), node.uid.clone());
+        let sure = self.state.excluded().contains_key(&uid);
+        let shows = node.excluded_by() == Some(self.run.as_str());
+        let taken = Write::Exclude { node: name.clone(), uid: uid.clone() };
+        self.is_held(shows, sure, &taken, &Write::Include { node: name, uid })
+    }
+
+    /// What is still lent of a workload.
+    fn still_lent(&self, loan: &Loan) -> Settings {
+        let Loan { workload, uid, former, lent, taken, .. } = loan;
+        let Some(now) = self.view.workload(workload) else {
+            // Nothing was seen yet, or it is gone.
+            return if self.view.workloads().next().is_none() { *lent } else { Settings::default() };
+        };
+        let as_before = now.uid == *uid && Settings::of(now).named_in(lent) == *former;
+        let write =
+            Write::Lend { workload: workload.clone(), uid: uid.clone(), former: *former, lent: *lent };
+        let late = *taken && (self.is_blind || self.sent.is_pending(&write));
+        if as_before && late { *lent } else { loan.still_lent(now) }
+    }
 }
 
 pub(super) fn report(known: &AtTheEnd<'_>, outcome: RunOutcome, now: Timestamp) -> Report {
-    let AtTheEnd { plan, run, state, view, ledger, azure } = *known;
+    let AtTheEnd { plan, run, state, view, ledger, .. } = *known;
     let begun = plan.stages.iter().filter_map(|stage| Some((stage, state.stage_started(stage.number)?)));
     let stages = begun.map(|(stage, started)| {
         let finished = state.stage_finished(stage.number);
@@ -40,20 +84,15 @@ pub(super) fn report(known: &AtTheEnd<'_>, outcome: RunOutcome, now: Timestamp) 
         outcome,
         stages: stages.collect(),
         ledger: ledger.records(),
-        holding: holding(run, plan, state, view, azure).into_iter().chain(pulling).collect(),
+        holding: holding(known).into_iter().chain(pulling).collect(),
         duration_ms: state.worked_ms(now),
     }
 }
 
 /// What the run has borrowed and not given back: buffers it has begun to make, settings of workloads, cordons, and nodes that are
 /// out of load balancers.
-fn holding(
-    run: &RunId,
-    plan: &Plan,
-    state: &RunState,
-    view: &View,
-    azure: Option<&AzureView>,
-) -> Vec<String> {
+fn holding(known: &AtTheEnd<'_>) -> Vec<String> {
+    let AtTheEnd { plan, state, view, azure, .. } = *known;
     let created =
         |name| state.announced().any(|write| matches!(write, Write::CreatePool { name: n, .. } if n == name));
     let deleted = |name| {
@@ -75,17 +114,12 @@ fn holding(
         _ => None,
     });
     let loans = state.loans().filter_map(|loan| {
-        let still = match view.workload(&loan.workload) {
-            Some(workload) => loan.still_lent(workload),
-            // Nothing was seen yet.
-            None if view.workloads().next().is_none() => loan.lent,
-            None => return None,
-        };
+        let still = known.still_lent(loan);
         (!still.is_empty()).then(|| loan.owed(&still))
     });
-    let ours = state.cordons();
-    let cordoned = view.nodes().filter(|node| node.unschedulable && ours.contains(&(&node.name, &node.uid)));
-    let out = view.nodes().filter(|node| node.excluded_by() == Some(run.as_str()));
+    let announced = state.cordons();
+    let cordoned = view.nodes().filter(|node| known.is_cordoned(node, &announced));
+    let out = view.nodes().filter(|node| known.is_excluded(node));
     let out = out.map(|node| {
         let name = &node.name;
         format!("node {name} out of external load balancers; `kubectl label node {name} {EXCLUDE_LABEL}-` lets it back in")

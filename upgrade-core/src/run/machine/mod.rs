@@ -42,7 +42,7 @@ use loans::Parting;
 use locking::LockState;
 use prewarm::Warming;
 use second_writer::{BufferSteps, RancherReading, StepWithRancher};
-use sent::Sent;
+pub(super) use sent::Sent;
 
 /// How often time limits and waits are looked at when nothing else happens.
 const TICK: Duration = Duration::from_secs(5);
@@ -419,6 +419,8 @@ impl Machine {
             view: &self.view,
             ledger: &self.ledger,
             azure: self.azure.as_ref(),
+            sent: &self.sent,
+            is_blind: self.contact_error.is_some(),
         };
         let report = outcome::report(&known, outcome, now);
         self.emit(now, EventKind::RunEnded { report: report.clone() });

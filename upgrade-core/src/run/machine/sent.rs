@@ -14,7 +14,7 @@ const REPEAT_AFTER: Duration = Duration::from_secs(30);
 
 /// The writes of this process. None of it is needed to resume: what a write did is observed.
 #[derive(Debug, Default)]
-pub(super) struct Sent {
+pub(in crate::run) struct Sent {
     in_flight: BTreeMap<u64, (StepId, Write)>,
     flying: BTreeSet<Write>,
     answered: BTreeMap<Write, Timestamp>,
@@ -59,7 +59,7 @@ impl Sent {
     }
 
     /// The same write is under way, or was answered a moment ago.
-    pub(super) fn is_pending(&self, write: &Write) -> bool {
+    pub(in crate::run) fn is_pending(&self, write: &Write) -> bool {
         self.flying.contains(write) || self.answered.contains_key(write)
     }
 
