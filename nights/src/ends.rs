@@ -15,6 +15,7 @@ pub(crate) fn truth(night: &Night, report: &Report) -> Vec<String> {
     let end = format!("a process ended ({})", short(&report.outcome));
     match &report.outcome {
         RunOutcome::Done | RunOutcome::Held { .. } | RunOutcome::Paused { .. } | RunOutcome::Aborted => {}
+        RunOutcome::Reversed { .. } => broken.push(format!("{end}, and nobody has asked for it")),
         RunOutcome::IdentityLost { .. } | RunOutcome::Locked { .. } => {
             broken.push(format!("{end}, and neither cluster nor lock was taken away"));
         }

@@ -242,6 +242,10 @@ impl Kubernetes for WatchedKubernetes {
         self.hands.unless_tried(mode, format!("create pod {}", pod.name), &call).await
     }
 
+    async fn try_pod(&self, workload: &WorkloadRef, uid: &Uid) -> Result<(), PortError> {
+        self.inner.try_pod(workload, uid).await
+    }
+
     async fn delete_prewarm_pod(
         &self,
         pod: &ObjectName,
