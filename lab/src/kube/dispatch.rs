@@ -163,6 +163,7 @@ const PLAIN: &[Kind] = &[
     Kind::ClusterRole,
     Kind::ClusterRoleBinding,
     Kind::CSIDriver,
+    Kind::CustomResourceDefinition,
 ];
 
 struct Plain<'a> {

@@ -6,11 +6,14 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::api::core::v1::ResourceQuota;
 use k8s_openapi::api::storage::v1::CSINode;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use upgrade_core::inventory::Unseen;
-use upgrade_core::model::{AggregatedApi, NodeName, ObjectName, Quota, QuotaAmounts, Surroundings, Webhook};
+use upgrade_core::model::{
+    AggregatedApi, Converter, NodeName, ObjectName, Quota, QuotaAmounts, Surroundings, Webhook,
+};
 
 use super::kubernetes::may_list;
 use super::rules::selector;
@@ -42,11 +45,13 @@ pub(super) fn read(world: &mut World, unseen: &mut Vec<Unseen>) -> Surroundings 
         },
     ));
     let aggregated_apis = listed::<APIService>(world, unseen);
+    let definitions = listed::<CustomResourceDefinition>(world, unseen);
     let quotas = listed::<ResourceQuota>(world, unseen);
     let limits = listed::<CSINode>(world, unseen);
     Surroundings {
         webhooks,
         aggregated_apis: aggregated_apis.into_iter().filter_map(aggregated).collect(),
+        converters: definitions.into_iter().filter_map(converter).collect(),
         quotas: quotas.iter().filter_map(quota).collect(),
         attach_limits: limits.into_iter().filter_map(attach_limit).collect(),
     }
@@ -96,6 +101,13 @@ fn aggregated(api: APIService) -> Option<AggregatedApi> {
     let conditions = api.status.into_iter().flat_map(|status| status.conditions.unwrap_or_default());
     let available = conditions.into_iter().any(|c| c.type_ == "Available" && c.status == "True");
     Some(AggregatedApi { name: api.metadata.name?, service, available })
+}
+
+/// A definition whose versions a Service converts.
+fn converter(definition: CustomResourceDefinition) -> Option<Converter> {
+    let service = definition.spec.conversion?.webhook?.client_config?.service?;
+    let service = ObjectName::new(service.namespace, service.name).ok()?;
+    Some(Converter { definition: definition.metadata.name?, service })
 }
 
 fn quota(quota: &ResourceQuota) -> Option<Quota> {

@@ -4,6 +4,7 @@ use cluster_lab::Refusal;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::ResourceQuota;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use serde_json::json;
 use upgrade_core::access::{Right, Verb};
@@ -126,13 +127,30 @@ fn hazard_15_what_the_api_server_asks_moves_first_and_never_all_at_once() {
             "insecureSkipTLSVerify": true, "service": { "namespace": "shop", "name": "adapter" },
         },
     }));
+    let definition = object::<CustomResourceDefinition>(json!({
+        "metadata": { "name": "stamps.custom.example" },
+        "spec": {
+            "group": "custom.example", "scope": "Namespaced", "names": { "kind": "Stamp", "plural": "stamps" }, "versions": [],
+            "conversion": { "strategy": "Webhook", "webhook": {
+                "conversionReviewVersions": ["v1"],
+                "clientConfig": { "service": { "namespace": "shop", "name": "converter" } },
+            } },
+        },
+    }));
     let town = Town::of([
         server(2, json!({})),
         webhook("pods", "CREATE"),
-        vec![api],
+        vec![api, definition],
         app("adapter", 2, json!({})),
+        app("converter", 2, json!({})),
         app("web", 6, json!({})),
     ]);
+    assert_eq!(
+        town.says("CNV-001"),
+        [
+            "info shop/converter: converts stamps.custom.example; Deployment shop/converter moves before the others"
+        ]
+    );
     assert_eq!(
         town.says("WHK-001"),
         [
@@ -150,7 +168,7 @@ fn hazard_15_what_the_api_server_asks_moves_first_and_never_all_at_once() {
     assert_eq!(
         moves_off_user(&told.plan),
         [
-            "user: move onto userbf: first, what the API server asks (policy/server, shop/adapter)",
+            "user: move onto userbf: first, what the API server asks (policy/server, shop/adapter, shop/converter)",
             "user: move onto userbf (shop/web)",
         ]
     );

@@ -9,7 +9,10 @@ use crate::model::{ObjectName, Webhook};
 use crate::plan::Route;
 
 pub(super) fn check(case: &Case<'_>, moving: &[Moving<'_>]) -> Vec<Finding> {
-    webhooks(case, moving).into_iter().chain(apis(case, moving)).collect()
+    let mut findings = webhooks(case, moving);
+    findings.extend(apis(case, moving));
+    findings.extend(converters(case, moving));
+    findings
 }
 
 /// The workloads on doomed nodes behind a Service.
@@ -86,20 +89,51 @@ fn apis(case: &Case<'_>, moving: &[Moving<'_>]) -> Vec<Finding> {
         }
         for server in behind(case, &api.service, moving) {
             let workload = &server.workload.reference;
-            let (severity, code, message, remedy) = if server.choice.route == Route::Gap {
-                (
-                    Severity::Advisory,
-                    "AGG-002",
-                    format!(
-                        "{workload} alone answers for it and moves with a gap: meanwhile what needs this API stands still"
-                    ),
-                    "give it a second replica",
-                )
+            findings.push(if server.choice.route == Route::Gap {
+                let message = format!("{workload} alone answers for it and moves with a gap: meanwhile what needs this API stands still");
+                finding(Severity::Advisory, "AGG-002", &api.name, message, "give it a second replica")
             } else {
                 let message = format!("is answered by {workload}, which moves before the others");
-                (Severity::Info, "AGG-001", message, "nothing to do")
-            };
-            findings.push(finding(severity, code, &api.name, message, remedy));
+                finding(Severity::Info, "AGG-001", &api.name, message, "nothing to do")
+            });
+        }
+    }
+    findings
+}
+
+/// What converts the versions of custom resources into each other, told once for each server.
+fn converters(case: &Case<'_>, moving: &[Moving<'_>]) -> Vec<Finding> {
+    let mut servers: BTreeMap<&ObjectName, BTreeSet<&str>> = BTreeMap::new();
+    for converter in &case.inventory.surroundings.converters {
+        servers.entry(&converter.service).or_default().insert(&converter.definition);
+    }
+    let mut findings = Vec::new();
+    for (service, definitions) in servers {
+        let whose = named(&definitions);
+        if case.view.ready_endpoints(service) == 0 {
+            let message = format!(
+                "nobody answers there, and it converts {whose}: they cannot be read in every version"
+            );
+            findings.push(finding(
+                Severity::Advisory,
+                "CNV-003",
+                service,
+                message,
+                "repair its server first",
+            ));
+        }
+        for server in behind(case, service, moving) {
+            let workload = &server.workload.reference;
+            findings.push(if server.choice.route == Route::Gap {
+                let message = format!(
+                    "{workload} alone converts {whose} and moves with a gap: meanwhile they cannot be read in every version, and what \
+                     watches them stands still"
+                );
+                finding(Severity::Advisory, "CNV-002", service, message, "give it a second replica")
+            } else {
+                let message = format!("converts {whose}; {workload} moves before the others");
+                finding(Severity::Info, "CNV-001", service, message, "nothing to do")
+            });
         }
     }
     findings
@@ -108,14 +142,15 @@ fn apis(case: &Case<'_>, moving: &[Moving<'_>]) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use crate::Inventory;
-    use crate::model::AggregatedApi;
     use crate::model::tests_support::inventory;
+    use crate::model::{AggregatedApi, Converter};
     use crate::model::{Strategy, Webhook};
     use crate::policy::Policy;
 
     fn told(case: &Inventory) -> Vec<String> {
         let findings = crate::check(case, &Policy::default(), "1.35".parse().unwrap());
-        let about = findings.iter().filter(|f| f.code.starts_with("WHK-") || f.code.starts_with("AGG-"));
+        let about =
+            findings.iter().filter(|f| ["WHK", "AGG", "CNV"].iter().any(|family| f.code.starts_with(family)));
         about.map(|f| format!("{} {} {}: {}", f.severity, f.code, f.object, f.message)).collect()
     }
 
@@ -161,6 +196,32 @@ mod tests {
         assert!(told(&case)[0].starts_with("blocking WHK-003"));
         case.surroundings.webhooks.iter_mut().for_each(|hook| hook.blocks = false);
         assert_eq!(told(&case), [""; 0]);
+    }
+
+    #[test]
+    fn a_server_that_converts_custom_resources_is_told_once_by_how_it_moves() {
+        let mut case = inventory();
+        let converts = |definition: &str| Converter {
+            definition: definition.into(),
+            service: "shop/web".parse().unwrap(),
+        };
+        case.surroundings.converters =
+            vec![converts("issuers.cert.example"), converts("certificates.cert.example")];
+        assert_eq!(
+            told(&case),
+            [
+                "info CNV-001 shop/web: converts certificates.cert.example, issuers.cert.example; Deployment shop/web moves before the \
+              others"
+            ]
+        );
+        alone(&mut case);
+        assert!(told(&case)[0].starts_with("advisory CNV-002 shop/web: Deployment shop/web alone converts"));
+        case.slices.clear();
+        assert!(
+            told(&case)[0].starts_with("advisory CNV-003 shop/web: nobody answers there"),
+            "{:?}",
+            told(&case)
+        );
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub use scheduling::{
 pub use selector::{LabelExpression, LabelOperator, LabelSelector, Labels};
 pub use service::{Claim, Endpoint, EndpointSlice, Service, ServiceType};
 pub use shared::Shared;
-pub use surroundings::{AggregatedApi, Quota, QuotaAmounts, Surroundings, Webhook};
+pub use surroundings::{AggregatedApi, Converter, Quota, QuotaAmounts, Surroundings, Webhook};
 pub use version::{KubeVersion, VersionError, VersionRequest};
 pub use workload::{
     PodTemplate, RESTART_ANNOTATION, RESTARTED_AT_ANNOTATION, RUN_ANNOTATION, Strategy, Workload,

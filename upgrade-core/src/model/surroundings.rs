@@ -14,6 +14,9 @@ pub struct Surroundings {
     pub webhooks: Vec<Webhook>,
     /// The APIs that the API server passes on to a Service of the cluster, by name.
     pub aggregated_apis: Vec<AggregatedApi>,
+    /// The custom resources whose versions a Service of the cluster converts into each other, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub converters: Vec<Converter>,
     /// The quotas, by name.
     pub quotas: Vec<Quota>,
     /// How many disks a node can have, as its CSI driver says.
@@ -75,6 +78,16 @@ pub struct AggregatedApi {
     pub service: ObjectName,
     /// It answers (condition `Available`).
     pub available: bool,
+}
+
+/// A custom resource (CustomResourceDefinition) whose versions a Service of the cluster converts into each other: what is stored in
+/// one version cannot be read in another without it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Converter {
+    /// The definition's name: plural and group.
+    pub definition: String,
+    /// The Service that answers.
+    pub service: ObjectName,
 }
 
 /// A ResourceQuota.
@@ -140,16 +153,18 @@ impl Surroundings {
     pub fn in_order(mut self) -> Self {
         self.webhooks.sort_by(|a, b| (&a.configuration, &a.name).cmp(&(&b.configuration, &b.name)));
         self.aggregated_apis.sort_by(|a, b| a.name.cmp(&b.name));
+        self.converters.sort_by(|a, b| a.definition.cmp(&b.definition));
         self.quotas.sort_by(|a, b| a.name.cmp(&b.name));
         self
     }
 
-    /// The Services without which the API server refuses or cannot answer: those behind webhooks that block, and behind the
-    /// APIs it passes on.
+    /// The Services without which the API server refuses or cannot answer: those behind webhooks that block, behind the APIs it
+    /// passes on, and those that convert custom resources.
     pub fn asked_services(&self) -> impl Iterator<Item = &ObjectName> {
         let blocking = self.webhooks.iter().filter(|webhook| webhook.blocks);
         let webhooks = blocking.filter_map(|webhook| webhook.service.as_ref());
-        webhooks.chain(self.aggregated_apis.iter().map(|api| &api.service))
+        let converters = self.converters.iter().map(|converter| &converter.service);
+        webhooks.chain(self.aggregated_apis.iter().map(|api| &api.service)).chain(converters)
     }
 }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use upgrade_core::inventory::Unseen;
-use upgrade_core::model::{AggregatedApi, NodeName, ObjectName, Quota, QuotaAmounts, Surroundings, Webhook};
+use upgrade_core::model::{
+    AggregatedApi, Converter, NodeName, ObjectName, Quota, QuotaAmounts, Surroundings, Webhook,
+};
 use upgrade_core::ports::PortError;
 
 use super::api::Api;
@@ -84,6 +86,29 @@ struct ApiServiceStatus {
 }
 
 #[derive(Deserialize)]
+struct Definition {
+    metadata: wire::Meta,
+    #[serde(default)]
+    spec: DefinitionSpec,
+}
+
+#[derive(Default, Deserialize)]
+struct DefinitionSpec {
+    conversion: Option<Conversion>,
+}
+
+#[derive(Deserialize)]
+struct Conversion {
+    webhook: Option<ConversionWebhook>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ConversionWebhook {
+    client_config: Option<ClientConfig>,
+}
+
+#[derive(Deserialize)]
 struct ResourceQuota {
     metadata: wire::Meta,
     #[serde(default)]
@@ -140,6 +165,9 @@ pub(super) async fn read(api: &Api) -> Result<(Surroundings, Vec<Unseen>), PortE
     let read = |all: Vec<ApiService>| Ok(all.into_iter().filter_map(aggregated_api).collect());
     found.aggregated_apis =
         list(api, "/apis/apiregistration.k8s.io/v1/apiservices", &mut unseen, read).await?;
+    let read = |all: Vec<Definition>| Ok(all.into_iter().filter_map(converter).collect());
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    found.converters = list(api, path, &mut unseen, read).await?;
     let read = |all: Vec<ResourceQuota>| all.into_iter().map(quota).collect();
     found.quotas = list(api, "/api/v1/resourcequotas", &mut unseen, read).await?;
     let read = |all: Vec<CsiNode>| Ok(all.into_iter().filter_map(attach_limit).collect());
@@ -194,6 +222,12 @@ fn aggregated_api(api: ApiService) -> Option<AggregatedApi> {
         service: service(api.spec.service)?,
         available: available.is_some_and(|available| available.status == "True"),
     })
+}
+
+/// Most definitions have one version, or versions that differ in nothing but their names: nobody is asked about these.
+fn converter(definition: Definition) -> Option<Converter> {
+    let service = definition.spec.conversion?.webhook?.client_config?.service;
+    Some(Converter { definition: definition.metadata.name, service: self::service(service)? })
 }
 
 fn quota(quota: ResourceQuota) -> Result<Quota, DecodeError> {
@@ -259,6 +293,24 @@ mod tests {
         assert_eq!(api(json!({}), up.clone()), None);
         assert!(api(service.clone(), up).unwrap().available);
         assert!(!api(service, json!([])).unwrap().available);
+    }
+
+    #[test]
+    fn a_definition_has_a_converter_where_a_service_of_the_cluster_is_asked() {
+        let definition = |conversion: Value| {
+            let made = json!({"metadata": {"name": "issuers.cert.example"}, "spec": {"conversion": conversion, "versions": [{}]}});
+            converter(from_value(made).unwrap())
+        };
+        let asked = |client: Value| json!({"strategy": "Webhook", "webhook": {"clientConfig": client}});
+        let service = json!({"service": {"namespace": "cert", "name": "webhook", "path": "/convert"}});
+        let found = definition(asked(service)).unwrap();
+        assert_eq!(
+            (&*found.definition, found.service.to_string()),
+            ("issuers.cert.example", "cert/webhook".into())
+        );
+        assert_eq!(definition(asked(json!({"url": "https://elsewhere"}))), None);
+        assert_eq!(definition(json!({"strategy": "None"})), None);
+        assert_eq!(definition(Value::Null), None);
     }
 
     #[test]

@@ -162,7 +162,8 @@ fn of_kind(kind: Kind) -> Rules {
         | Kind::ClusterRole
         | Kind::ClusterRoleBinding
         | Kind::CSIDriver
-        | Kind::APIService => &[],
+        | Kind::APIService
+        | Kind::CustomResourceDefinition => &[],
     }
 }
 

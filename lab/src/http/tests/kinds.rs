@@ -24,6 +24,9 @@ fn manifest(kind: Kind) -> Value {
         | Kind::ClusterRole
         | Kind::CSIDriver
         | Kind::APIService => json!({}),
+        Kind::CustomResourceDefinition => json!({ "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": { "kind": "A", "plural": "as" }, "versions": [],
+        } }),
         Kind::Pod => {
             json!({ "spec": { "schedulingGates": [{ "name": "wait" }], "containers": [container] } })
         }

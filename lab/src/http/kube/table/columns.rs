@@ -274,6 +274,9 @@ const API_SERVICE: &[Column] = &[
     col("Age", Age),
 ];
 
+const DEFINITION: &[Column] =
+    &[col("Name", Name), col("Created At", Text("/metadata/creationTimestamp", "<unknown>"))];
+
 const INGRESS_CLASS: &[Column] = &[
     col("Name", Name),
     col("Controller", Text("/spec/controller", "")),
@@ -333,6 +336,7 @@ pub(super) fn of(kind: Kind) -> &'static [Column] {
         Kind::CSINode => CSI_NODE,
         Kind::CSIDriver => CSI_DRIVER,
         Kind::APIService => API_SERVICE,
+        Kind::CustomResourceDefinition => DEFINITION,
         Kind::IngressClass => INGRESS_CLASS,
         Kind::NetworkPolicy => NETWORK_POLICY,
         Kind::ControllerRevision => REVISION,
