@@ -3,9 +3,9 @@
 //! Azure's word alone is never believed: an operation that succeeded must show in the resource, and a pool that reports the
 //! new version must have nodes that run it (Azure reports the target of a failed upgrade too).
 
-use super::nodes;
 use super::Verdict;
 use super::failure::{Failure, StepKind};
+use super::nodes;
 use crate::journal::Write;
 use crate::model::{KubeVersion, Node, NodeName, Pod, Pool, PoolName, ProvisioningState, RunId};
 use crate::moves::back_in;
