@@ -1,17 +1,18 @@
 //! Whose word a run waits for, and what it remembers of it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use aks_drover::exit_code;
 use async_trait::async_trait;
-use cluster_lab::{Lab, Scenario};
+use cluster_lab::{Lab, RehearseOptions, Scenario, rehearse};
 use jiff::{SignedDuration, ToSpan};
-use upgrade_core::event::{Report, RunOutcome};
+use upgrade_core::event::{EventKind, Report, RunOutcome};
 use upgrade_core::journal::{Entry, RunState};
-use upgrade_core::model::RunId;
+use upgrade_core::model::{ProbeName, RunId};
 use upgrade_core::plan::Plan;
 use upgrade_core::policy::Freeze;
-use upgrade_core::ports::{Answer, AskBefore, Gate, Ports, Question};
+use upgrade_core::ports::{Answer, AskBefore, Gate, Ports, ProbeAnswer, Question};
 use upgrade_core::run::{Start, drive, stop_signal};
 use upgrade_core::{Policy, plan};
 
@@ -22,11 +23,32 @@ struct Clerk {
     before: AskBefore,
     says_yes: fn(&str) -> bool,
     asked: Mutex<Vec<String>>,
+    /// What his probes say, the how manieth time they are asked.
+    probes: Mutex<BTreeMap<ProbeName, Script>>,
+    probed: Mutex<Vec<String>>,
 }
+
+type Script = Box<dyn Fn(usize) -> ProbeAnswer + Send>;
 
 impl Clerk {
     fn new(before: AskBefore, says_yes: fn(&str) -> bool) -> Arc<Self> {
-        Arc::new(Self { before, says_yes, asked: Mutex::default() })
+        Arc::new(Self {
+            before,
+            says_yes,
+            asked: Mutex::default(),
+            probes: Mutex::default(),
+            probed: Mutex::default(),
+        })
+    }
+
+    /// He knows how to ask this probe.
+    fn knows(&self, probe: &str, script: impl Fn(usize) -> ProbeAnswer + Send + 'static) {
+        self.probes.lock().unwrap().insert(name(probe), Box::new(script));
+    }
+
+    /// How often the probe was asked.
+    fn probed(&self, probe: &str) -> usize {
+        self.probed.lock().unwrap().iter().filter(|asked| *asked == probe).count()
     }
 
     fn asked(&self) -> Vec<String> {
@@ -47,6 +69,43 @@ impl Gate for Clerk {
 
     fn answers_for(&self) -> String {
         "ann".into()
+    }
+
+    async fn probe(&self, probe: &ProbeName) -> ProbeAnswer {
+        let before = self.probed(probe.as_str());
+        self.probed.lock().unwrap().push(probe.to_string());
+        match self.probes.lock().unwrap().get(probe) {
+            Some(script) => script(before),
+            None => ProbeAnswer::Unknown { words: "nobody knows how".into() },
+        }
+    }
+
+    fn more_probes(&self) -> Vec<ProbeName> {
+        self.probes.lock().unwrap().keys().cloned().collect()
+    }
+}
+
+fn name(probe: &str) -> ProbeName {
+    ProbeName::new(probe).unwrap()
+}
+
+fn green(_: usize) -> ProbeAnswer {
+    ProbeAnswer::Green { words: "200".into() }
+}
+
+fn red(_: usize) -> ProbeAnswer {
+    ProbeAnswer::Red { words: "cart: 500".into() }
+}
+
+/// A policy that names these probes.
+fn asking(probes: &[&str]) -> Policy {
+    Policy { probes: probes.iter().copied().map(name).collect(), ..Policy::default() }
+}
+
+fn question(report: &Report) -> &Question {
+    match &report.outcome {
+        RunOutcome::Paused { question } => question,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -82,10 +141,7 @@ fn approvals(night: &Night) -> Vec<(String, String, String)> {
 }
 
 fn waits_for(report: &Report) -> &str {
-    match &report.outcome {
-        RunOutcome::Paused { question } => &question.id,
-        other => panic!("{other:?}"),
-    }
+    &question(report).id
 }
 
 #[test]
@@ -147,9 +203,75 @@ fn within_a_freeze_no_stage_begins_without_a_word_and_after_it_each_does() {
     let nobody = Clerk::new(AskBefore::None, |_| false);
     let paused = work(&night, fresh(&plan), &nobody);
     assert_eq!(waits_for(&paused), "freeze-1");
-    let RunOutcome::Paused { question } = &paused.outcome else { panic!() };
-    assert!(question.text.contains("(Black Friday)"), "{}", question.text);
+    assert!(question(&paused).text.contains("(Black Friday)"), "{}", question(&paused).text);
     let clock = night.lab.clock();
     night.lab.block_on(clock.sleep_until(now + SignedDuration::from_hours(1))).unwrap();
     assert_eq!(work(&night, resumed(&night), &nobody).outcome, RunOutcome::Done);
+}
+
+#[test]
+fn before_each_stage_every_probe_is_asked_and_green_ones_hold_nobody_up() {
+    let night = demo();
+    let plan = plan_of(&night, &asking(&["checkout", "errors"]));
+    let clerk = Clerk::new(AskBefore::None, |_| false);
+    clerk.knows("checkout", green);
+    clerk.knows("errors", green);
+    assert_eq!(work(&night, fresh(&plan), &clerk).outcome, RunOutcome::Done);
+    assert_eq!((clerk.probed("checkout"), clerk.probed("errors")), (plan.stages.len(), plan.stages.len()));
+    assert_eq!(clerk.asked(), [""; 0]);
+    let told = |kind: EventKind| match kind {
+        EventKind::ProbeAnswered { probe, green: true, words } => Some((probe, words)),
+        _ => None,
+    };
+    let told: Vec<_> = night.events().into_iter().filter_map(|event| told(event.kind)).collect();
+    assert_eq!(told.len(), 2, "what is as it was is told once: {told:?}");
+}
+
+/// The answer of a person counts for this stage and this probe; the next stage asks anew.
+#[test]
+fn a_red_probe_pauses_the_run_in_its_own_words_and_somebody_may_go_on_without_it() {
+    let night = demo();
+    let plan = plan_of(&night, &asking(&["checkout", "errors"]));
+    let clerk = Clerk::new(AskBefore::None, |_| false);
+    clerk.knows("checkout", |before| if before == 2 { red(before) } else { green(before) });
+    clerk.knows("errors", green);
+    let paused = work(&night, fresh(&plan), &clerk);
+    assert_eq!((waits_for(&paused), exit_code(&paused), paused.stages.len()), ("probe-3-checkout", 4, 2));
+    let text = &question(&paused).text;
+    assert!(text.starts_with("Probe checkout is not green before stage 3 ("), "{text}");
+    assert!(text.ends_with("): red: cart: 500. Begin it all the same?"), "{text}");
+
+    let ann = Clerk::new(AskBefore::None, |question| question == "probe-3-checkout");
+    ann.knows("checkout", red);
+    ann.knows("errors", green);
+    let paused = work(&night, resumed(&night), &ann);
+    assert_eq!((waits_for(&paused), paused.stages.len()), ("probe-4-checkout", 3));
+    assert_eq!(approvals(&night), [("probe-3-checkout".to_owned(), plan.hash(), "ann".to_owned())]);
+
+    let well = Clerk::new(AskBefore::None, |_| false);
+    well.knows("checkout", green);
+    well.knows("errors", green);
+    assert_eq!(work(&night, resumed(&night), &well).outcome, RunOutcome::Done);
+}
+
+/// A function of Python's is no part of the plan; the journal says that it was asked, and the next process has to know it, too.
+#[test]
+fn a_probe_that_was_brought_along_is_asked_to_the_end_and_one_that_nobody_knows_is_no_pass() {
+    let night = demo();
+    let plan = plan_of(&night, &Policy::default());
+    let clerk = Clerk::new(AskBefore::None, |_| false);
+    clerk.knows("smoke", |before| if before == 1 { red(before) } else { green(before) });
+    assert_eq!(waits_for(&work(&night, fresh(&plan), &clerk)), "probe-2-smoke");
+    let stranger = Clerk::new(AskBefore::None, |_| false);
+    let paused = work(&night, resumed(&night), &stranger);
+    assert!(question(&paused).text.contains("not known: nobody knows how"), "{}", question(&paused).text);
+    assert_eq!(work(&night, resumed(&night), &clerk).outcome, RunOutcome::Done);
+}
+
+#[test]
+fn a_rehearsal_counts_every_probe_as_green() {
+    let night = demo();
+    let plan = plan_of(&night, &asking(&["checkout"]));
+    let options = RehearseOptions { runs: 1, ..RehearseOptions::default() };
+    assert_eq!(rehearse(&night.inventory(), &plan, &options).completed, 1);
 }

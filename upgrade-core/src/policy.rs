@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::ObjectName;
+use crate::model::{ObjectName, ProbeName};
 use crate::span;
 
 /// What the user wants of an upgrade. Part of the plan: two plans with different policies are different plans.
@@ -28,6 +28,10 @@ pub struct Policy {
     /// When no stage is begun without somebody's word.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<Freeze>,
+    /// The user's own signs that all is well: each must be green before a stage begins. How they are asked is no part of the
+    /// plan.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub probes: BTreeSet<ProbeName>,
     /// What to do with a cluster whose pools Rancher manages.
     pub rancher_managed: RancherManaged,
     /// Pull images onto new nodes before workloads move there.
@@ -104,6 +108,7 @@ impl Default for Policy {
             allow_gap: BTreeSet::new(),
             accept: Vec::new(),
             freeze: Vec::new(),
+            probes: BTreeSet::new(),
             rancher_managed: RancherManaged::Refuse,
             prewarm: true,
             soak: Duration::ZERO,

@@ -7,10 +7,11 @@ use upgrade_core::model::ObjectName;
 use upgrade_core::policy::{Acceptance, Freeze};
 use upgrade_core::span;
 
+use super::probe::{self, ProbeConfig};
 use super::reader::{Table, Value};
 use crate::error::ConfigError;
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "strategy",
     "max_concurrent_moves",
     "move_timeout",
@@ -21,14 +22,22 @@ const KEYS: [&str; 10] = [
     "rancher_managed",
     "prewarm",
     "soak",
+    "probes",
 ];
 const STRATEGIES: [&str; 3] = ["buffer", "blue-green", "in-place"];
 const RANCHER_MANAGED: [&str; 2] = ["refuse", "lock-step"];
 
+/// What the user wants, and how the probes that it names are asked.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PolicyConfig {
+    pub(super) policy: Policy,
+    pub(super) probes: Vec<ProbeConfig>,
+}
+
 /// `defaults` with every key that the table gives, replaced whole.
-pub(super) fn read(table: Option<&Table<'_>>, defaults: &Policy) -> Result<Policy, ConfigError> {
-    let mut policy = defaults.clone();
-    let Some(table) = table else { return Ok(policy) };
+pub(super) fn read(table: Option<&Table<'_>>, defaults: &PolicyConfig) -> Result<PolicyConfig, ConfigError> {
+    let PolicyConfig { mut policy, mut probes } = defaults.clone();
+    let Some(table) = table else { return Ok(PolicyConfig { policy, probes }) };
     table.allow(&KEYS)?;
     if let Some(value) = table.maybe_value("strategy") {
         policy.strategy = word(&value, &STRATEGIES)?;
@@ -62,7 +71,11 @@ pub(super) fn read(table: Option<&Table<'_>>, defaults: &Policy) -> Result<Polic
     if let Some(value) = table.maybe_value("prewarm") {
         policy.prewarm = value.boolean()?;
     }
-    Ok(policy)
+    if let Some(value) = table.maybe_value("probes") {
+        probes = probe::read(&value)?;
+        policy.probes = probes.iter().map(|probe| probe.name.clone()).collect();
+    }
+    Ok(PolicyConfig { policy, probes })
 }
 
 /// One of a few words, as the core spells them.

@@ -1,6 +1,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use upgrade_core::Policy;
 use upgrade_core::policy::{RancherManaged, UpgradeStrategy};
 
 use super::*;

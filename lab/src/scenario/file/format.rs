@@ -215,6 +215,8 @@ impl PolicyKeys {
             rancher_managed: self.rancher_managed.unwrap_or(defaults.rancher_managed),
             prewarm: self.prewarm.unwrap_or(defaults.prewarm),
             soak: span(self.soak, defaults.soak),
+            // A scenario has nobody to ask.
+            probes: defaults.probes,
         }
     }
 }

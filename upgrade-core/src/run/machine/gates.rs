@@ -1,10 +1,13 @@
 //! Questions to a person: before a stage or a step where that is wanted, within a freeze, at a gap that nobody has accepted.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::{Effect, Machine, Phase};
 use crate::event::{EventKind, RunOutcome};
 use crate::journal::Entry;
+use crate::model::ProbeName;
 use crate::plan::{Stage, Step};
 use crate::ports::{Answer, AskBefore, Gate, Question};
 use crate::run::failure::OnFailure;
@@ -14,6 +17,7 @@ use crate::run::failure::OnFailure;
 pub(super) struct GateState {
     wants: AskBefore,
     on_failure: Option<OnFailure>,
+    probes: BTreeSet<ProbeName>,
     answers_for: String,
 }
 
@@ -32,6 +36,7 @@ impl Machine {
         self.gates = GateState {
             wants: gate.asks_before(),
             on_failure: gate.on_failure(),
+            probes: gate.more_probes().into_iter().collect(),
             answers_for: gate.answers_for(),
         };
         if self.taken_up {
@@ -40,7 +45,7 @@ impl Machine {
         std::mem::take(&mut self.out)
     }
 
-    /// Writes down before what is asked, if it is more than is known, and what is to happen on a failure.
+    /// Writes down before what is asked, and which probes, if it is more than is known; and what is to happen on a failure.
     pub(super) fn record_wish(&mut self, now: Timestamp) {
         let before = self.gates.wants;
         if before > self.state.asks_before() {
@@ -48,6 +53,12 @@ impl Machine {
         }
         if let Some(then) = self.gates.on_failure.filter(|then| *then != self.state.on_failure()) {
             self.record(now, Entry::OnFailure { then });
+        }
+        let known = self.state.probes();
+        let probes: BTreeSet<ProbeName> =
+            self.gates.probes.iter().filter(|probe| !known.contains(probe)).cloned().collect();
+        if !probes.is_empty() {
+            self.record(now, Entry::AsksProbes { probes });
         }
     }
 

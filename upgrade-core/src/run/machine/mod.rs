@@ -7,6 +7,7 @@ mod loans;
 mod locking;
 mod observe;
 mod prewarm;
+mod probes;
 mod progress;
 #[cfg(test)]
 mod properties;
@@ -28,9 +29,9 @@ use crate::event::{Event, EventKind, Report, RunOutcome};
 use crate::inventory::{ClusterIdentity, RancherFacts};
 use crate::journal::{Entry, FORMAT, IllegalRecord, Record, RunState, Write, WriteAnswer};
 use crate::ledger::Ledger;
-use crate::model::{ObjectName, RunId, StepId, Uid};
+use crate::model::{ObjectName, ProbeName, RunId, StepId, Uid};
 use crate::plan::Plan;
-use crate::ports::{Answer, AzureView, OperationRef, OperationState, PortError, Question};
+use crate::ports::{Answer, AzureView, OperationRef, OperationState, PortError, ProbeAnswer, Question};
 use crate::run::LockNews;
 use crate::run::failure::{Failure, Limit};
 use crate::run::outcome::{self, AtTheEnd};
@@ -41,6 +42,7 @@ use gates::{About, GateState};
 use loans::Parting;
 use locking::LockState;
 use prewarm::Warming;
+use probes::Probes;
 use second_writer::{BufferSteps, RancherReading, StepWithRancher};
 pub(super) use sent::Sent;
 
@@ -71,6 +73,13 @@ pub enum Input {
     },
     /// The gate has answered.
     Gate(Answer),
+    /// A probe has answered.
+    Probed {
+        /// Which.
+        probe: ProbeName,
+        /// What it says.
+        answer: ProbeAnswer,
+    },
     /// What has become of the lock.
     Lock(LockNews),
     /// Time has passed.
@@ -112,6 +121,8 @@ pub enum Effect {
     ReadRancher,
     /// Ask the gate.
     Ask(Question),
+    /// Ask a user's probe.
+    Probe(ProbeName),
     /// The run has ended. Nothing follows.
     End(Box<Report>),
 }
@@ -124,6 +135,8 @@ enum Phase {
     Proving(u32),
     /// The cluster is proven, and its lock is sought; once a process.
     Locking { stage: u32, since: Timestamp },
+    /// The user's probes are asked before a stage begins.
+    Probing { stage: u32, since: Timestamp },
     /// A stage is under way.
     Running(u32),
     /// A question is with the gate.
@@ -195,6 +208,7 @@ pub struct Machine {
     /// Something is in doubt, and nothing more is written.
     stopped: bool,
     gates: GateState,
+    probes: Probes,
     ledger: Ledger,
     noted: BTreeSet<ObjectName>,
     agenda: Agenda,
@@ -272,6 +286,7 @@ impl Machine {
             lock: LockState::default(),
             stopped: false,
             gates: GateState::default(),
+            probes: Probes::default(),
             ledger,
             noted: BTreeSet::new(),
             agenda: Agenda::default(),
@@ -368,6 +383,11 @@ impl Machine {
                 }
                 Phase::Locking { since, .. } => {
                     if !self.lock_is_overdue(now, since) {
+                        return;
+                    }
+                }
+                Phase::Probing { stage, since } => {
+                    if !self.probed_before_stage(now, stage, since) {
                         return;
                     }
                 }
