@@ -8,7 +8,7 @@ use upgrade_core::ports::{Answer, AskBefore, Gate, ProbeAnswer, Question};
 use upgrade_core::run::failure::OnFailure;
 
 use crate::holder;
-use crate::probes::Probes;
+use crate::probes::{self, Probes};
 
 /// Pauses at every question: nobody has said "go on". What a run has without a gate.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,7 +68,7 @@ impl Gate for Doorkeeper {
     async fn probe(&self, probe: &ProbeName) -> ProbeAnswer {
         match self.probes.ask(probe).await {
             Some(answer) => answer,
-            None => self.gate.probe(probe).await,
+            None => probes::cleaned(self.gate.probe(probe).await),
         }
     }
 

@@ -152,6 +152,15 @@ fn no_answer(timeout: Duration) -> String {
     format!("it gave no answer within {}", span::show(timeout))
 }
 
+/// An answer of somebody else's, as clean and short as our own.
+pub(crate) fn cleaned(answer: ProbeAnswer) -> ProbeAnswer {
+    match answer {
+        ProbeAnswer::Green { words } => ProbeAnswer::Green { words: short(&words) },
+        ProbeAnswer::Red { words } => ProbeAnswer::Red { words: short(&words) },
+        ProbeAnswer::Unknown { words } => ProbeAnswer::Unknown { words: short(&words) },
+    }
+}
+
 /// One clean line that fits into a question.
 fn short(text: &str) -> String {
     let line = one_line(text);

@@ -26,6 +26,8 @@ pub(super) struct GateState {
 pub(super) enum About {
     /// A gap: the stage goes on.
     Gap,
+    /// A soak that has come to its limit: the stage goes on without it.
+    Soak,
     /// A stage or a step. A person may take all night, so the cluster is proven again.
     Beginning,
 }
@@ -79,13 +81,14 @@ impl Machine {
     }
 
     fn freeze(&self, now: Timestamp, stage: &Stage) -> Option<Question> {
-        let freeze = self.plan.policy.freeze.iter().find(|freeze| freeze.holds_at(now))?;
+        let mut freezes = self.plan.policy.freeze.iter();
+        let (freeze, end) = freezes.find_map(|freeze| Some((freeze, freeze.ends(now)?)))?;
         let (number, title) = (stage.number, &stage.title);
         Some(Question {
             id: format!("freeze-{number}"),
             text: format!(
-                "Stage {number} ({title}) would begin within a freeze, which ends at {:.0} ({}). Begin it all the same?",
-                freeze.to, freeze.reason
+                "Stage {number} ({title}) would begin within a freeze, which ends at {end:.0} ({}). Begin it all the same?",
+                freeze.reason
             ),
         })
     }
@@ -133,6 +136,7 @@ impl Machine {
                 self.ledger.accept_open_gaps();
                 self.phase = Phase::Running(stage);
             }
+            About::Soak => self.phase = Phase::Running(stage),
             About::Beginning => {
                 self.phase = Phase::Proving(stage);
                 self.out.push(Effect::Prove);

@@ -14,6 +14,7 @@ mod properties;
 mod reversing;
 mod second_writer;
 mod sent;
+mod soak;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ use prewarm::Warming;
 use probes::Probes;
 use second_writer::{BufferSteps, RancherReading, StepWithRancher};
 pub(super) use sent::Sent;
+use soak::Soaking;
 
 /// How often time limits and waits are looked at when nothing else happens.
 const TICK: Duration = Duration::from_secs(5);
@@ -192,6 +194,8 @@ pub struct Machine {
     view: View,
     listed: BTreeSet<ResourceKind>,
     contact_error: Option<String>,
+    /// When a watch was lost last.
+    contact_lost: Option<Timestamp>,
     azure: Option<AzureView>,
     operations: BTreeMap<OperationRef, OperationState>,
     looking: bool,
@@ -217,6 +221,8 @@ pub struct Machine {
     parting: Parting,
     /// How far the images are that the step under way pulls ahead.
     warming: Option<Warming>,
+    /// What the soak under way has seen.
+    soaking: Option<Soaking>,
     /// Pods that pulled and were deleted because the run ends.
     stopped_pulling: BTreeSet<Uid>,
     moving_total: u32,
@@ -276,6 +282,7 @@ impl Machine {
             view: View::default(),
             listed: BTreeSet::new(),
             contact_error: None,
+            contact_lost: None,
             azure: None,
             operations: BTreeMap::new(),
             looking: false,
@@ -294,6 +301,7 @@ impl Machine {
             sent: Sent::default(),
             parting: Parting::default(),
             warming: None,
+            soaking: None,
             stopped_pulling: BTreeSet::new(),
             moving_total: 0,
             told_stage: None,
@@ -347,7 +355,15 @@ impl Machine {
         let look = self.look_at.filter(|_| !self.looking);
         let doubt = self.doubted.as_ref().and_then(|doubt| doubt.look_again);
         let rancher = self.rancher.ask_at;
-        pause.into_iter().chain(look).chain(doubt).chain(rancher).filter(|at| *at > now).fold(tick, Ord::min)
+        let soak = self.soak_wakes_at();
+        pause
+            .into_iter()
+            .chain(look)
+            .chain(doubt)
+            .chain(rancher)
+            .chain(soak)
+            .filter(|at| *at > now)
+            .fold(tick, Ord::min)
     }
 
     /// How long what comes before the first write may take.

@@ -27,6 +27,7 @@ impl Machine {
                     self.fails(now, None, Failure::ContactLost, cause.clone());
                 }
                 self.contact_error = Some(cause);
+                self.contact_lost = Some(now);
             }
             Input::Azure(look) => self.looked(now, look),
             Input::Identity(identity) => self.identity(now, identity),
@@ -204,6 +205,7 @@ impl Machine {
         self.phase = Phase::Running(number);
         self.steps.clear();
         self.warming = None;
+        self.soaking = None;
         self.moving_total = 0;
         self.look_at = Some(now);
         self.rancher.ask_at = None;

@@ -63,15 +63,20 @@ impl Machine {
     /// Begins the stage if every probe is green, asks somebody if one is not; false while they are waited for.
     pub(super) fn probed_before_stage(&mut self, now: Timestamp, stage: u32, since: Timestamp) -> bool {
         let probes = self.open_probes(stage);
-        let answers: Vec<_> = probes.iter().map(|probe| self.probes.said(probe, since, now)).collect();
-        let Some(answers) = answers.into_iter().collect::<Option<Vec<ProbeAnswer>>>() else {
-            // One may have answered only now to what it was asked long ago.
-            for probe in probes {
-                self.ask_probe(now, probe);
+        let answers: Vec<Option<ProbeAnswer>> =
+            probes.iter().map(|probe| self.probes.said(probe, since, now)).collect();
+        let mut known = Vec::new();
+        for (probe, answer) in probes.iter().zip(answers) {
+            match answer {
+                Some(answer) => known.push(answer),
+                // It may have answered only now to what it was asked long ago.
+                None => self.ask_probe(now, probe.clone()),
             }
+        }
+        if known.len() < probes.len() {
             return false;
-        };
-        match probes.iter().zip(&answers).find(|(_, answer)| !answer.is_green()) {
+        }
+        match probes.iter().zip(&known).find(|(_, answer)| !answer.is_green()) {
             None => self.begin_stage(now, stage),
             Some((probe, answer)) => {
                 let title = self.plan.stage(stage).map(|stage| stage.title.clone()).unwrap_or_default();
