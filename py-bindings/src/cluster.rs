@@ -63,13 +63,8 @@ impl Cluster {
         plan.map(Plan::new).map_err(|error| raise(py, &error))
     }
 
-<<<<<<< HEAD
-    /// Refuse a stale plan, or begin a run of it. The gate takes a question as JSON.
-    #[pyo3(signature = (plan, journal, gate, approve, on_failure))]
-=======
     /// Refuse a stale plan, or begin a run of it. The gate takes a question as JSON; a probe gives a bool and its words.
-    #[pyo3(signature = (plan, journal, gate, probes, approve))]
->>>>>>> 83cb1c7 ([py] probes as Python functions; [docs] probes, soaks and freezes)
+    #[pyo3(signature = (plan, journal, gate, probes, approve, on_failure))]
     fn apply(
         &self,
         py: Python<'_>,
@@ -90,19 +85,12 @@ impl Cluster {
                 return Err(refuse(py, "`approve`: not known here", Some(hint)));
             }
         };
-<<<<<<< HEAD
-        begin(py, self.inner.apply(plan.file().clone()).ask_before(before).on_failure(then), journal, gate)
+        let apply = self.inner.apply(plan.file().clone()).ask_before(before).on_failure(then);
+        begin(py, apply, journal, gate, probes)
     }
 
     /// Go on with a run from its journal.
-    #[pyo3(signature = (run, journal, gate, approve, on_failure))]
-=======
-        begin(py, self.inner.apply(plan.file().clone()).ask_before(before), journal, gate, probes)
-    }
-
-    /// Go on with a run from its journal.
-    #[pyo3(signature = (run, journal, gate, probes, approve))]
->>>>>>> 83cb1c7 ([py] probes as Python functions; [docs] probes, soaks and freezes)
+    #[pyo3(signature = (run, journal, gate, probes, approve, on_failure))]
     fn resume(
         &self,
         py: Python<'_>,
@@ -116,10 +104,9 @@ impl Cluster {
         let run = RunSelector::parse(run).map_err(|error| refuse(py, &format!("`run`: {error}"), None))?;
         let resume = self.inner.resume(run);
         let resume = approve.into_iter().fold(resume, Apply::approve);
-<<<<<<< HEAD
         let then = on_failure.map(|then| when_it_fails(py, then)).transpose()?;
         let resume = then.into_iter().fold(resume, Apply::on_failure);
-        begin(py, resume, journal, gate)
+        begin(py, resume, journal, gate, probes)
     }
 }
 
@@ -134,12 +121,6 @@ fn when_it_fails(py: Python<'_>, text: &str) -> PyResult<OnFailure> {
     }
 }
 
-fn begin(py: Python<'_>, apply: Apply, journal: PathBuf, gate: Option<Py<PyAny>>) -> PyResult<Run> {
-=======
-        begin(py, resume, journal, gate, probes)
-    }
-}
-
 fn begin(
     py: Python<'_>,
     apply: Apply,
@@ -147,7 +128,6 @@ fn begin(
     gate: Option<Py<PyAny>>,
     probes: BTreeMap<String, Py<PyAny>>,
 ) -> PyResult<Run> {
->>>>>>> 83cb1c7 ([py] probes as Python functions; [docs] probes, soaks and freezes)
     let place =
         JournalPlace::parse(journal).map_err(|error| refuse(py, &format!("`journal`: {error}"), None))?;
     let named = |(name, probe)| ProbeName::new(name).map(|name| (name, probe));
