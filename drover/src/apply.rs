@@ -96,12 +96,14 @@ impl Apply {
     /// [`Error::Blocked`] if something stands in the way now, [`Error::Journal`] if the journal cannot be used.
     pub async fn start(self) -> Result<Run, Error> {
         let Self { cluster, what, journal, gate, before, approved, on_failure } = self;
+        cluster.probes().check_tokens().await?;
         let (start, run, place, journal) = match what {
             // Boxed: it reads the whole cluster.
             What::Plan(plan) => Box::pin(begin(&cluster, plan.plan, &journal)).await?,
             What::Run(selector) => take_up(&cluster, &selector.place(&journal), approved.as_deref()).await?,
         };
-        let gate = Arc::new(Doorkeeper { gate, before, approved, on_failure });
+        let probes = cluster.probes().clone();
+        let gate = Arc::new(Doorkeeper { gate, before, approved, on_failure, probes });
         let (sender, events) = unbounded_channel();
         let ports = cluster.ports(journal, gate, Arc::new(Channel(sender)));
         let (stop, signal) = stop_signal();

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::files::PlanFile;
 use crate::holder;
 use crate::journal::{JournalAccess, RunSelector};
+use crate::probes::Probes;
 
 /// The services of one cluster, as ports.
 #[derive(Clone)]
@@ -41,6 +42,7 @@ struct Inner {
     policy: Policy,
     services: Services,
     journals: JournalAccess,
+    probes: Probes,
 }
 
 impl Cluster {
@@ -52,17 +54,18 @@ impl Cluster {
     /// # Errors
     /// [`Error::Identity`] if the evidence contradicts, or does not suffice (see [`upgrade_core::inventory::proof`]).
     pub async fn prove(policy: Policy, services: Services) -> Result<Self, Error> {
-        Self::proven(policy, services, JournalAccess::default()).await
+        Self::proven(policy, services, JournalAccess::default(), Probes::default()).await
     }
 
     pub(crate) async fn proven(
         policy: Policy,
         services: Services,
         journals: JournalAccess,
+        probes: Probes,
     ) -> Result<Self, Error> {
         let identity = services.rancher.identity().await?;
         check_identity(&identity)?;
-        Ok(Self { inner: Arc::new(Inner { identity, policy, services, journals }) })
+        Ok(Self { inner: Arc::new(Inner { identity, policy, services, journals, probes }) })
     }
 
     /// The name in the configuration.
@@ -82,6 +85,10 @@ impl Cluster {
 
     pub(crate) fn journal_access(&self) -> &JournalAccess {
         &self.inner.journals
+    }
+
+    pub(crate) fn probes(&self) -> &Probes {
+        &self.inner.probes
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -11,6 +11,7 @@ use crate::cluster::Cluster;
 use crate::config::{ClusterConfig, Config};
 use crate::error::Error;
 use crate::journal::{JournalAccess, JournalPlace, Journals, RunJournal, RunPlace};
+use crate::probes::Probes;
 use crate::{adapters, env};
 
 /// The variable that names the configuration file.
@@ -61,8 +62,9 @@ impl Fleet {
     pub async fn connect(&self, name: &str) -> Result<Cluster, Error> {
         let cluster = self.cluster(name)?;
         let environment = self.config.environment_of(cluster);
+        let probes = Probes::new(&cluster.probes)?;
         let services = adapters::connect(name, cluster, environment, &self.clock).await?;
-        Cluster::proven(cluster.policy.clone(), services, self.journal_access()).await
+        Cluster::proven(cluster.policy.clone(), services, self.journal_access(), probes).await
     }
 
     /// Opens a place for journals: a directory, or a container by the table `[journal]`. Nothing is contacted yet.

@@ -45,6 +45,7 @@ mod fleet;
 mod gate;
 mod holder;
 pub mod journal;
+mod probes;
 pub mod report;
 mod run;
 mod run_id;

@@ -7,7 +7,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, ClientBuilder};
 use url::{Host, Url};
 
-use crate::config::{CaFile, JournalConfig, RancherCa, RancherConfig};
+use crate::config::{CaFile, JournalConfig, Place, ProbeSource, RancherCa, RancherConfig};
 use crate::error::{ConfigError, Error};
 
 /// Rancher itself waits up to 40 s for a cluster agent that has lost its tunnel.
@@ -64,6 +64,19 @@ pub(crate) fn storage(config: &JournalConfig, longest: Duration) -> Result<Clien
     let builder = towards(config.endpoint.as_url(), longest).timeout(longest);
     builder.tls_certs_merge(certificates).build().map_err(|error| {
         Box::new(config.place.error(format!("no client can be made for it: {error}"), "check `ca_file`"))
+    })
+}
+
+/// The client for whoever a probe asks.
+pub(crate) fn probe(
+    source: &ProbeSource,
+    place: &Place,
+    longest: Duration,
+) -> Result<Client, Box<ConfigError>> {
+    let certificates = source.ca.as_ref().map(read).transpose()?.unwrap_or_default();
+    let builder = towards(&source.url, longest).timeout(longest);
+    builder.tls_certs_merge(certificates).build().map_err(|error| {
+        Box::new(place.error(format!("no client can be made for it: {error}"), "check `ca_file`"))
     })
 }
 

@@ -1,10 +1,11 @@
 //! A connected cluster.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use aks_drover::{Apply, Fleet, JournalPlace, RunSelector};
 use pyo3::prelude::*;
-use upgrade_core::model::VersionRequest;
+use upgrade_core::model::{ProbeName, VersionRequest};
 use upgrade_core::ports::AskBefore;
 use upgrade_core::run::failure::OnFailure;
 
@@ -62,14 +63,15 @@ impl Cluster {
         plan.map(Plan::new).map_err(|error| raise(py, &error))
     }
 
-    /// Refuse a stale plan, or begin a run of it. The gate takes a question as JSON.
-    #[pyo3(signature = (plan, journal, gate, approve, on_failure))]
+    /// Refuse a stale plan, or begin a run of it. The gate takes a question as JSON; a probe gives a bool and its words.
+    #[pyo3(signature = (plan, journal, gate, probes, approve, on_failure))]
     fn apply(
         &self,
         py: Python<'_>,
         plan: &Plan,
         journal: PathBuf,
         gate: Option<Py<PyAny>>,
+        probes: BTreeMap<String, Py<PyAny>>,
         approve: &str,
         on_failure: &str,
     ) -> PyResult<Run> {
@@ -83,17 +85,19 @@ impl Cluster {
                 return Err(refuse(py, "`approve`: not known here", Some(hint)));
             }
         };
-        begin(py, self.inner.apply(plan.file().clone()).ask_before(before).on_failure(then), journal, gate)
+        let apply = self.inner.apply(plan.file().clone()).ask_before(before).on_failure(then);
+        begin(py, apply, journal, gate, probes)
     }
 
     /// Go on with a run from its journal.
-    #[pyo3(signature = (run, journal, gate, approve, on_failure))]
+    #[pyo3(signature = (run, journal, gate, probes, approve, on_failure))]
     fn resume(
         &self,
         py: Python<'_>,
         run: PathBuf,
         journal: PathBuf,
         gate: Option<Py<PyAny>>,
+        probes: BTreeMap<String, Py<PyAny>>,
         approve: Option<String>,
         on_failure: Option<&str>,
     ) -> PyResult<Run> {
@@ -102,7 +106,7 @@ impl Cluster {
         let resume = approve.into_iter().fold(resume, Apply::approve);
         let then = on_failure.map(|then| when_it_fails(py, then)).transpose()?;
         let resume = then.into_iter().fold(resume, Apply::on_failure);
-        begin(py, resume, journal, gate)
+        begin(py, resume, journal, gate, probes)
     }
 }
 
@@ -117,18 +121,24 @@ fn when_it_fails(py: Python<'_>, text: &str) -> PyResult<OnFailure> {
     }
 }
 
-fn begin(py: Python<'_>, apply: Apply, journal: PathBuf, gate: Option<Py<PyAny>>) -> PyResult<Run> {
+fn begin(
+    py: Python<'_>,
+    apply: Apply,
+    journal: PathBuf,
+    gate: Option<Py<PyAny>>,
+    probes: BTreeMap<String, Py<PyAny>>,
+) -> PyResult<Run> {
     let place =
         JournalPlace::parse(journal).map_err(|error| refuse(py, &format!("`journal`: {error}"), None))?;
-    let apply = apply.journal(place);
-    let (apply, raised) = match gate {
-        Some(ask) => {
-            let (gate, raised) = PythonGate::new(ask);
-            (apply.gate(gate), raised)
-        }
-        None => (apply, Raised::default()),
-    };
-    let run = wait::or_leave(py, apply.start())?.map_err(|error| raise(py, &error))?;
+    let named = |(name, probe)| ProbeName::new(name).map(|name| (name, probe));
+    let probes: BTreeMap<ProbeName, Py<PyAny>> = probes
+        .into_iter()
+        .map(named)
+        .collect::<Result<_, _>>()
+        .map_err(|error| refuse(py, &format!("`probes`: {error}"), None))?;
+    let (gate, raised) = PythonGate::new(gate, probes);
+    let run =
+        wait::or_leave(py, apply.journal(place).gate(gate).start())?.map_err(|error| raise(py, &error))?;
     Ok(Run::new(run, raised))
 }
 

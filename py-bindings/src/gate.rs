@@ -1,10 +1,12 @@
-//! A Python function as the run's gate.
+//! Python functions as the run's gate, and as its probes.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use pyo3::prelude::*;
-use upgrade_core::ports::{Answer, Gate, Question};
+use upgrade_core::model::ProbeName;
+use upgrade_core::ports::{Answer, Gate, ProbeAnswer, Question};
 
 /// The first exception that a gate raised.
 #[derive(Clone, Default)]
@@ -22,16 +24,20 @@ impl Raised {
     }
 }
 
-/// A gate that asks a Python function, which takes the question as JSON and returns a bool.
+/// A gate that asks Python functions.
 pub(crate) struct PythonGate {
-    ask: Arc<Py<PyAny>>,
+    /// Takes the question as JSON and returns a bool; without it nobody is there to ask.
+    ask: Option<Arc<Py<PyAny>>>,
+    /// Each takes nothing and returns whether all is well, with its words.
+    probes: BTreeMap<ProbeName, Arc<Py<PyAny>>>,
     raised: Raised,
 }
 
 impl PythonGate {
-    pub(crate) fn new(ask: Py<PyAny>) -> (Self, Raised) {
+    pub(crate) fn new(ask: Option<Py<PyAny>>, probes: BTreeMap<ProbeName, Py<PyAny>>) -> (Self, Raised) {
         let raised = Raised::default();
-        (Self { ask: Arc::new(ask), raised: raised.clone() }, raised)
+        let probes = probes.into_iter().map(|(name, probe)| (name, Arc::new(probe))).collect();
+        (Self { ask: ask.map(Arc::new), probes, raised: raised.clone() }, raised)
     }
 }
 
@@ -39,8 +45,8 @@ impl PythonGate {
 impl Gate for PythonGate {
     /// An exception pauses the run: nobody has said "go on". It is raised in Python when the run has ended.
     async fn ask(&self, question: &Question) -> Answer {
+        let Some(ask) = self.ask.clone() else { return Answer::Pause };
         let Ok(question) = serde_json::to_string(question) else { return Answer::Pause };
-        let ask = Arc::clone(&self.ask);
         // A person may take all night to answer: on a thread of its own, so that the run goes on watching.
         // Python may be on its way out: then there is nobody left to ask.
         let call = move || Python::try_attach(|py| ask.bind(py).call1((question,))?.extract::<bool>());
@@ -52,5 +58,27 @@ impl Gate for PythonGate {
                 Answer::Pause
             }
         }
+    }
+
+    /// An exception is no answer, and no more: the run asks again, or asks a person.
+    async fn probe(&self, probe: &ProbeName) -> ProbeAnswer {
+        let unknown = |words: &str| ProbeAnswer::Unknown { words: words.to_owned() };
+        let Some(probe) = self.probes.get(probe).cloned() else {
+            return unknown("neither the configuration nor Python knows how to ask it");
+        };
+        let call = move || {
+            let called = |py: Python<'_>| probe.bind(py).call0()?.extract::<(bool, String)>();
+            Python::try_attach(|py| called(py).map_err(|error| error.to_string()))
+        };
+        match tokio::task::spawn_blocking(call).await {
+            Ok(Some(Ok((true, words)))) => ProbeAnswer::Green { words },
+            Ok(Some(Ok((false, words)))) => ProbeAnswer::Red { words },
+            Ok(Some(Err(error))) => unknown(&error),
+            Ok(None) | Err(_) => unknown("Python is on its way out"),
+        }
+    }
+
+    fn more_probes(&self) -> Vec<ProbeName> {
+        self.probes.keys().cloned().collect()
     }
 }

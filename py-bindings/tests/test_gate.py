@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aks_drover.model import Question
-from aks_drover.run import checked
+from aks_drover.run import checked, checked_probes
 
 ASKED = json.dumps({"id": "gap-shop/web", "text": "go on?"})
 
@@ -52,3 +52,28 @@ def test_an_answer_that_is_not_a_bool_is_no_answer(answer: Any) -> None:
     assert ask is not None
     with pytest.raises(TypeError, match="must return True"):
         ask(ASKED)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (True, (True, "all is well")),
+        (False, (False, "it returned False")),
+        ("cart: 500", (False, "cart: 500")),
+    ],
+)
+def test_a_probe_says_whether_all_is_well_and_else_what_is_not(answer: Any, said: tuple[bool, str]) -> None:
+    assert checked_probes({"smoke": lambda: answer})["smoke"]() == said
+
+
+@pytest.mark.parametrize("answer", [None, 1])
+def test_a_probe_that_returns_something_else_has_not_answered(answer: Any) -> None:
+    with pytest.raises(TypeError, match="a probe must return True, False or a text"):
+        checked_probes({"smoke": lambda: answer})["smoke"]()
+
+
+def test_what_cannot_be_a_probe_is_refused_with_its_name() -> None:
+    awaits_nothing: Any = AwaitsWhenCalled()
+    with pytest.raises(TypeError, match="probe 'smoke' must be a plain function"):
+        checked_probes({"smoke": awaits_nothing})
+    assert checked_probes(None) == {}

@@ -136,6 +136,15 @@ pub enum EventKind {
         /// What.
         message: String,
     },
+    /// A user's probe has answered, otherwise than before.
+    ProbeAnswered {
+        /// Its name.
+        probe: String,
+        /// All is well. A probe that could not be asked says nothing, which is not well.
+        green: bool,
+        /// Its words.
+        words: String,
+    },
     /// A person is asked.
     Asked {
         /// What.

@@ -9,14 +9,16 @@ mod line;
 mod loans;
 mod state;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{RunOutcome, StepOutcome};
 use crate::ledger::ServiceRecord;
 use crate::model::{
-    FormatVersion, KubeVersion, NodeName, ObjectName, PoolName, RestartId, RunId, Settings, StepId, Uid,
-    WorkloadRef,
+    FormatVersion, KubeVersion, NodeName, ObjectName, PoolName, ProbeName, RestartId, RunId, Settings,
+    StepId, Uid, WorkloadRef,
 };
 use crate::plan::{Plan, Stage};
 use crate::ports::{AskBefore, BufferSpec, EvictionAnswer, OperationRef, PortErrorKind};
@@ -81,6 +83,11 @@ pub enum Entry {
         cause: String,
         /// The way back.
         stages: Vec<Stage>,
+    },
+    /// These probes are to be asked, too, from now on.
+    AsksProbes {
+        /// Which.
+        probes: BTreeSet<ProbeName>,
     },
     /// A question was answered with "go on".
     Approved {
@@ -341,6 +348,7 @@ impl Entry {
             Self::AsksBefore { .. } => "asks_before",
             Self::OnFailure { .. } => "on_failure",
             Self::Reversing { .. } => "reversing",
+            Self::AsksProbes { .. } => "asks_probes",
             Self::Approved { .. } => "approved",
             Self::StageStarted { .. } => "stage_started",
             Self::Intent { .. } => "intent",

@@ -143,6 +143,12 @@ impl Ledger {
         }
     }
 
+    /// A gap that is open, or was after this moment; accepted or not.
+    pub(crate) fn gap_since(&self, since: Timestamp) -> Option<&Gap> {
+        let last = self.services.values().filter_map(|record| record.gaps.last());
+        last.into_iter().find(|gap| gap.end.is_none_or(|end| end > since))
+    }
+
     /// The first open gap that nobody accepted.
     pub fn unaccepted_gap(&self) -> Option<&Gap> {
         self.services.get(self.unaccepted.first()?)?.gaps.last()

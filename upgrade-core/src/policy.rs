@@ -1,12 +1,16 @@
 //! What the user wants.
 
+mod hours;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::ObjectName;
+use crate::model::{ObjectName, ProbeName};
 use crate::span;
+
+pub use hours::{Hours, HoursError, ZoneName};
 
 /// What the user wants of an upgrade. Part of the plan: two plans with different policies are different plans.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,13 +32,20 @@ pub struct Policy {
     /// When no stage is begun without somebody's word.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<Freeze>,
+    /// The user's own signs that all is well: each must be green before a stage begins. How they are asked is no part of the
+    /// plan.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub probes: BTreeSet<ProbeName>,
     /// What to do with a cluster whose pools Rancher manages.
     pub rancher_managed: RancherManaged,
     /// Pull images onto new nodes before workloads move there.
     pub prewarm: bool,
-    /// How long to wait after each move, watching, before nodes are touched.
+    /// For how long all must be well after each move, without a break, before nodes are touched.
     #[serde(with = "span")]
     pub soak: Duration,
+    /// How long to wait for that before somebody is asked; three times [`soak`](Self::soak) unless said.
+    #[serde(default, with = "span::maybe", skip_serializing_if = "Option::is_none")]
+    pub soak_limit: Option<Duration>,
 }
 
 /// How capacity is provided while nodes are upgraded.
@@ -76,20 +87,41 @@ pub struct Acceptance {
 
 /// A time in which no stage is begun without somebody's word. What is under way goes on: half a stage is no state to rest in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Freeze {
-    /// When it begins.
-    pub from: jiff::Timestamp,
-    /// When it is over.
-    pub to: jiff::Timestamp,
+    /// When.
+    #[serde(flatten)]
+    pub when: FreezeTime,
     /// Why.
     pub reason: String,
 }
 
+/// When a freeze is in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FreezeTime {
+    /// Once.
+    Once {
+        /// When it begins.
+        from: jiff::Timestamp,
+        /// When it is over.
+        to: jiff::Timestamp,
+    },
+    /// Again and again.
+    Every {
+        /// Between which hours, of which days.
+        every: Hours,
+        /// By whose clock.
+        zone: ZoneName,
+    },
+}
+
 impl Freeze {
-    /// Is it in force?
-    pub fn holds_at(&self, now: jiff::Timestamp) -> bool {
-        (self.from..self.to).contains(&now)
+    /// When it is over, if it is in force.
+    pub fn ends(&self, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
+        match &self.when {
+            FreezeTime::Once { from, to } => (*from..*to).contains(&now).then_some(*to),
+            FreezeTime::Every { every, zone } => every.end(now, &zone.zone()),
+        }
     }
 }
 
@@ -104,9 +136,18 @@ impl Default for Policy {
             allow_gap: BTreeSet::new(),
             accept: Vec::new(),
             freeze: Vec::new(),
+            probes: BTreeSet::new(),
             rancher_managed: RancherManaged::Refuse,
             prewarm: true,
             soak: Duration::ZERO,
+            soak_limit: None,
         }
+    }
+}
+
+impl Policy {
+    /// How long to wait for a soak before somebody is asked.
+    pub fn soak_limit(&self) -> Duration {
+        self.soak_limit.unwrap_or(self.soak * 3)
     }
 }

@@ -18,8 +18,8 @@ use crate::inventory::{ClusterIdentity, DeprecatedApi, RancherFacts, Unseen};
 use crate::journal::Record;
 use crate::lock::{Lease, LeaseRecord};
 use crate::model::{
-    HolderId, KubeVersion, ManagedCluster, NodeName, ObjectName, Pool, PoolName, RestartId, RunId, Settings,
-    Surroundings, Uid, WorkloadRef,
+    HolderId, KubeVersion, ManagedCluster, NodeName, ObjectName, Pool, PoolName, ProbeName, RestartId, RunId,
+    Settings, Surroundings, Uid, WorkloadRef,
 };
 use crate::prewarm::PrewarmPod;
 use crate::run::failure::OnFailure;
@@ -437,7 +437,44 @@ pub enum AskBefore {
     Step,
 }
 
-/// Approvals.
+/// What a user's probe says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeAnswer {
+    /// All is well.
+    Green {
+        /// Its words: one line, cleaned.
+        words: String,
+    },
+    /// All is not well.
+    Red {
+        /// Its last words, likewise.
+        words: String,
+    },
+    /// It could not be asked, which is no pass.
+    Unknown {
+        /// Why.
+        words: String,
+    },
+}
+
+impl ProbeAnswer {
+    /// All is well.
+    pub fn is_green(&self) -> bool {
+        matches!(self, Self::Green { .. })
+    }
+}
+
+impl fmt::Display for ProbeAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Green { words } => write!(f, "green: {words}"),
+            Self::Red { words } => write!(f, "red: {words}"),
+            Self::Unknown { words } => write!(f, "not known: {words}"),
+        }
+    }
+}
+
+/// Approvals, and the user's own probes.
 #[async_trait]
 pub trait Gate: Send + Sync {
     /// Asks. A gate that cannot answer pauses.
@@ -456,6 +493,17 @@ pub trait Gate: Send + Sync {
     /// In whose name it answers, for the journal.
     fn answers_for(&self) -> String {
         "the gate of a program".to_owned()
+    }
+
+    /// Asks a probe, which ends by itself within a few minutes. A gate that does not know it says so.
+    async fn probe(&self, _probe: &ProbeName) -> ProbeAnswer {
+        ProbeAnswer::Unknown { words: "nobody here knows how to ask it".to_owned() }
+    }
+
+    /// The probes that it wants to be asked beside the plan's. A run that was begun so goes on so, as with
+    /// [`asks_before`](Self::asks_before).
+    fn more_probes(&self) -> Vec<ProbeName> {
+        Vec::new()
     }
 }
 
@@ -478,7 +526,7 @@ pub struct Ports {
     pub journal: Arc<dyn Journal>,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Approvals.
+    /// Approvals and probes.
     pub gate: Arc<dyn Gate>,
     /// Events.
     pub events: Arc<dyn EventSink>,

@@ -38,12 +38,14 @@ fn weight(kind: &EventKind) -> Weight {
         EventKind::GapOpened { .. }
         | EventKind::GapClosed { .. }
         | EventKind::Warning { .. }
+        | EventKind::ProbeAnswered { green: false, .. }
         | EventKind::Asked { .. } => Weight::Alarm,
         EventKind::RunStarted { .. } | EventKind::StageFinished { .. } => Weight::Stage,
         EventKind::StageStarted { .. }
         | EventKind::StepStarted { .. }
         | EventKind::StepFinished { .. }
         | EventKind::ImagePulled { .. }
+        | EventKind::ProbeAnswered { green: true, .. }
         | EventKind::WriteAnswered { ok: false, .. } => Weight::Step,
         EventKind::IdentityProven { .. }
         | EventKind::WriteStarted { .. }

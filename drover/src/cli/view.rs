@@ -53,6 +53,7 @@ impl Scene {
             | EventKind::GapOpened { .. }
             | EventKind::GapClosed { .. }
             | EventKind::Warning { .. }
+            | EventKind::ProbeAnswered { .. }
             | EventKind::Asked { .. }
             | EventKind::RunEnded { .. }
             | EventKind::Unknown => {}

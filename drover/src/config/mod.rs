@@ -5,6 +5,7 @@
 
 mod journal;
 mod policy;
+mod probe;
 mod reader;
 mod secret;
 
@@ -14,13 +15,14 @@ use std::path::{Path, PathBuf};
 
 use aks_client::{ApiVersion, ClusterId, Endpoint, SubscriptionId};
 use rancher_client::{RancherClusterId, RancherUrl};
-use upgrade_core::Policy;
 
 pub(crate) use journal::{JournalConfig, JournalCredential};
+pub(crate) use probe::{Bounds, ProbeConfig, ProbeKind, Source as ProbeSource};
 pub(crate) use reader::{Place, nearest};
 pub(crate) use secret::{Secret, SecretPlace};
 
 use crate::error::ConfigError;
+use policy::PolicyConfig;
 use reader::{Source, Table, Value};
 
 /// The whole file.
@@ -58,7 +60,7 @@ pub(crate) enum RancherCa {
 }
 
 /// A file of PEM certificates.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CaFile {
     pub(crate) path: PathBuf,
     pub(crate) place: Place,
@@ -126,7 +128,8 @@ pub(crate) struct ClusterConfig {
     pub(crate) environment: String,
     pub(crate) rancher: RancherName,
     pub(crate) arm: ClusterId,
-    pub(crate) policy: Policy,
+    pub(crate) policy: upgrade_core::Policy,
+    pub(crate) probes: Vec<ProbeConfig>,
 }
 
 /// Which cluster of the Rancher server.
@@ -159,7 +162,7 @@ impl Config {
         for (name, table) in top.tables("environments")? {
             environments.insert(name, environment(&table)?);
         }
-        let defaults = policy::read(top.maybe_table("policy")?.as_ref(), &Policy::default())?;
+        let defaults = policy::read(top.maybe_table("policy")?.as_ref(), &PolicyConfig::default())?;
         let mut clusters = BTreeMap::new();
         for (name, table) in top.tables("clusters")? {
             let cluster = cluster(&name, &table, &environments, &defaults)?;
@@ -323,7 +326,7 @@ fn cluster(
     name: &str,
     table: &Table<'_>,
     environments: &BTreeMap<String, Environment>,
-    defaults: &Policy,
+    defaults: &PolicyConfig,
 ) -> Result<ClusterConfig, ConfigError> {
     table.allow(&["environment", "rancher_id", "rancher_name", "resource_group", "aks_name", "policy"])?;
     let environment = table.value("environment")?;
@@ -354,12 +357,8 @@ fn cluster(
             (false, None) => table.error(error.to_string(), "give the AKS name by `aks_name`"),
         }
     })?;
-    Ok(ClusterConfig {
-        environment: chosen.0.clone(),
-        rancher,
-        arm,
-        policy: policy::read(table.maybe_table("policy")?.as_ref(), defaults)?,
-    })
+    let PolicyConfig { policy, probes } = policy::read(table.maybe_table("policy")?.as_ref(), defaults)?;
+    Ok(ClusterConfig { environment: chosen.0.clone(), rancher, arm, policy, probes })
 }
 
 #[cfg(test)]

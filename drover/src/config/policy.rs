@@ -4,13 +4,14 @@ use serde::Deserialize;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use upgrade_core::Policy;
 use upgrade_core::model::ObjectName;
-use upgrade_core::policy::{Acceptance, Freeze};
+use upgrade_core::policy::{Acceptance, Freeze, FreezeTime, Hours, ZoneName};
 use upgrade_core::span;
 
+use super::probe::{self, ProbeConfig};
 use super::reader::{Table, Value};
 use crate::error::ConfigError;
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 12] = [
     "strategy",
     "max_concurrent_moves",
     "move_timeout",
@@ -21,14 +22,23 @@ const KEYS: [&str; 10] = [
     "rancher_managed",
     "prewarm",
     "soak",
+    "soak_limit",
+    "probes",
 ];
 const STRATEGIES: [&str; 3] = ["buffer", "blue-green", "in-place"];
 const RANCHER_MANAGED: [&str; 2] = ["refuse", "lock-step"];
 
+/// What the user wants, and how the probes that it names are asked.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PolicyConfig {
+    pub(super) policy: Policy,
+    pub(super) probes: Vec<ProbeConfig>,
+}
+
 /// `defaults` with every key that the table gives, replaced whole.
-pub(super) fn read(table: Option<&Table<'_>>, defaults: &Policy) -> Result<Policy, ConfigError> {
-    let mut policy = defaults.clone();
-    let Some(table) = table else { return Ok(policy) };
+pub(super) fn read(table: Option<&Table<'_>>, defaults: &PolicyConfig) -> Result<PolicyConfig, ConfigError> {
+    let PolicyConfig { mut policy, mut probes } = defaults.clone();
+    let Some(table) = table else { return Ok(PolicyConfig { policy, probes }) };
     table.allow(&KEYS)?;
     if let Some(value) = table.maybe_value("strategy") {
         policy.strategy = word(&value, &STRATEGIES)?;
@@ -44,6 +54,20 @@ pub(super) fn read(table: Option<&Table<'_>>, defaults: &Policy) -> Result<Polic
         if let Some(value) = table.maybe_value(key) {
             *duration = value.parse(span::parse)?;
         }
+    }
+    if let Some(value) = table.maybe_value("soak_limit") {
+        policy.soak_limit = Some(value.parse(span::parse)?);
+    }
+    if policy.soak_limit.is_some_and(|limit| limit < policy.soak) {
+        let wrong = table.maybe_value("soak_limit").or(table.maybe_value("soak"));
+        let error = (
+            "`soak` takes longer than `soak_limit` allows",
+            "let the limit be longer: what is not well for a moment begins the time anew",
+        );
+        return Err(match wrong {
+            Some(value) => value.error(error.0, error.1),
+            None => table.error(error.0, error.1),
+        });
     }
     if let Some(value) = table.maybe_value("allow_gap") {
         let names = value.list()?;
@@ -62,7 +86,11 @@ pub(super) fn read(table: Option<&Table<'_>>, defaults: &Policy) -> Result<Polic
     if let Some(value) = table.maybe_value("prewarm") {
         policy.prewarm = value.boolean()?;
     }
-    Ok(policy)
+    if let Some(value) = table.maybe_value("probes") {
+        probes = probe::read(&value)?;
+        policy.probes = probes.iter().map(|probe| probe.name.clone()).collect();
+    }
+    Ok(PolicyConfig { policy, probes })
 }
 
 /// One of a few words, as the core spells them.
@@ -84,13 +112,22 @@ fn acceptance(value: &Value<'_>) -> Result<Acceptance, ConfigError> {
 
 fn freeze(value: &Value<'_>) -> Result<Freeze, ConfigError> {
     let table = value.table()?;
-    table.allow(&["from", "to", "reason"])?;
-    let (from, to) = (table.value("from")?.moment()?, table.value("to")?);
-    let reason = table.value("reason")?.not_empty()?.to_owned();
-    match to.moment()? {
-        end if end > from => Ok(Freeze { from, to: end, reason }),
-        _ => Err(to.error("it ends before it begins", "write the later moment here")),
-    }
+    let when = match table.maybe_value("every") {
+        Some(every) => {
+            table.allow(&["every", "zone", "reason"])?;
+            let zone = table.value("zone")?.parse(|text| ZoneName::new(text))?;
+            FreezeTime::Every { every: every.parse(str::parse::<Hours>)?, zone }
+        }
+        None => {
+            table.allow(&["from", "to", "every", "zone", "reason"])?;
+            let (from, to) = (table.value("from")?.moment()?, table.value("to")?);
+            match to.moment()? {
+                end if end > from => FreezeTime::Once { from, to: end },
+                _ => return Err(to.error("it ends before it begins", "write the later moment here")),
+            }
+        }
+    };
+    Ok(Freeze { when, reason: table.value("reason")?.not_empty()?.to_owned() })
 }
 
 /// A finding's code, such as `PDB-002`.

@@ -222,6 +222,20 @@ impl<'s> Value<'s> {
         })
     }
 
+    /// A number, whole or not.
+    pub(super) fn number(&self) -> Result<f64, ConfigError> {
+        let number = match self.given.get_ref() {
+            DeValue::Float(float) => float.as_str().parse().ok(),
+            DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+                .ok()
+                .and_then(|integer| i32::try_from(integer).ok())
+                .map(f64::from),
+            _ => return Err(self.wrong_type("a number")),
+        };
+        let number = number.filter(|number: &f64| number.is_finite());
+        number.ok_or_else(|| self.place().error_with("a finite number is needed here", None))
+    }
+
     /// A date, quoted or not.
     pub(super) fn date(&self) -> Result<jiff::civil::Date, ConfigError> {
         let text = match self.given.get_ref() {

@@ -55,7 +55,10 @@ pub(super) fn read_table(table: &Table<'_>) -> Result<Secret, ConfigError> {
     let from = match *key {
         "env" => SecretPlace::Variable(value.parse(variable_name)?),
         "file" => SecretPlace::File(value.path()?),
-        _ => command(value)?,
+        _ => {
+            let (program, arguments) = command_line(value)?;
+            SecretPlace::Command { program, arguments }
+        }
     };
     Ok(Secret { from, place: table.place() })
 }
@@ -70,11 +73,12 @@ fn variable_name(text: &str) -> Result<String, String> {
     }
 }
 
-fn command(value: &Value<'_>) -> Result<SecretPlace, ConfigError> {
+/// A program with its arguments.
+pub(super) fn command_line(value: &Value<'_>) -> Result<(String, Vec<String>), ConfigError> {
     let words = value.list()?.into_iter().map(|word| word.text().map(str::to_owned));
     let mut words = words.collect::<Result<Vec<_>, _>>()?.into_iter();
     match words.next().filter(|program| !program.is_empty()) {
-        Some(program) => Ok(SecretPlace::Command { program, arguments: words.collect() }),
+        Some(program) => Ok((program, words.collect())),
         None => Err(value.error("it names no program", "write [\"PROGRAM\", \"ARGUMENT\"]")),
     }
 }

@@ -1,7 +1,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use upgrade_core::policy::{RancherManaged, UpgradeStrategy};
+use upgrade_core::Policy;
+use upgrade_core::policy::{FreezeTime, RancherManaged, UpgradeStrategy};
 
 use super::*;
 
@@ -200,9 +201,12 @@ fn a_freeze_has_moments_that_mean_the_same_everywhere_and_a_reason() {
         "from = 2026-12-20T00:00:00+01:00, to = \"2027-01-04T00:00:00+01:00\", reason = \"peak season\"",
     );
     let freeze = &good.unwrap().freeze[0];
+    let FreezeTime::Once { from, .. } = freeze.when else { panic!("{freeze:?}") };
+    assert_eq!((from.to_string().as_str(), freeze.reason.as_str()), ("2026-12-19T23:00:00Z", "peak season"));
+    let weekend = read("every = \"fri 16:00 - Mon 06:00\", zone = \"europe/amsterdam\", reason = \"r\"");
     assert_eq!(
-        (freeze.from.to_string().as_str(), freeze.reason.as_str()),
-        ("2026-12-19T23:00:00Z", "peak season")
+        serde_json::to_string(&weekend.unwrap().freeze[0]).unwrap(),
+        r#"{"every":"Fri 16:00 - Mon 06:00","zone":"Europe/Amsterdam","reason":"r"}"#
     );
     for (freeze, told) in [
         (
@@ -217,6 +221,15 @@ fn a_freeze_has_moments_that_mean_the_same_everywhere_and_a_reason() {
             "from = \"2026-12-20T00:00:00Z\", to = \"2027-01-04T00:00:00Z\"",
             "policy.freeze[0]: `reason` is missing",
         ),
+        (
+            "every = \"Fri - Mon\", zone = \"UTC\", reason = \"r\"",
+            "policy.freeze[0].every: `Fri - Mon` does not say when such as `Fri 16:00 - Mon 06:00` (each week) or `22:00 - 06:00` (each day)",
+        ),
+        (
+            "every = \"22:00 - 06:00\", zone = \"Amsterdam\", reason = \"r\"",
+            "policy.freeze[0].zone: not a time zone such as `Europe/Amsterdam` or `UTC`",
+        ),
+        ("every = \"22:00 - 06:00\", reason = \"r\"", "policy.freeze[0]: `zone` is missing"),
     ] {
         let error = read(freeze).unwrap_err().to_string();
         assert!(error.ends_with(told), "{error}");

@@ -145,6 +145,14 @@ pub enum What {
     },
     /// Somebody deletes an image from the registry.
     ImageDeleted(String),
+    /// From now on the containers of an image that start crash after so long, each time. Those that run already go on.
+    ImageCrashes {
+        /// The image.
+        image: String,
+        /// After how long.
+        #[serde(with = "span")]
+        after: Duration,
+    },
     /// The next operation that begins in Azure does everything but its last act and fails.
     OperationFails {
         /// Azure's code.
@@ -321,6 +329,9 @@ impl fmt::Display for What {
                 write!(f, "machines of pool {pool} that boot come back with taint {taint}")
             }
             Self::ImageDeleted(image) => write!(f, "image {image} is deleted from the registry"),
+            Self::ImageCrashes { image, after } => {
+                write!(f, "containers of {image} that start crash after {}", show(*after))
+            }
             Self::OperationFails { code, .. } => write!(f, "the next operation in Azure fails with {code}"),
             Self::InRancher(deed) => write!(f, "somebody {deed} in Rancher"),
             Self::AnotherCluster => f.write_str("the name leads to another cluster"),

@@ -211,6 +211,7 @@ impl World {
             What::SlowBoot { pool, factor } => self.slow_boot(&pool, factor),
             What::Tainted { pool, taint } => self.taint_boots(&pool, &taint),
             What::ImageDeleted(image) => self.delete_image(&image),
+            What::ImageCrashes { image, after } => self.let_image_crash(image, after),
             What::OperationFails { code, message } => self.fail_next_operation(&code, &message),
             What::InRancher(deed) => self.in_rancher(deed),
             What::AnotherCluster => crate::scenario::other_kube_system(self),

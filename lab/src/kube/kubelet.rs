@@ -73,7 +73,7 @@ pub(super) fn step(world: &mut World, step: Step, key: &Key, uid: &str) {
         Step::ImageIsThere => ahead::show(world, key, &pod),
         Step::Starts => start(world, key, pod),
         Step::BecomesReady => {
-            let life = Life::of(&pod);
+            let life = Life::of(world, &pod);
             drop(pod);
             become_ready(world, key, life);
         }
@@ -100,8 +100,8 @@ struct Life {
 }
 
 impl Life {
-    fn of(pod: &Pod) -> Self {
-        Self { restarts: pods::restarts(pod), crashes: said(pod, CRASH_SECONDS).is_some() }
+    fn of(world: &World, pod: &Pod) -> Self {
+        Self { restarts: pods::restarts(pod), crashes: crashes_after(world, pod).is_some() }
     }
 }
 
@@ -116,6 +116,13 @@ fn said<'p>(pod: &'p Pod, annotation: &str) -> Option<&'p str> {
 
 fn said_seconds(pod: &Pod, annotation: &str) -> Option<Duration> {
     said(pod, annotation)?.parse().ok().map(Duration::from_secs)
+}
+
+/// After how long the containers crash, if they do: by the template's word, or because an image of theirs does.
+fn crashes_after(world: &World, pod: &Pod) -> Option<Duration> {
+    let images = spec(pod).containers.iter().filter_map(|container| container.image.as_deref());
+    let by_image = images.filter_map(|image| world.kube.crashing.get(image).copied());
+    by_image.chain(said_seconds(pod, CRASH_SECONDS)).min()
 }
 
 /// The node a pod is on, if its machine is there.
@@ -224,7 +231,7 @@ fn start(world: &mut World, key: &Key, pod: Arc<Pod>) {
     } else {
         Vec::new()
     };
-    let crash = said_seconds(&pod, CRASH_SECONDS);
+    let crash = crashes_after(world, &pod);
     if let Some(after) = crash {
         next(world, after, Step::Crashes, &pod);
     }
@@ -239,7 +246,7 @@ fn start(world: &mut World, key: &Key, pod: Arc<Pod>) {
     if let Some(run) = run_time(world, &pod) {
         next(world, run, Step::Finishes, &pod);
     }
-    let life = Life::of(&pod);
+    let life = Life::of(world, &pod);
     let node = machine_name(world, &pod);
     let content = |image: &str| node.as_ref().map(|node| images::content_on(world, node, image));
     let contents: Vec<Option<String>> =
@@ -457,6 +464,11 @@ impl World {
     pub(crate) fn found_image(&mut self, node: &NodeName, image: &str, bytes: u64) {
         self.kube.registry.insert(image.to_owned(), bytes);
         self.has_image(node, image);
+    }
+
+    /// The containers of an image that start from now on crash.
+    pub(crate) fn let_image_crash(&mut self, image: String, after: Duration) {
+        self.kube.crashing.insert(image, after);
     }
 
     /// An image that is on a machine's disk from the beginning.

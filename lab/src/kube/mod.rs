@@ -89,6 +89,8 @@ pub(crate) struct Kube {
     locked_images: BTreeSet<String>,
     /// Pulls of a pod's images that have failed in a row, by the pod's uid.
     pull_failures: BTreeMap<String, u32>,
+    /// After how long the containers of an image crash, where they do.
+    crashing: BTreeMap<String, Duration>,
     machines: BTreeMap<NodeName, Machine>,
     /// The zones of the nodes, by their labels.
     zones: HashMap<String, String>,
@@ -252,6 +254,7 @@ impl Kube {
             locked_images: BTreeSet::new(),
             pushes: BTreeMap::new(),
             pull_failures: BTreeMap::new(),
+            crashing: BTreeMap::new(),
             machines: BTreeMap::new(),
             zones: HashMap::new(),
             attachments: BTreeMap::new(),

@@ -75,6 +75,7 @@ fn measured(records: &[Record]) -> Vec<(&Write, u64)> {
             }
             Entry::Header { .. }
             | Entry::AsksBefore { .. }
+            | Entry::AsksProbes { .. }
             | Entry::Approved { .. }
             | Entry::StageStarted { .. }
             | Entry::Intent { .. }

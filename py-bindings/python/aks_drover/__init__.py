@@ -32,7 +32,7 @@ from .errors import (
 )
 from .model import Finding, Forecast, Identity, Question, Report
 from .plan import Inventory, Plan
-from .run import Gate, Run
+from .run import Gate, Probe, Run
 
 __all__ = [
     "Aborted",
@@ -50,6 +50,7 @@ __all__ = [
     "Locked",
     "Paused",
     "Plan",
+    "Probe",
     "Question",
     "RemoteError",
     "Report",

@@ -43,16 +43,18 @@ class Cluster:
         plan: Plan,
         journal: str | PathLike[str],
         gate: Callable[[str], bool] | None,
+        probes: dict[str, Callable[[], tuple[bool, str]]],
         approve: str,
         on_failure: str,
     ) -> Run:
-        """Refuse a stale plan, or begin a run of it. The gate takes a question as JSON."""
+        """Refuse a stale plan, or begin a run of it. The gate takes a question as JSON; a probe gives a bool and its words."""
 
     def resume(
         self,
         run: str | PathLike[str],
         journal: str | PathLike[str],
         gate: Callable[[str], bool] | None,
+        probes: dict[str, Callable[[], tuple[bool, str]]],
         approve: str | None,
         on_failure: str | None,
     ) -> Run:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Mapping
 from typing import Literal
 
 from . import _native
 from ._decode import from_json, list_from_json
 from .model import Finding, Identity
 from .plan import Inventory, Plan
-from .run import Gate, Run, checked
+from .run import Gate, Probe, Run, checked, checked_probes
 
 
 def connect(config: str | os.PathLike[str], name: str) -> Cluster:
@@ -62,6 +63,7 @@ class Cluster:
         plan: Plan,
         *,
         gate: Gate | None = None,
+        probes: Mapping[str, Probe] | None = None,
         journal: str | os.PathLike[str] = "./journal",
         approve: Literal["none", "stage", "step"] = "none",
         on_failure: Literal["hold", "reverse"] = "hold",
@@ -74,6 +76,11 @@ class Cluster:
         `gate` is asked what only a person can answer: it takes a `Question` and returns `True` to go on or `False` to pause
         the run. It is called on another thread and may take its time. Without a gate every question pauses the run.
 
+        `probes` are signs of your own that all is well, by name, beside those of the policy: each is called before every stage,
+        and every minute while a soak lasts. It takes nothing and returns `True`, or else `False` or a text that says what is
+        not well; an exception means that it could not be asked. Whatever is not `True` makes the run ask the gate. Called on
+        another thread.
+
         `journal` is where the run is written down: a directory, or `az://CONTAINER/FOLDER` in the storage account of the table
         `[journal]` of `drover.toml`.
 
@@ -83,13 +90,18 @@ class Cluster:
         `on_failure` is what happens when a step fails: the run holds, or it brings the workloads back to the nodes that they came
         from and deletes the buffer, as long as those nodes are not upgraded.
         """
-        return Run(self._native.apply(plan._native, journal, checked(gate), approve, on_failure))
+        return Run(
+            self._native.apply(
+                plan._native, journal, checked(gate), checked_probes(probes), approve, on_failure
+            )
+        )
 
     def resume(
         self,
         run: str | os.PathLike[str],
         *,
         gate: Gate | None = None,
+        probes: Mapping[str, Probe] | None = None,
         journal: str | os.PathLike[str] = "./journal",
         approve: str | None = None,
         on_failure: Literal["hold", "reverse"] | None = None,
@@ -98,11 +110,15 @@ class Cluster:
 
         `run` is the run's id, looked up where `journal` says, or its journal: a file, or `az://CONTAINER/FOLDER/RUN`.
 
+        A run that was begun with `probes` asks them to its end: give them again.
+
         `approve` is the id of the question that a paused run waits for (`Paused.question`), and means "go on".
 
         `on_failure` is what happens when a step fails from now on; without it, what was said when the run began.
         """
-        return Run(self._native.resume(run, journal, checked(gate), approve, on_failure))
+        return Run(
+            self._native.resume(run, journal, checked(gate), checked_probes(probes), approve, on_failure)
+        )
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name}>"

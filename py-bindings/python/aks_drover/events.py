@@ -215,6 +215,19 @@ class Warning(Event):  # noqa: A001 - the kind's name in every stream of Drover;
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeAnswered(Event):
+    """A user's probe has answered, otherwise than before."""
+
+    type: ClassVar[str] = "probe_answered"
+    probe: str
+    """Its name."""
+    green: bool
+    """All is well. A probe that could not be asked says nothing, which is not well."""
+    words: str
+    """Its words."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Asked(Event):
     """A person is asked."""
 
@@ -256,6 +269,7 @@ KINDS: dict[str, type[Event]] = {
         GapOpened,
         GapClosed,
         Warning,
+        ProbeAnswered,
         Asked,
         RunEnded,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
@@ -17,6 +17,10 @@ from .model import Question, Report
 
 Gate = Callable[[Question], bool]
 """Takes a question; returns `True` to go on, `False` to pause the run."""
+
+
+Probe = Callable[[], bool | str]
+"""Takes nothing; returns `True` if all is well, else `False` or a text that says what is not."""
 
 
 class Run:
@@ -101,14 +105,7 @@ def checked(gate: Gate | None) -> Callable[[str], bool] | None:
     """Refuse what cannot be a gate now, not in the middle of the night; make the rest take JSON."""
     if gate is None:
         return None
-    if not callable(gate):
-        raise TypeError(f"a gate must be callable, not {type(gate).__name__}")
-    # `functools.partial` and instances with an `async def __call__` are functions that return coroutines, too.
-    inner = gate
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__):
-        raise TypeError("a gate must be a plain function: there is no event loop to run an `async def` on")
+    _check_plain("a gate", gate)
 
     def ask(question: str) -> bool:
         answer = gate(from_json(Question, question))
@@ -118,6 +115,34 @@ def checked(gate: Gate | None) -> Callable[[str], bool] | None:
         return answer
 
     return ask
+
+
+def checked_probes(probes: Mapping[str, Probe] | None) -> dict[str, Callable[[], tuple[bool, str]]]:
+    """Refuse what cannot be a probe now; make the rest say a bool and their words."""
+    for name, probe in (probes or {}).items():
+        _check_plain(f"probe {name!r}", probe)
+    return {name: functools.partial(_answer, probe) for name, probe in (probes or {}).items()}
+
+
+def _answer(probe: Probe) -> tuple[bool, str]:
+    answer = probe()
+    if isinstance(answer, str):
+        return False, answer
+    # A probe that forgets to return something has not said that all is well.
+    if not isinstance(answer, bool):
+        raise TypeError(f"a probe must return True, False or a text that says what is not well, not {answer!r}")
+    return answer, "all is well" if answer else "it returned False"
+
+
+def _check_plain(what: str, function: object) -> None:
+    if not callable(function):
+        raise TypeError(f"{what} must be callable, not {type(function).__name__}")
+    # `functools.partial` and instances with an `async def __call__` are functions that return coroutines, too.
+    inner = function
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__):
+        raise TypeError(f"{what} must be a plain function: there is no event loop to run an `async def` on")
 
 
 def _refuse(report: Report, journal: Path | str) -> NoReturn:

@@ -8,7 +8,7 @@ use super::loans::{Loan, Loans};
 use super::{Entry, FORMAT, Record, Write, WriteAnswer};
 use crate::event::{RunOutcome, StepOutcome};
 use crate::ledger::ServiceRecord;
-use crate::model::{NodeName, RunId, StepId, Uid};
+use crate::model::{NodeName, ProbeName, RunId, StepId, Uid};
 use crate::plan::{Plan, Stage};
 use crate::ports::{AskBefore, OperationRef};
 use crate::run::failure::OnFailure;
@@ -63,6 +63,7 @@ pub struct RunState {
     asks_before: AskBefore,
     on_failure: OnFailure,
     reversal: Option<Box<(Failed, Vec<Stage>)>>,
+    more_probes: BTreeSet<ProbeName>,
     approved: BTreeSet<String>,
     closed: Option<RunOutcome>,
     ledger: Vec<ServiceRecord>,
@@ -108,6 +109,7 @@ impl RunState {
                 let failed = Failed { step: step.clone(), title: title.clone(), cause: cause.clone() };
                 self.reversal = Some(Box::new((failed, stages.clone())));
             }
+            Entry::AsksProbes { probes } => self.more_probes.extend(probes.iter().cloned()),
             Entry::Approved { question, .. } => {
                 self.approved.insert(question.clone());
             }
@@ -227,7 +229,10 @@ impl RunState {
                     (true, None) => Ok(()),
                 }
             }
-            Entry::AsksBefore { .. } | Entry::OnFailure { .. } | Entry::Closed { .. } => Ok(()),
+            Entry::AsksBefore { .. }
+            | Entry::AsksProbes { .. }
+            | Entry::OnFailure { .. }
+            | Entry::Closed { .. } => Ok(()),
         }
     }
 
@@ -410,6 +415,12 @@ impl RunState {
     /// Why the run turned back, and the way that it takes; `None` if it goes forward.
     pub fn reversal(&self) -> Option<(&Failed, &[Stage])> {
         self.reversal.as_ref().map(|reversal| (&reversal.0, reversal.1.as_slice()))
+    }
+
+    /// The probes that are asked: the plan's, and those that a process wanted beside them.
+    pub fn probes(&self) -> BTreeSet<&ProbeName> {
+        let planned = self.plan.iter().flat_map(|plan| &plan.policy.probes);
+        planned.chain(&self.more_probes).collect()
     }
 
     /// Was the question with this id answered with "go on"?

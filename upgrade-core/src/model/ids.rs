@@ -124,6 +124,13 @@ id!(
     plain
 );
 id!(
+    /// A user's probe.
+    ProbeName,
+    "probe's name",
+    "letters, digits, `-`, `_` and `.`, at most 63",
+    |t| plain(t) && t.len() <= 63 && !t.contains(':')
+);
+id!(
     /// A cluster's id in Rancher: `c-xxxxx`, `c-m-xxxxxxxx` or `local`.
     RancherClusterId,
     "Rancher cluster id",

@@ -30,8 +30,8 @@ pub use azure::{
 pub use budget::{Budget, BudgetLimit, BudgetStatus};
 pub use format::{FormatError, FormatVersion};
 pub use ids::{
-    ArmId, BufferNameError, HolderId, IdError, NodeName, ObjectName, PoolName, RancherClusterId, RestartId,
-    RunId, StepId, Uid,
+    ArmId, BufferNameError, HolderId, IdError, NodeName, ObjectName, PoolName, ProbeName, RancherClusterId,
+    RestartId, RunId, StepId, Uid,
 };
 pub use int_or_percent::IntOrPercent;
 pub use loan::Settings;

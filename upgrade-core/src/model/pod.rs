@@ -64,6 +64,9 @@ pub struct Pod {
     pub pulling: Option<Box<Pulling>>,
     /// Seconds it is given to end.
     pub grace_seconds: u32,
+    /// How often its containers were started again, all together.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u32,
     /// Why it is not running, in the kubelet's or the scheduler's word (`ImagePullBackOff`, `Unschedulable`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
@@ -71,6 +74,11 @@ pub struct Pod {
 
 fn says_nothing(ids: &Shared<Vec<String>>) -> bool {
     ids.is_empty()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over like this")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 fn has_no_access(access: &Shared<PullAccess>) -> bool {

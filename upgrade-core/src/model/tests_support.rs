@@ -72,6 +72,7 @@ pub(crate) fn pod(name: &str, node: &str) -> Pod {
         pulling: None,
         grace_seconds: 30,
         trouble: None,
+        restarts: 0,
     }
 }
 

@@ -132,9 +132,9 @@ pub enum Action {
         /// Why this way.
         reason: String,
     },
-    /// The wait that the policy asks for after a move.
+    /// All was well for the time that the policy asks for after a move, without a break.
     Soak {
-        /// How many seconds.
+        /// For how many seconds.
         seconds: u64,
     },
     /// Nothing is left on the pool's nodes but what goes with them.
@@ -252,7 +252,7 @@ impl fmt::Display for Action {
             Self::Uncordon { pool } => write!(f, "uncordon the nodes of {pool} that this run cordoned"),
             Self::Move { workload, off, route, .. } => write!(f, "move {workload} off {off} by {route}"),
             Self::Soak { seconds } => {
-                write!(f, "watch for {}", crate::span::show(std::time::Duration::from_secs(*seconds)))
+                write!(f, "see all well for {}", crate::span::show(std::time::Duration::from_secs(*seconds)))
             }
             Self::Drain { pool } => write!(f, "drain what is left on {pool}"),
             Self::UpgradePool { pool, to } => write!(f, "upgrade the nodes of {pool} to {to}"),

@@ -181,6 +181,10 @@ fn perform(ports: &Ports, effect: Effect) -> BoxFuture<'static, Input> {
             Effect::LookForRoom(buffers) => Input::Room(shortages(&ports, &buffers).await),
             Effect::ReadRancher => Input::Rancher(ports.rancher.facts().await),
             Effect::Ask(question) => Input::Gate(ports.gate.ask(&question).await),
+            Effect::Probe(probe) => {
+                let answer = ports.gate.probe(&probe).await;
+                Input::Probed { probe, answer }
+            }
             // Performed by the caller, which alone may order them.
             Effect::Record(_) | Effect::Emit(_) | Effect::End(_) | Effect::TakeLock | Effect::Act { .. } => {
                 Input::Tick

@@ -185,6 +185,9 @@ words! {
     /// A gap that nobody has accepted.
     Gap = "a Service has no ready endpoint, and nobody has accepted that",
         "Mend the workload, or accept the gap: `resume --approve` with the question's id.";
+    /// A probe is not green, or a soak has come to its limit.
+    NotWell = "a probe is not green before a stage, or not all is well until the limit of a soak",
+        "Mend what the question names, then `resume`; or go on all the same: `resume --approve` with the question's id.";
     /// Somebody took a cordon away.
     CordonUndone = "somebody takes a cordon away",
         "Nothing.";
@@ -432,6 +435,7 @@ pub fn response(step: Option<StepKind>, failure: Failure) -> Response {
         Failure::LockNotTaken => (Next::Hold, "without the lock nothing is written"),
         Failure::LockLost => (Next::Stop, "somebody else may be at work"),
         Failure::Gap => (Next::Ask, "people wait; whether going on makes it better is for a person to say"),
+        Failure::NotWell => (Next::Ask, "whether it comes of the upgrade is for a person to say"),
         Failure::CordonUndone => {
             (Next::GoOn, "the node is cordoned again, or it would take the pods that leave the others")
         }

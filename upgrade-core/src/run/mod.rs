@@ -10,6 +10,7 @@
 
 mod azure;
 mod driver;
+mod evidence;
 pub mod failure;
 mod keeper;
 mod lost;

@@ -45,6 +45,7 @@ pub(super) fn pod(pod: wire::Pod) -> Result<Pod, DecodeError> {
         pull_access: pull_access(&spec).into(),
         pulling: pulling(&meta, &spec, &status),
         grace_seconds: grace(&spec),
+        restarts: restarts(&status),
         trouble: trouble(&status),
         rules: rules(spec).into(),
         labels: meta.labels.unwrap_or_default().into(),
@@ -164,6 +165,13 @@ fn reported<'s>(
 ) -> Option<&'s wire::ContainerStatus> {
     let mut statuses = status.container_statuses.iter().flatten();
     statuses.find(|status| status.name.is_some() && status.name == container.name)
+}
+
+/// Restarts of all its containers, those that only prepare among them.
+fn restarts(status: &wire::PodStatus) -> u32 {
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let counts = containers.filter_map(|container| u32::try_from(container.restart_count?).ok());
+    counts.fold(0, u32::saturating_add)
 }
 
 fn pull_access(spec: &wire::PodSpec) -> PullAccess {

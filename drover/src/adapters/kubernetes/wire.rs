@@ -316,6 +316,8 @@ pub(super) struct ContainerStatus {
     pub(super) name: Option<String>,
     #[serde(rename = "imageID")]
     pub(super) image_id: Option<String>,
+    #[serde(rename = "restartCount")]
+    pub(super) restart_count: Option<i32>,
     pub(super) state: Option<ContainerState>,
 }
 

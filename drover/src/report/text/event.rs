@@ -61,6 +61,10 @@ pub fn event(event: &Event, stages: u32) -> Page {
             );
         }
         EventKind::Warning { message } => say(0, Tone::Warn, format!("warning: {message}")),
+        EventKind::ProbeAnswered { probe, green, words } => {
+            let (tone, word) = if *green { (Tone::Plain, "green") } else { (Tone::Warn, "not green") };
+            say(0, tone, format!("probe {probe} is {word}: {words}"));
+        }
         EventKind::Asked { question } => say(0, Tone::Warn, format!("question: {}", question.text)),
         EventKind::IdentityProven { .. }
         | EventKind::WriteStarted { .. }

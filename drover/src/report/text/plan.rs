@@ -71,7 +71,12 @@ fn policy(policy: &Policy) -> String {
         format!("Jobs get {} to end", span::show(policy.job_wait)),
     ];
     if !policy.soak.is_zero() {
-        parts.push(format!("{} of watching after each move", span::show(policy.soak)));
+        let (soak, limit) = (span::show(policy.soak), span::show(policy.soak_limit()));
+        parts.push(format!("all must be well for {soak} after each move (asks after {limit})"));
+    }
+    if !policy.probes.is_empty() {
+        let names: Vec<String> = policy.probes.iter().map(ToString::to_string).collect();
+        parts.push(format!("before each stage green: {}", names.join(", ")));
     }
     if policy.rancher_managed == RancherManaged::LockStep {
         parts.push("in lock-step with Rancher".to_owned());

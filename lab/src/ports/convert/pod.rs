@@ -48,6 +48,7 @@ impl Slim for core::Pod {
             pull_access: pull_access(spec).into(),
             pulling: pulling(self),
             grace_seconds: grace(spec),
+            restarts: restarts(self),
             trouble: trouble(self),
         }))
     }
@@ -82,6 +83,7 @@ impl Slim for core::Pod {
             pull_access: known.pull_access,
             pulling: pulling(self),
             grace_seconds: known.grace_seconds,
+            restarts: restarts(self),
             trouble: trouble(self),
         }))
     }
@@ -122,6 +124,14 @@ fn image_ids(pod: &core::Pod) -> Vec<String> {
 fn reported<'p>(pod: &'p core::Pod, name: &str) -> Option<&'p core::ContainerStatus> {
     let mut statuses = pod.status.as_ref()?.container_statuses.iter().flatten();
     statuses.find(|status| status.name == name)
+}
+
+/// Restarts of all its containers, those that only prepare among them.
+fn restarts(pod: &core::Pod) -> u32 {
+    let Some(status) = &pod.status else { return 0 };
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let counts = containers.filter_map(|container| u32::try_from(container.restart_count).ok());
+    counts.fold(0, u32::saturating_add)
 }
 
 fn pull_access(spec: &core::PodSpec) -> PullAccess {

@@ -195,6 +195,7 @@ pub(super) struct PolicyKeys {
     rancher_managed: Option<RancherManaged>,
     prewarm: Option<bool>,
     soak: Option<Span>,
+    soak_limit: Option<Span>,
 }
 
 #[derive(Deserialize)]
@@ -215,6 +216,9 @@ impl PolicyKeys {
             rancher_managed: self.rancher_managed.unwrap_or(defaults.rancher_managed),
             prewarm: self.prewarm.unwrap_or(defaults.prewarm),
             soak: span(self.soak, defaults.soak),
+            soak_limit: self.soak_limit.map(|span| span.0).or(defaults.soak_limit),
+            // A scenario has nobody to ask.
+            probes: defaults.probes,
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Questions to a person: before a stage or a step where that is wanted, within a freeze, at a gap that nobody has accepted.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::{Effect, Machine, Phase};
 use crate::event::{EventKind, RunOutcome};
 use crate::journal::Entry;
+use crate::model::ProbeName;
 use crate::plan::{Stage, Step};
 use crate::ports::{Answer, AskBefore, Gate, Question};
 use crate::run::failure::OnFailure;
@@ -14,6 +17,7 @@ use crate::run::failure::OnFailure;
 pub(super) struct GateState {
     wants: AskBefore,
     on_failure: Option<OnFailure>,
+    probes: BTreeSet<ProbeName>,
     answers_for: String,
 }
 
@@ -22,6 +26,8 @@ pub(super) struct GateState {
 pub(super) enum About {
     /// A gap: the stage goes on.
     Gap,
+    /// A soak that has come to its limit: the stage goes on without it.
+    Soak,
     /// A stage or a step. A person may take all night, so the cluster is proven again.
     Beginning,
 }
@@ -32,6 +38,7 @@ impl Machine {
         self.gates = GateState {
             wants: gate.asks_before(),
             on_failure: gate.on_failure(),
+            probes: gate.more_probes().into_iter().collect(),
             answers_for: gate.answers_for(),
         };
         if self.taken_up {
@@ -40,7 +47,7 @@ impl Machine {
         std::mem::take(&mut self.out)
     }
 
-    /// Writes down before what is asked, if it is more than is known, and what is to happen on a failure.
+    /// Writes down before what is asked, and which probes, if it is more than is known; and what is to happen on a failure.
     pub(super) fn record_wish(&mut self, now: Timestamp) {
         let before = self.gates.wants;
         if before > self.state.asks_before() {
@@ -48,6 +55,12 @@ impl Machine {
         }
         if let Some(then) = self.gates.on_failure.filter(|then| *then != self.state.on_failure()) {
             self.record(now, Entry::OnFailure { then });
+        }
+        let known = self.state.probes();
+        let probes: BTreeSet<ProbeName> =
+            self.gates.probes.iter().filter(|probe| !known.contains(probe)).cloned().collect();
+        if !probes.is_empty() {
+            self.record(now, Entry::AsksProbes { probes });
         }
     }
 
@@ -68,13 +81,14 @@ impl Machine {
     }
 
     fn freeze(&self, now: Timestamp, stage: &Stage) -> Option<Question> {
-        let freeze = self.plan.policy.freeze.iter().find(|freeze| freeze.holds_at(now))?;
+        let mut freezes = self.plan.policy.freeze.iter();
+        let (freeze, end) = freezes.find_map(|freeze| Some((freeze, freeze.ends(now)?)))?;
         let (number, title) = (stage.number, &stage.title);
         Some(Question {
             id: format!("freeze-{number}"),
             text: format!(
-                "Stage {number} ({title}) would begin within a freeze, which ends at {:.0} ({}). Begin it all the same?",
-                freeze.to, freeze.reason
+                "Stage {number} ({title}) would begin within a freeze, which ends at {end:.0} ({}). Begin it all the same?",
+                freeze.reason
             ),
         })
     }
@@ -122,6 +136,7 @@ impl Machine {
                 self.ledger.accept_open_gaps();
                 self.phase = Phase::Running(stage);
             }
+            About::Soak => self.phase = Phase::Running(stage),
             About::Beginning => {
                 self.phase = Phase::Proving(stage);
                 self.out.push(Effect::Prove);

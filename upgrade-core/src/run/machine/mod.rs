@@ -7,6 +7,7 @@ mod loans;
 mod locking;
 mod observe;
 mod prewarm;
+mod probes;
 mod progress;
 #[cfg(test)]
 mod properties;
@@ -14,6 +15,7 @@ mod reversing;
 mod room;
 mod second_writer;
 mod sent;
+mod soak;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -29,9 +31,11 @@ use crate::event::{Event, EventKind, Report, RunOutcome};
 use crate::inventory::{ClusterIdentity, RancherFacts};
 use crate::journal::{Entry, FORMAT, IllegalRecord, Record, RunState, Write, WriteAnswer};
 use crate::ledger::Ledger;
-use crate::model::{ObjectName, RunId, StepId, Uid};
+use crate::model::{ObjectName, ProbeName, RunId, StepId, Uid};
 use crate::plan::Plan;
-use crate::ports::{Answer, AzureView, BufferSpec, OperationRef, OperationState, PortError, Question};
+use crate::ports::{
+    Answer, AzureView, BufferSpec, OperationRef, OperationState, PortError, ProbeAnswer, Question,
+};
 use crate::run::LockNews;
 use crate::run::failure::{Failure, Limit};
 use crate::run::outcome::{self, AtTheEnd};
@@ -43,8 +47,10 @@ use loans::Parting;
 use locking::LockState;
 use prewarm::Warming;
 use room::RoomInAzure;
+use probes::Probes;
 use second_writer::{BufferSteps, RancherReading, StepWithRancher};
 pub(super) use sent::Sent;
+use soak::Soaking;
 
 /// How often time limits and waits are looked at when nothing else happens.
 const TICK: Duration = Duration::from_secs(5);
@@ -75,6 +81,13 @@ pub enum Input {
     },
     /// The gate has answered.
     Gate(Answer),
+    /// A probe has answered.
+    Probed {
+        /// Which.
+        probe: ProbeName,
+        /// What it says.
+        answer: ProbeAnswer,
+    },
     /// What has become of the lock.
     Lock(LockNews),
     /// Time has passed.
@@ -118,6 +131,8 @@ pub enum Effect {
     ReadRancher,
     /// Ask the gate.
     Ask(Question),
+    /// Ask a user's probe.
+    Probe(ProbeName),
     /// The run has ended. Nothing follows.
     End(Box<Report>),
 }
@@ -130,6 +145,8 @@ enum Phase {
     Proving(u32),
     /// The cluster is proven, and its lock is sought; once a process.
     Locking { stage: u32, since: Timestamp },
+    /// The user's probes are asked before a stage begins.
+    Probing { stage: u32, since: Timestamp },
     /// A stage is under way.
     Running(u32),
     /// A question is with the gate.
@@ -185,6 +202,8 @@ pub struct Machine {
     view: View,
     listed: BTreeSet<ResourceKind>,
     contact_error: Option<String>,
+    /// When a watch was lost last.
+    contact_lost: Option<Timestamp>,
     azure: Option<AzureView>,
     operations: BTreeMap<OperationRef, OperationState>,
     looking: bool,
@@ -204,6 +223,7 @@ pub struct Machine {
     /// Something is in doubt, and nothing more is written.
     stopped: bool,
     gates: GateState,
+    probes: Probes,
     ledger: Ledger,
     noted: BTreeSet<ObjectName>,
     agenda: Agenda,
@@ -212,6 +232,8 @@ pub struct Machine {
     parting: Parting,
     /// How far the images are that the step under way pulls ahead.
     warming: Option<Warming>,
+    /// What the soak under way has seen.
+    soaking: Option<Soaking>,
     /// Pods that pulled and were deleted because the run ends.
     stopped_pulling: BTreeSet<Uid>,
     moving_total: u32,
@@ -271,6 +293,7 @@ impl Machine {
             view: View::default(),
             listed: BTreeSet::new(),
             contact_error: None,
+            contact_lost: None,
             azure: None,
             operations: BTreeMap::new(),
             looking: false,
@@ -283,6 +306,7 @@ impl Machine {
             lock: LockState::default(),
             stopped: false,
             gates: GateState::default(),
+            probes: Probes::default(),
             ledger,
             noted: BTreeSet::new(),
             agenda: Agenda::default(),
@@ -290,6 +314,7 @@ impl Machine {
             sent: Sent::default(),
             parting: Parting::default(),
             warming: None,
+            soaking: None,
             stopped_pulling: BTreeSet::new(),
             moving_total: 0,
             told_stage: None,
@@ -343,7 +368,15 @@ impl Machine {
         let look = self.look_at.filter(|_| !self.looking);
         let doubt = self.doubted.as_ref().and_then(|doubt| doubt.look_again);
         let rancher = self.rancher.ask_at;
-        pause.into_iter().chain(look).chain(doubt).chain(rancher).filter(|at| *at > now).fold(tick, Ord::min)
+        let soak = self.soak_wakes_at();
+        pause
+            .into_iter()
+            .chain(look)
+            .chain(doubt)
+            .chain(rancher)
+            .chain(soak)
+            .filter(|at| *at > now)
+            .fold(tick, Ord::min)
     }
 
     /// How long what comes before the first write may take.
@@ -379,6 +412,11 @@ impl Machine {
                 }
                 Phase::Locking { since, .. } => {
                     if !self.lock_is_overdue(now, since) {
+                        return;
+                    }
+                }
+                Phase::Probing { stage, since } => {
+                    if !self.probed_before_stage(now, stage, since) {
                         return;
                     }
                 }

@@ -27,6 +27,7 @@ impl Machine {
                     self.fails(now, None, Failure::ContactLost, cause.clone());
                 }
                 self.contact_error = Some(cause);
+                self.contact_lost = Some(now);
             }
             Input::Azure(look) => self.looked(now, look),
             Input::Identity(identity) => self.identity(now, identity),
@@ -34,6 +35,7 @@ impl Machine {
             Input::Rancher(facts) => self.rancher_says(now, facts),
             Input::Answered { id, answer, retry_after } => self.answered(now, id, answer, retry_after),
             Input::Gate(answer) => self.gate(now, answer),
+            Input::Probed { probe, answer } => self.probed(now, probe, answer),
             Input::Lock(news) => self.lock_says(now, news),
             Input::Tick => {}
             Input::Stop => {
@@ -88,9 +90,10 @@ impl Machine {
 
     fn under_way(&self, service: &ObjectName) -> String {
         match &self.phase {
-            Phase::Running(stage) | Phase::Asking { stage, .. } | Phase::Proving(stage) => {
-                self.cause(*stage, service)
-            }
+            Phase::Running(stage)
+            | Phase::Asking { stage, .. }
+            | Phase::Probing { stage, .. }
+            | Phase::Proving(stage) => self.cause(*stage, service),
             Phase::Syncing | Phase::Locking { .. } | Phase::Ending(_) | Phase::Ended => {
                 "no stage was under way".to_owned()
             }
@@ -183,9 +186,13 @@ impl Machine {
     }
 
     pub(super) fn start_stage(&mut self, now: Timestamp, number: u32) {
-        if self.asks_before_stage(now, number) {
-            return;
+        if !self.asks_before_stage(now, number) && !self.probes_before_stage(now, number) {
+            self.begin_stage(now, number);
         }
+    }
+
+    /// Nothing and nobody is against it.
+    pub(super) fn begin_stage(&mut self, now: Timestamp, number: u32) {
         if self.state.stage_started(number).is_none() {
             self.record(now, Entry::StageStarted { stage: number });
         }
@@ -200,6 +207,7 @@ impl Machine {
         self.phase = Phase::Running(number);
         self.steps.clear();
         self.warming = None;
+        self.soaking = None;
         self.moving_total = 0;
         self.look_at = Some(now);
         self.rancher.ask_at = None;

@@ -17,7 +17,7 @@ use crate::model::tests_support::inventory;
 use crate::model::{PoolName, RunId, StepId};
 use crate::plan::{Action, Lane, Plan, Reversal, Route, RouteChoice, Stage, Step, plan};
 use crate::policy::Policy;
-use crate::ports::{Answer, AzureView, CallOutcome, PortError, PortErrorKind, RemoteService};
+use crate::ports::{Answer, AzureView, CallOutcome, PortError, PortErrorKind, ProbeAnswer, RemoteService};
 use crate::run::{LockNews, lost};
 use crate::view::{Change, View};
 
@@ -136,6 +136,10 @@ impl Night {
                     self.tell(Input::Azure(Ok(Look { view, operations: Vec::new() })));
                 }
                 Effect::Ask(_) => self.tell(Input::Gate(Answer::Pause)),
+                Effect::Probe(probe) => {
+                    let answer = ProbeAnswer::Unknown { words: "nobody is asked here".into() };
+                    self.tell(Input::Probed { probe, answer });
+                }
                 Effect::Emit(_) => {}
                 Effect::End(report) => (self.end, self.holding) = (Some(report.outcome), report.holding),
             }

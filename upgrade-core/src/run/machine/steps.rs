@@ -39,6 +39,9 @@ impl Machine {
         self.sent.expire(now);
         self.agenda.tick(now);
         let verdicts = self.verdicts(now, stage);
+        if self.asks_about_soak(now, stage) {
+            return true;
+        }
         for (step, verdict) in verdicts {
             let waits_for = WaitsFor::of(&verdict);
             self.remember(now, step);

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
+use super::Machine;
 use super::agenda::{Agenda, LaneNumber};
-use super::{Machine, millis};
 use crate::journal::Write;
 use crate::model::{StepId, WorkloadRef};
 use crate::moves::{self, MoveCase, OpenMove, Round};
@@ -19,6 +19,7 @@ impl Machine {
         for step in &others {
             self.remember(now, step);
             self.warm(now, step);
+            self.soak(now, step);
         }
         let case = self.case(now, self.agenda.under_way(stage));
         let mut verdicts: Vec<_> =
@@ -172,13 +173,6 @@ impl Machine {
                     .before_nodes_go(pool)
                     .unwrap_or_else(|| moves::leftovers(case, pool, memory.since))
             }
-            Action::Soak { seconds } => {
-                let passed = millis(case.now, memory.since) / 1000;
-                match seconds.checked_sub(passed) {
-                    Some(rest) if rest > 0 => Verdict::Patience(format!("{rest} s of soaking")),
-                    _ => Verdict::Done(format!("watched for {seconds} s")),
-                }
-            }
             Action::Verify { version, pools } => {
                 let fresh = self.seen_at.is_some_and(|at| at >= memory.since);
                 let truth = Truth {
@@ -190,6 +184,7 @@ impl Machine {
                 };
                 truth.verdict(*version, pools)
             }
+            Action::Soak { seconds } => self.soaked(case.now, &step.id, *seconds),
             Action::AwaitRancher { once_more } => self.adopted(case.now, memory, *once_more),
             Action::Move { .. } => Verdict::Patience(String::new()),
         }
