@@ -302,6 +302,10 @@ impl Azure for WatchedAzure {
         self.inner.operation(operation).await
     }
 
+    async fn shortages(&self, buffer: &BufferSpec) -> Result<Vec<String>, PortError> {
+        self.inner.shortages(buffer).await
+    }
+
     async fn upgrade_control_plane(&self, to: KubeVersion) -> Result<OperationRef, PortError> {
         let call = || self.inner.upgrade_control_plane(to);
         self.hands.write(format!("upgrade control plane to {to}"), &call).await
