@@ -10,7 +10,7 @@ use upgrade_core::ports::AskBefore;
 use upgrade_core::run::failure::OnFailure;
 
 use crate::error::{json, raise, refuse};
-use crate::gate::{PythonGate, Raised};
+use crate::gate::PythonGate;
 use crate::plan::{Inventory, Plan};
 use crate::run::Run;
 use crate::wait;
