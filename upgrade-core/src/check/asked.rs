@@ -218,7 +218,7 @@ mod tests {
         assert!(told(&case)[0].starts_with("advisory CNV-002 shop/web: Deployment shop/web alone converts"));
         case.slices.clear();
         assert!(
-            told(&case)[0].starts_with("advisory CNV-003 shop/web: nobody answers there"),
+            told(&case)[1].starts_with("advisory CNV-003 shop/web: nobody answers there"),
             "{:?}",
             told(&case)
         );
