@@ -1,35 +1,14 @@
 //! How long a rehearsed round trip takes, by the size of the cluster: every pod onto a buffer, and back.
 //!
 //! `cargo bench -p aks-drover-lab --bench rehearse [-- NODESxPODS_A_NODE ...]`; `100x30 1000x30` if nothing is said. Each cluster
-//! is rehearsed in a process of its own, so that its memory is its own.
+//! is rehearsed in a process of its own, so that its memory is its own. Seconds are of CPU time: a rehearsal is one thread.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program's output is its result")]
-#![expect(clippy::disallowed_methods, reason = "this measures real time")]
+
+mod common;
 
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
-use std::time::Instant;
 
-use async_trait::async_trait;
-use cluster_lab::{Lab, Scenario, TimingModel};
-use upgrade_core::event::{Event, RunOutcome};
-use upgrade_core::journal::Record;
-use upgrade_core::model::{
-    Endpoint, HolderId, KubeVersion, NodeName, ObjectName, PoolMode, PoolName, Resources, RunId, Uid,
-    WorkloadKind, WorkloadRef, ZONE_LABEL,
-};
-use upgrade_core::ports::{Answer, EventSink, Gate, Journal, PortError, Ports, Question};
-use upgrade_core::run::{Start, drive, stop_signal};
-use upgrade_core::{Inventory, Policy, plan};
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
-
-/// The nodes of one pool: Azure takes a thousand at most, those that it surges with among them.
-const NODES_A_POOL: u32 = 500;
-/// The pods of one Deployment.
-const REPLICAS: u32 = 10;
-/// The Deployments of one namespace.
-const DEPLOYMENTS: u32 = 20;
-const TARGET: KubeVersion = KubeVersion::new(1, 35, 1);
+use common::{Error, Rehearsed, rehearse};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -64,36 +43,7 @@ fn compare(sizes: &[&str]) -> Result<(), Error> {
 }
 
 fn one(size: &str) -> Result<(), Error> {
-    let (nodes, pods) = size.split_once('x').ok_or("a size is NODESxPODS_A_NODE")?;
-    let began = Instant::now();
-    let inventory = uniform(nodes.parse()?, pods.parse()?);
-    let plan = plan(&inventory, &Policy::default(), "1.35".parse()?)?;
-    let built = began.elapsed();
-    let began = Instant::now();
-    let lab = Lab::from_inventory(&inventory, &TimingModel::default(), 1);
-    let events = lab.with(|world| world.events());
-    let start = Start::Fresh { plan, run: RunId::new("bench")?, tool: "bench".to_owned() };
-    let nobody = Arc::new(Nobody);
-    let ports = Ports {
-        kubernetes: lab.kubernetes(),
-        azure: lab.azure(),
-        rancher: lab.rancher(),
-        clock: lab.clock(),
-        journal: Arc::<Nobody>::clone(&nobody),
-        gate: Arc::<Nobody>::clone(&nobody),
-        events: nobody,
-        holder: HolderId::new("bench")?,
-    };
-    let (_stop, signal) = stop_signal();
-    let report = lab.block_on(drive(start, ports, signal))??;
-    let took = began.elapsed();
-    let events = lab.with(|world| world.events()) - events;
-    if report.outcome != RunOutcome::Done {
-        return Err(format!("{:?}", report.outcome).into());
-    }
-    if let Some(record) = report.ledger.iter().find(|record| !record.gaps.is_empty()) {
-        return Err(format!("a gap: {record:?}").into());
-    }
+    let Rehearsed { built, took, events, report } = rehearse(size)?;
     #[expect(clippy::cast_precision_loss, reason = "numbers for people")]
     let (each, hours) = (took.as_secs_f64() * 1e6 / events as f64, report.duration_ms as f64 / 3_600_000.0);
     println!(
@@ -105,187 +55,10 @@ fn one(size: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Keeps no journal, listens to nothing, and is asked nothing.
-struct Nobody;
-
-#[async_trait]
-impl Journal for Nobody {
-    async fn append(&self, _: &Record) -> Result<(), PortError> {
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Gate for Nobody {
-    async fn ask(&self, _: &Question) -> Answer {
-        Answer::Pause
-    }
-}
-
-impl EventSink for Nobody {
-    fn emit(&self, _: &Event) {}
-}
-
 /// The most memory that this process has had, in megabytes.
 fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
     kilobytes.unwrap_or_default() / 1000.0
-}
-
-/// The demo cluster with user pools of so many nodes, each with so many pods of Deployments like the demo's `shop/api`, with a
-/// Service and a budget each.
-fn uniform(nodes: u32, pods_a_node: u32) -> Inventory {
-    let mut inventory = Lab::new(&Scenario::demo(), 1).inventory();
-    let like = inventory.clone();
-    let pool = like.pools.iter().find(|pool| pool.mode == PoolMode::User).expect("the demo has a user pool");
-    let node = like.nodes.iter().find(|node| node.is_in(&pool.name)).expect("it has nodes");
-    let system: Vec<_> = like
-        .pools
-        .iter()
-        .filter(|pool| pool.mode == PoolMode::System)
-        .map(|pool| pool.name.clone())
-        .collect();
-    let stays = |name: &NodeName| {
-        like.nodes.iter().any(|node| node.name == *name && system.iter().any(|pool| node.is_in(pool)))
-    };
-    inventory.pools.retain(|pool| pool.mode == PoolMode::System);
-    inventory.nodes.retain(|node| stays(&node.name));
-    for pool in &mut inventory.pools {
-        pool.version = TARGET;
-    }
-    inventory.cluster.version = TARGET;
-    for node in &mut inventory.nodes {
-        node.kubelet = Some(TARGET);
-    }
-    // What runs in the demo is left out: this is about numbers.
-    inventory.workloads.clear();
-    inventory.pods.clear();
-    inventory.budgets.clear();
-    inventory.services.clear();
-    inventory.slices.clear();
-    inventory.claims.clear();
-    let mut names = Vec::new();
-    for first in (0..nodes).step_by(NODES_A_POOL as usize) {
-        let number = first / NODES_A_POOL;
-        let mut own = pool.clone();
-        own.name = PoolName::new(format!("user{number}")).expect("letters and digits");
-        own.count = NODES_A_POOL.min(nodes - first);
-        own.max_pods = 110;
-        for instance in 0..own.count {
-            let mut node = node.clone();
-            node.name =
-                NodeName::new(format!("aks-{}-10000000-vmss{instance:06}", own.name)).expect("a node's name");
-            node.uid = Uid::new(format!("node-{}", names.len())).expect("plain");
-            let set = format!("aks-{}-10000000-vmss", own.name);
-            node.provider_id = node.provider_id.as_deref().map(|id| provider_id(id, &set, instance));
-            node.images.clear();
-            node.max_pods = 110;
-            for label in ["agentpool", "kubernetes.azure.com/agentpool"] {
-                node.labels.insert(label.to_owned(), own.name.to_string());
-            }
-            node.labels.insert("kubernetes.io/hostname".to_owned(), node.name.to_string());
-            node.labels.insert(ZONE_LABEL.to_owned(), format!("westeurope-{}", instance % 3 + 1));
-            names.push(node.name.clone());
-            inventory.nodes.push(node);
-        }
-        inventory.pools.push(own);
-    }
-    let deployments = nodes * pods_a_node / REPLICAS;
-    for number in 0..deployments {
-        deployment(&like, &mut inventory, number, &names);
-    }
-    inventory
-}
-
-/// The same machine's id with another scale set and number.
-fn provider_id(like: &str, set: &str, instance: u32) -> String {
-    let marker = "/virtualMachineScaleSets/";
-    let (before, _) = like.split_once(marker).expect("the lab's machines are in scale sets");
-    format!("{before}{marker}{set}/virtualMachines/{instance}")
-}
-
-/// What a pod asks for: thirty of them fill four fifths of a node.
-fn asks() -> Resources {
-    Resources::new(200, 512)
-}
-
-/// One more Deployment like `shop/api`, spread over the nodes.
-fn deployment(like: &Inventory, inventory: &mut Inventory, number: u32, nodes: &[NodeName]) {
-    let name = |name: &str| ObjectName::new(format!("team-{}", number / DEPLOYMENTS), name).expect("a name");
-    let app = format!("app-{number}");
-    let api = |kind: &WorkloadKind, owner: Option<&Uid>| {
-        let of = |w: &&upgrade_core::model::Workload| match owner {
-            Some(owner) => w.owner.as_ref().is_some_and(|o| o.uid == *owner) && w.replicas > 0,
-            None => w.reference.name.to_string() == "shop/api",
-        };
-        like.workloads.iter().filter(|w| w.reference.kind == *kind).find(of).expect("shop/api").clone()
-    };
-    let label = |labels: &mut std::collections::BTreeMap<String, String>| {
-        labels.clear();
-        labels.insert("app".to_owned(), app.clone());
-    };
-    let mut deployment = api(&WorkloadKind::Deployment, None);
-    let mut set = api(&WorkloadKind::ReplicaSet, Some(&deployment.uid));
-    let pod = like.pods.iter().find(|p| p.owner.as_ref().is_some_and(|o| o.uid == set.uid)).expect("it runs");
-    let uid = |what: &str| Uid::new(format!("{what}-{number}")).expect("plain");
-    (deployment.uid, set.uid) = (uid("deployment"), uid("set"));
-    deployment.reference = WorkloadRef { kind: WorkloadKind::Deployment, name: name(&app) };
-    set.reference = WorkloadRef { kind: WorkloadKind::ReplicaSet, name: name(&format!("{app}-1")) };
-    for workload in [&mut deployment, &mut set] {
-        let template = workload.template.to_mut();
-        label(&mut template.labels);
-        template.claims.clear();
-        template.requests = asks();
-        if let Some(selector) = &mut workload.selector {
-            label(&mut selector.to_mut().labels);
-        }
-        workload.replicas = REPLICAS;
-        let status = &mut workload.status;
-        (status.replicas, status.updated, status.ready, status.available) =
-            (REPLICAS, REPLICAS, REPLICAS, REPLICAS);
-    }
-    if let Some(owner) = &mut set.owner {
-        (owner.name, owner.uid) = (app.clone(), deployment.uid.clone());
-    }
-    let mut slice =
-        like.slices.iter().find(|s| s.service.as_deref() == Some("api")).expect("a slice").clone();
-    (slice.name, slice.service) = (name(&format!("{app}-1")), Some(app.clone()));
-    slice.endpoints.to_mut().clear();
-    for replica in 0..REPLICAS {
-        let index = number * REPLICAS + replica;
-        let mut pod = pod.clone();
-        pod.name = name(&format!("{app}-1-{replica}"));
-        pod.uid = Uid::new(format!("pod-{index}")).expect("plain");
-        pod.node = Some(nodes[index as usize % nodes.len()].clone());
-        pod.requests = asks();
-        label(pod.labels.to_mut());
-        if let Some(owner) = &mut pod.owner {
-            (owner.name, owner.uid) = (set.reference.name.name().to_owned(), set.uid.clone());
-        }
-        slice.endpoints.to_mut().push(Endpoint {
-            address: format!("10.{}.{}.{}", index >> 16, index >> 8 & 255, index & 255),
-            pod: Some(pod.name.clone()),
-            node: pod.node.clone(),
-            ready: true,
-        });
-        inventory.pods.push(pod);
-    }
-    let mut service =
-        like.services.iter().find(|s| s.name.to_string() == "shop/api").expect("a Service").clone();
-    service.name = name(&app);
-    label(&mut service.selector);
-    let mut budget = like.budgets.iter().find(|b| b.name.namespace() == "shop").expect("a budget").clone();
-    budget.name = name(&app);
-    if let Some(selector) = &mut budget.selector {
-        selector.expressions.clear();
-        label(&mut selector.labels);
-    }
-    budget.status.current_healthy = REPLICAS;
-    budget.status.expected = REPLICAS;
-    inventory.workloads.extend([deployment, set]);
-    inventory.slices.push(slice);
-    inventory.services.push(service);
-    inventory.budgets.push(budget);
 }

@@ -21,7 +21,7 @@ mod steps;
 mod tests;
 mod verdicts;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +94,32 @@ pub enum Input {
     Tick,
     /// Somebody asked to stop.
     Stop,
+}
+
+impl Input {
+    /// What kind of input it is, in a word.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Changes(changes) => {
+                let is_list = |change: &Change| matches!(change, Change::Listed { .. });
+                if changes.iter().any(is_list) { "lists" } else { "changes" }
+            }
+            Self::ContactLost(_) => "contact",
+            Self::Azure(_) => "azure",
+            Self::Identity(_) => "identity",
+            Self::Rancher(_) => "rancher",
+            Self::Answered { .. } => "answer",
+            Self::Gate(_) => "gate",
+            Self::Lock(_) => "lock",
+            Self::Tick => "tick",
+            Self::Stop => "stop",
+        }
+    }
+
+    /// How many changes it holds.
+    fn changes(&self) -> usize {
+        if let Self::Changes(changes) = self { changes.len() } else { 0 }
+    }
 }
 
 /// A look at Azure.
@@ -227,7 +253,7 @@ pub struct Machine {
     ledger: Ledger,
     noted: BTreeSet<ObjectName>,
     agenda: Agenda,
-    steps: BTreeMap<StepId, Memory>,
+    steps: HashMap<StepId, Memory>,
     sent: Sent,
     parting: Parting,
     /// How far the images are that the step under way pulls ahead.
@@ -310,7 +336,7 @@ impl Machine {
             ledger,
             noted: BTreeSet::new(),
             agenda: Agenda::default(),
-            steps: BTreeMap::new(),
+            steps: HashMap::new(),
             sent: Sent::default(),
             parting: Parting::default(),
             warming: None,
@@ -347,7 +373,11 @@ impl Machine {
     }
 
     /// Takes in what happened at `now` and says what is to be done.
+    ///
+    /// A decision is a span of its own, `decide`, at level trace, which tells the kind of the input and how many changes it holds.
     pub fn on(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
+        let _deciding =
+            tracing::trace_span!("decide", input = input.kind(), changes = input.changes()).entered();
         if self.phase != Phase::Ended {
             self.take_in(now, input);
             self.decide(now);

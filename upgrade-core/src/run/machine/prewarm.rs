@@ -42,6 +42,8 @@ pub(super) struct Warming {
     /// Images that are done with, on which node, well or not.
     settled: BTreeSet<(Uid, String)>,
     sizes: BTreeMap<String, Bytes>,
+    /// What was pulled by name and content, and compared with what runs: most nodes pull the same.
+    compared: BTreeSet<(String, String)>,
     /// Images whose names mean another one now, told once.
     changed: BTreeSet<String>,
     /// Namespaces that do not admit such pods.
@@ -170,6 +172,9 @@ impl Warming {
     /// A tag that was pushed again: what runs is not what was pulled, and a pod that moves runs the new one.
     fn changed(&mut self, case: &Looking<'_>, active: &Active, image: &str) -> Option<EventKind> {
         let new = case.pod(&active.pod)?.content_of(image)?;
+        if !self.compared.insert((image.to_owned(), new.to_owned())) {
+            return None;
+        }
         let mut running = case.view.pods_in(case.off).filter(|pod| !pod.leaves_with_node());
         let old = running.find_map(|pod| pod.content_of(image).filter(|old| *old != new))?;
         self.changed.insert(image.to_owned()).then(|| {
