@@ -142,6 +142,7 @@ pub(crate) fn inventory() -> Inventory {
             fqdn: None,
             max_pools: 100,
             force_upgrade: false,
+            maintenance: upgrade_core::model::Maintenance::default(),
         },
         pools: vec![pool("system", PoolMode::System, 1), pool("user", PoolMode::User, 2)],
         nodes: vec![node("s0", "system"), node("u0", "user"), node("u1", "user")],
