@@ -276,7 +276,8 @@ fn a_rehearsal_counts_every_probe_as_green() {
     let night = demo();
     let plan = plan_of(&night, &asking(&["checkout"]));
     let options = RehearseOptions { runs: 1, ..RehearseOptions::default() };
-    assert_eq!(rehearse(&night.inventory(), &plan, &options).completed, 1);
+    let forecast = rehearse(&night.inventory(), &plan, &options);
+    assert_eq!((forecast.completed, forecast.probes), (1, vec!["checkout".to_owned()]));
 }
 
 const TEN_MINUTES: Duration = Duration::from_secs(600);

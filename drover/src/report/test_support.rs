@@ -392,6 +392,7 @@ pub(crate) fn forecast() -> Forecast {
         },
         services: vec![service("shop/web", 2, 0, 0), service("pay/ledger", 0, 1, 12_400)],
         failures: vec![FailureForecast { seed: 9, outcome: paused().outcome }],
+        probes: vec!["checkout".into(), "errors".into()],
     }
 }
 
@@ -401,5 +402,6 @@ pub(crate) fn good_forecast() -> Forecast {
     forecast.completed = 3;
     forecast.services.pop();
     forecast.failures.clear();
+    forecast.probes.clear();
     forecast
 }
