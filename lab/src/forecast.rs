@@ -29,6 +29,9 @@ pub struct Forecast {
     pub services: Vec<ServiceForecast>,
     /// The runs that did not carry out the whole plan.
     pub failures: Vec<FailureForecast>,
+    /// The user's probes, which nobody can ask in a simulated cluster: they counted as green.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<String>,
 }
 
 /// The spread of a number over the runs; all zero if there is none.
@@ -159,6 +162,7 @@ impl Forecast {
             failures: failures
                 .map(|run| FailureForecast { seed: run.seed, outcome: run.report.outcome.clone() })
                 .collect(),
+            probes: Vec::new(),
         }
     }
 }

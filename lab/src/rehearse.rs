@@ -54,7 +54,8 @@ fn in_worlds(plan: &Plan, options: &RehearseOptions, world: impl Fn(u64) -> Lab 
     let seeds = (0..options.runs).into_par_iter().map(|run| options.seed.wrapping_add(u64::from(run)));
     let runs: Vec<Rehearsed> = seeds.map(|seed| rehearse_once(&world(seed), plan, seed)).collect();
     let stages = plan.stages.iter().map(|stage| (stage.number, stage.title.clone())).collect();
-    Forecast::of(options.seed, &runs, stages)
+    let probes = plan.policy.probes.iter().map(ToString::to_string).collect();
+    Forecast { probes, ..Forecast::of(options.seed, &runs, stages) }
 }
 
 fn rehearse_once(lab: &Lab, plan: &Plan, seed: u64) -> Rehearsed {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use aks_drover::{Cluster, Fleet, Services};
 use async_trait::async_trait;
 use cluster_lab::{Lab, Scenario, Server, ServerOptions};
+use serde_json::{Value, json};
 use upgrade_core::event::Event;
 use upgrade_core::journal::Record;
 use upgrade_core::model::HolderId;
@@ -178,6 +179,32 @@ async fn both_faces_show_the_same_inventory() {
     for scenario in [Scenario::demo(), Scenario::demo().unmanaged(), Scenario::demo().managed(REFRESH)] {
         assert_faces_agree(&scenario).await;
     }
+    assert_faces_agree(&maintained()).await;
+}
+
+/// Maintenance configurations of every kind, and some that nobody understands.
+fn maintained() -> Scenario {
+    let window = |schedule: Value| {
+        json!({ "maintenanceWindow": { "schedule": schedule, "durationHours": 4, "startTime": "22:00", "utcOffset": "+01:00",
+            "startDate": "2026-01-01", "notAllowedDates": [{ "start": "2026-12-24", "end": "2026-12-26" }] } })
+    };
+    let times = json!([{ "start": "2026-11-28T10:00:00Z", "end": "2026-11-28T12:00:00Z" }]);
+    let mut scenario = Scenario::demo();
+    scenario.limits.maintenance = [
+        (
+            "default",
+            json!({ "timeInWeek": [{ "day": "Monday", "hourSlots": [1, 2] }], "notAllowedTime": times }),
+        ),
+        (
+            "aksManagedNodeOSUpgradeSchedule",
+            window(json!({ "weekly": { "intervalWeeks": 1, "dayOfWeek": "Sunday" } })),
+        ),
+        ("aksManagedAutoUpgradeSchedule", window(json!({ "lunar": { "phase": 1 } }))),
+        ("ours", window(json!({ "daily": { "intervalDays": 1 } }))),
+    ]
+    .map(|(name, properties)| (name.to_owned(), properties))
+    .into();
+    scenario
 }
 
 async fn assert_faces_agree(scenario: &Scenario) {

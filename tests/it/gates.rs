@@ -8,6 +8,7 @@ use aks_drover::exit_code;
 use async_trait::async_trait;
 use cluster_lab::{Fault, Lab, RehearseOptions, Scenario, What, When, rehearse};
 use jiff::{SignedDuration, ToSpan};
+use serde_json::{Value, json};
 use upgrade_core::event::{EventKind, Report, RunOutcome};
 use upgrade_core::journal::{Entry, Record, RunState, Write};
 use upgrade_core::model::{ProbeName, RunId};
@@ -275,7 +276,8 @@ fn a_rehearsal_counts_every_probe_as_green() {
     let night = demo();
     let plan = plan_of(&night, &asking(&["checkout"]));
     let options = RehearseOptions { runs: 1, ..RehearseOptions::default() };
-    assert_eq!(rehearse(&night.inventory(), &plan, &options).completed, 1);
+    let forecast = rehearse(&night.inventory(), &plan, &options);
+    assert_eq!((forecast.completed, forecast.probes), (1, vec!["checkout".to_owned()]));
 }
 
 const TEN_MINUTES: Duration = Duration::from_secs(600);
@@ -385,4 +387,66 @@ fn a_freeze_that_comes_again_each_week_pauses_the_run_until_its_hours_are_over()
     let clock = night.lab.clock();
     night.lab.block_on(clock.sleep_until("2026-01-15T05:00:00Z".parse().unwrap())).unwrap();
     assert_eq!(work(&night, resumed(&night), &nobody).outcome, RunOutcome::Done);
+}
+
+/// A night on which Azure's maintenance is configured so; the demo begins on Thursday 2026-01-15 at 01:00 UTC.
+fn maintained(name: &str, properties: Value) -> Night {
+    let mut scenario = Scenario::demo();
+    scenario.limits.maintenance.insert(name.to_owned(), properties);
+    Night::of(Lab::new(&scenario, 1))
+}
+
+fn weekly_at(day: &str, time: &str) -> Value {
+    json!({ "maintenanceWindow": { "durationHours": 4, "startTime": time, "utcOffset": "+00:00",
+        "schedule": { "weekly": { "intervalWeeks": 1, "dayOfWeek": day } } } })
+}
+
+#[test]
+fn a_window_in_which_azure_may_upgrade_by_itself_before_the_run_is_through_is_asked_for_once() {
+    let night = maintained("aksManagedNodeOSUpgradeSchedule", weekly_at("Thursday", "03:00"));
+    let plan = plan_of(&night, &Policy::default());
+    assert!(plan.findings.iter().any(|finding| finding.code == "AZR-005"), "{:?}", plan.findings);
+    let nobody = Clerk::new(AskBefore::None, |_| false);
+    let paused = work(&night, fresh(&plan), &nobody);
+    assert_eq!((waits_for(&paused), exit_code(&paused)), ("maintenance-20260115T0300Z", 4));
+    let text = &question(&paused).text;
+    let window = "aksManagedNodeOSUpgradeSchedule (Thursday at 03:00 UTC+00, 4 h)";
+    assert!(text.starts_with("Azure may begin an upgrade of its own from 2026-01-15T03:00:00Z on"), "{text}");
+    assert!(text.contains(window), "{text}");
+    assert!(!night.records().iter().any(|record| matches!(record.entry, Entry::Intent { .. })));
+    let ann = Clerk::new(AskBefore::None, |question| question.starts_with("maintenance-"));
+    assert_eq!(work(&night, resumed(&night), &ann).outcome, RunOutcome::Done);
+    assert_eq!(ann.asked(), ["maintenance-20260115T0300Z"]);
+}
+
+#[test]
+fn a_window_of_another_day_and_one_that_no_channel_uses_disturb_nobody() {
+    for (name, day) in
+        [("aksManagedNodeOSUpgradeSchedule", "Saturday"), ("aksManagedAutoUpgradeSchedule", "Thursday")]
+    {
+        let night = maintained(name, weekly_at(day, "03:00"));
+        let plan = plan_of(&night, &Policy::default());
+        let nobody = Clerk::new(AskBefore::None, |_| false);
+        assert_eq!(work(&night, fresh(&plan), &nobody).outcome, RunOutcome::Done, "{name}");
+    }
+}
+
+#[test]
+fn a_time_that_azure_is_not_allowed_counts_as_a_freeze_and_what_nobody_understands_is_no_pass() {
+    let times = json!([{ "start": "2026-01-14T12:00:00Z", "end": "2026-01-15T12:00:00Z" }]);
+    let night = maintained("default", json!({ "notAllowedTime": times }));
+    let nobody = Clerk::new(AskBefore::None, |_| false);
+    let paused = work(&night, fresh(&plan_of(&night, &Policy::default())), &nobody);
+    assert_eq!(waits_for(&paused), "freeze-1");
+    let text = &question(&paused).text;
+    assert!(text.contains("default does not allow, which ends at 2026-01-15T12:00:00Z"), "{text}");
+
+    let schedule = json!({ "maintenanceWindow": { "schedule": { "lunar": {} } } });
+    let night = maintained("aksManagedNodeOSUpgradeSchedule", schedule);
+    let plan = plan_of(&night, &Policy::default());
+    let paused = work(&night, fresh(&plan), &nobody);
+    assert_eq!(waits_for(&paused), "maintenance-unclear");
+    assert!(question(&paused).text.contains("its schedule is not known"), "{}", question(&paused).text);
+    let ann = Clerk::new(AskBefore::None, |question| question == "maintenance-unclear");
+    assert_eq!(work(&night, resumed(&night), &ann).outcome, RunOutcome::Done);
 }

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aks_client::{
-    AgentPool, AksClient, ClusterId, MirrorSpec, Operation, OperationKind, OperationStatus,
-    RESOURCE_DISAGREES, ServiceError, TokenError, mirror_body,
+    AgentPool, AksClient, ClusterId, MaintenanceConfiguration, ManagedCluster as ArmCluster, MirrorSpec,
+    Operation, OperationKind, OperationStatus, RESOURCE_DISAGREES, ServiceError, TokenError, mirror_body,
 };
 use async_trait::async_trait;
 use futures::try_join;
-use upgrade_core::model::{KubeVersion, PoolName, RUN_TAG, RunId};
+use jiff::{SignedDuration, Timestamp};
+use upgrade_core::model::{KubeVersion, Maintenance, ManagedCluster, PoolName, RUN_TAG, RunId};
 use upgrade_core::ports::{
     Azure, AzureView, BufferSpec, CallOutcome, Clock, OperationRef, OperationState, PortError, PortErrorKind,
     RemoteService,
@@ -25,6 +26,9 @@ use super::text::one_line;
 /// subscription, and nothing that happens to nodes is quicker.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
+/// For how long the maintenance configurations count as read: people seldom change them, and Azure is looked at often.
+const MAINTENANCE_HOLDS: SignedDuration = SignedDuration::from_mins(10);
+
 /// Bounds for what Azure asks.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
@@ -36,12 +40,14 @@ pub(crate) struct HttpAzure {
     clock: Arc<dyn Clock>,
     /// What Azure asked for last.
     asked: Mutex<Option<Duration>>,
+    /// The maintenance configurations, and when they were read.
+    maintenance: Mutex<Option<(Timestamp, Vec<MaintenanceConfiguration>)>>,
 }
 
 impl HttpAzure {
     /// Nothing is sent yet.
     pub(crate) fn new(client: AksClient, cluster: ClusterId, clock: Arc<dyn Clock>) -> Self {
-        Self { client, cluster, clock, asked: Mutex::new(None) }
+        Self { client, cluster, clock, asked: Mutex::new(None), maintenance: Mutex::new(None) }
     }
 
     fn remember(&self, asked: Option<Duration>) {
@@ -59,6 +65,27 @@ impl HttpAzure {
         OperationRef(serde_json::to_string(operation).expect("an operation is plain data"))
     }
 
+    /// What Azure does by itself. Not being allowed to know is an answer, too.
+    async fn maintenance(&self, cluster: &ArmCluster) -> Result<Maintenance, PortError> {
+        let now = self.clock.now();
+        let kept = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let fresh = kept.filter(|(at, _)| now.duration_since(*at) < MAINTENANCE_HOLDS);
+        let found = match fresh {
+            Some((_, found)) => found,
+            None => match self.client.maintenance_configurations(&self.cluster).await.map_err(port_error) {
+                Ok(found) => found,
+                Err(error) if error.is_retryable() => return Err(error),
+                Err(error) => {
+                    let what = format!("the maintenance configurations cannot be read ({})", error.message);
+                    return Ok(Maintenance { unclear: vec![what], ..Maintenance::default() });
+                }
+            },
+        };
+        let maintenance = azure_model::maintenance(&found, cluster);
+        *self.maintenance.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, found));
+        Ok(maintenance)
+    }
+
     /// One pool, which has to be there.
     async fn pool(&self, name: &PoolName) -> Result<AgentPool, PortError> {
         let pool = self.client.pool(&self.cluster, name.as_str()).await.map_err(port_error)?;
@@ -72,8 +99,10 @@ impl Azure for HttpAzure {
         let (client, id) = (&self.client, &self.cluster);
         let read = async { try_join!(client.cluster(id), client.pools(id), client.upgrade_profile(id)) };
         let (cluster, pools, upgrades) = read.await.map_err(port_error)?;
+        let maintenance = self.maintenance(&cluster).await?;
         let cluster = azure_model::cluster(&cluster, &upgrades, self.clock.now())
             .map_err(|problem| unreadable(&problem))?;
+        let cluster = ManagedCluster { maintenance, ..cluster };
         let pools = pools.iter().map(azure_model::pool).collect::<Result<Vec<_>, _>>();
         let mut pools = pools.map_err(|problem| unreadable(&problem))?;
         pools.sort_by(|a, b| a.name.cmp(&b.name));

@@ -1,10 +1,14 @@
 //! From ARM's clusters and pools to the core's.
 
-use aks_client::{AgentPool, AvailableUpgrade as Offered, ManagedCluster as ArmCluster, ServiceError};
+use aks_client::{
+    AgentPool, AvailableUpgrade as Offered, ClosedSpan, MaintenanceConfiguration, MaintenancePurpose,
+    MaintenanceSchedule, ManagedCluster as ArmCluster, ServiceError,
+};
 use jiff::Timestamp;
 use upgrade_core::model::{
-    ArmId, AvailableUpgrade, KubeVersion, Labels, ManagedCluster, OsType, Pool, PoolMode, PoolName,
-    ProvisioningError, ProvisioningState, Taint, TaintEffect, UpgradeSettings,
+    ArmId, AvailableUpgrade, KubeVersion, Labels, Maintenance, ManagedCluster, OsType, Pool, PoolMode,
+    PoolName, ProvisioningError, ProvisioningState, ShutTime, Taint, TaintEffect, UpgradeSettings,
+    UpgradeWindow, WindowDays, offset_seconds,
 };
 
 use super::text::one_line;
@@ -53,7 +57,83 @@ pub(super) fn cluster(
         fqdn: cluster.fqdn().or(cluster.private_fqdn()).map(str::to_owned),
         max_pools: cluster.max_agent_pools().unwrap_or(MOST_POOLS),
         force_upgrade: cluster.force_upgrade().is_some_and(|force| force.in_effect(now)),
+        // Read apart, and more seldom.
+        maintenance: Maintenance::default(),
     })
+}
+
+/// What the maintenance configurations mean for the cluster. Whatever is not understood is named.
+pub(super) fn maintenance(found: &[MaintenanceConfiguration], cluster: &ArmCluster) -> Maintenance {
+    let mut all = Maintenance::default();
+    for configuration in found {
+        let name = one_line(configuration.name());
+        if let Err(problem) = take_in(&mut all, &name, configuration, cluster) {
+            all.unclear.push(format!("maintenance configuration {name}: {problem}"));
+        }
+    }
+    all
+}
+
+fn take_in(
+    all: &mut Maintenance,
+    name: &str,
+    configuration: &MaintenanceConfiguration,
+    cluster: &ArmCluster,
+) -> Result<(), &'static str> {
+    let wanted = match configuration.purpose() {
+        // The service's own releases are no upgrades of nodes.
+        MaintenancePurpose::Default => {
+            let times = configuration.raw().pointer("/properties/notAllowedTime");
+            return shut(all, name, &configuration.not_allowed(), times, 0);
+        }
+        MaintenancePurpose::AutoUpgrade => {
+            cluster.auto_upgrade_channel().is_some_and(|channel| !channel.eq_ignore_ascii_case("none"))
+        }
+        MaintenancePurpose::NodeOs => Maintenance::wants_node_images(cluster.node_os_channel()),
+        MaintenancePurpose::Other(_) => return Err("what it is for is not known"),
+    };
+    let window = configuration.window().ok_or("it has no window")?;
+    let offset = offset_seconds(window.utc_offset.as_deref()).ok_or("its offset is not known")?;
+    if wanted {
+        all.windows.push(UpgradeWindow {
+            name: name.to_owned(),
+            days: days(&window.schedule).ok_or("its schedule is not known")?,
+            opens: window.start_time.ok_or("it does not say when it opens")?,
+            hours: window.duration_hours.ok_or("it does not say how long it stays open")?,
+            offset,
+            since: window.start_date,
+        });
+    }
+    let dates = configuration.raw().pointer("/properties/maintenanceWindow/notAllowedDates");
+    shut(all, name, &window.not_allowed, dates, offset)
+}
+
+/// Takes in times in which nothing is to happen; `raw` is the list they come from.
+fn shut(
+    all: &mut Maintenance,
+    name: &str,
+    spans: &[ClosedSpan],
+    raw: Option<&serde_json::Value>,
+    offset: i32,
+) -> Result<(), &'static str> {
+    let count = raw.and_then(serde_json::Value::as_array).map_or(0, Vec::len);
+    let read = spans.iter().map(|span| ShutTime::parse(name, &span.start, &span.end, offset));
+    let read: Option<Vec<ShutTime>> = read.collect();
+    let read = read.filter(|read| read.len() == count).ok_or("a time that it does not allow is not known")?;
+    all.shut.extend(read);
+    Ok(())
+}
+
+fn days(schedule: &MaintenanceSchedule) -> Option<WindowDays> {
+    match schedule {
+        MaintenanceSchedule::Daily { .. } => Some(WindowDays::Daily),
+        MaintenanceSchedule::Weekly { day_of_week, .. } => WindowDays::weekly(day_of_week),
+        MaintenanceSchedule::AbsoluteMonthly { day_of_month, .. } => Some(WindowDays::Monthly(*day_of_month)),
+        MaintenanceSchedule::RelativeMonthly { week_index, day_of_week, .. } => {
+            WindowDays::nth_of_month(week_index, day_of_week)
+        }
+        MaintenanceSchedule::Unknown(_) => None,
+    }
 }
 
 pub(super) fn pool(pool: &AgentPool) -> Result<Pool, Unreadable> {

@@ -142,6 +142,7 @@ pub(crate) fn inventory() -> Inventory {
             fqdn: None,
             max_pools: 100,
             force_upgrade: false,
+            maintenance: upgrade_core::model::Maintenance::default(),
         },
         pools: vec![pool("system", PoolMode::System, 1), pool("user", PoolMode::User, 2)],
         nodes: vec![node("s0", "system"), node("u0", "user"), node("u1", "user")],
@@ -391,6 +392,7 @@ pub(crate) fn forecast() -> Forecast {
         },
         services: vec![service("shop/web", 2, 0, 0), service("pay/ledger", 0, 1, 12_400)],
         failures: vec![FailureForecast { seed: 9, outcome: paused().outcome }],
+        probes: vec!["checkout".into(), "errors".into()],
     }
 }
 
@@ -400,5 +402,6 @@ pub(crate) fn good_forecast() -> Forecast {
     forecast.completed = 3;
     forecast.services.pop();
     forecast.failures.clear();
+    forecast.probes.clear();
     forecast
 }

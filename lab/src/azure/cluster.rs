@@ -120,6 +120,11 @@ impl Cluster {
         (!channel.eq_ignore_ascii_case("none")).then_some(channel)
     }
 
+    /// The channel of node images is AKS's own default.
+    pub(super) fn want_node_images(&mut self) {
+        self.properties["autoUpgradeProfile"]["nodeOSUpgradeChannel"] = "NodeImage".into();
+    }
+
     /// The automatic channel of node images, where one is set. AKS's own default is `NodeImage`.
     pub(super) fn node_os_channel(&self) -> Option<&str> {
         let channel = self.properties.get("autoUpgradeProfile")?.get("nodeOSUpgradeChannel")?.as_str()?;

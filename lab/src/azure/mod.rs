@@ -8,6 +8,7 @@ mod allocation;
 mod cluster;
 mod error;
 mod ground;
+mod maintenance;
 mod operation;
 mod pool;
 mod pools;
@@ -44,6 +45,7 @@ pub(crate) use upgrade::batches_of as upgrade_batches;
 pub(crate) use world::on_wake;
 
 use cluster::Cluster;
+use maintenance::NODE_IMAGES;
 use operation::{Operation, Progress, Target, Work};
 use pool::AgentPool;
 use throttle::Buckets;
@@ -121,6 +123,10 @@ impl Azure {
                 ..AgentPool::new(Wanted::of(pool), properties_of(pool), pool.version)
             };
             azure.pools.insert(pool.name.clone(), kept);
+        }
+        // Whoever has a schedule for node images wants them.
+        if azure.limits.maintenance.keys().any(|name| name.eq_ignore_ascii_case(NODE_IMAGES)) {
+            azure.cluster.want_node_images();
         }
         azure.stamp(None);
         azure

@@ -176,6 +176,7 @@ impl Azure {
             fqdn: Some(cluster.fqdn().to_owned()),
             max_pools: cluster.max_pools,
             force_upgrade: cluster.forces_upgrades(now),
+            maintenance: self.maintenance_model(),
         }
     }
 

@@ -226,6 +226,7 @@ fn cluster() -> ManagedCluster {
         fqdn: Some("demo-dns-1a2b3c4d.hcp.westeurope.azmk8s.io".to_owned()),
         max_pools: 100,
         force_upgrade: false,
+        maintenance: upgrade_core::model::Maintenance::default(),
     }
 }
 

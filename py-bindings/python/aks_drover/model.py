@@ -355,3 +355,5 @@ class Forecast:
     """Every Service of the cluster."""
     failures: tuple[FailureForecast, ...]
     """The rehearsals that were not done."""
+    probes: tuple[str, ...] = ()
+    """The user's probes, which nobody can ask in a simulated cluster: they counted as green."""

@@ -49,6 +49,7 @@ fn cluster(case: &Case<'_>) -> Vec<Finding> {
             "clear upgradeSettings.overrideSettings",
         ));
     }
+    findings.extend(maintenance(case));
     let pools = u32::try_from(case.inventory.pools.len()).unwrap_or(u32::MAX);
     if pools >= cluster.max_pools {
         let message = format!("has {pools} of {} pools; there is no room for a buffer", cluster.max_pools);
@@ -61,6 +62,32 @@ fn cluster(case: &Case<'_>) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Azure may begin an upgrade in the middle of ours. Before what is begun it is looked at again.
+fn maintenance(case: &Case<'_>) -> Vec<Finding> {
+    let (name, maintenance) = (&case.inventory.identity.name, &case.inventory.cluster.maintenance);
+    let window = maintenance.windows.iter().map(|window| {
+        finding(
+            Severity::Advisory,
+            "AZR-005",
+            name,
+            format!(
+                "Azure begins upgrades by itself in the hours of {window}; the run asks when one is near"
+            ),
+            "run at another time, or set nodeOSUpgradeChannel to None for the night",
+        )
+    });
+    let unclear = maintenance.unclear.iter().map(|what| {
+        finding(
+            Severity::Advisory,
+            "AZR-006",
+            name,
+            format!("whether Azure begins an upgrade by itself is not known ({what}); the run asks before it begins"),
+            "let the credential read the maintenance configurations, or look at them",
+        )
+    });
+    window.chain(unclear).collect()
 }
 
 fn check_pool(pool: &Pool) -> Vec<Finding> {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArmId, KubeVersion, Labels, PoolName, RunId, Taint};
+use super::{ArmId, KubeVersion, Labels, Maintenance, PoolName, RunId, Taint};
 
 /// The Azure tag that names the run that made a pool.
 pub const RUN_TAG: &str = "drover-run";
@@ -38,6 +38,9 @@ pub struct ManagedCluster {
     /// Drains ignore budgets until the time Azure states (`upgradeSettings.overrideSettings`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force_upgrade: bool,
+    /// When Azure upgrades it by itself.
+    #[serde(default, skip_serializing_if = "Maintenance::is_nothing")]
+    pub maintenance: Maintenance,
 }
 
 /// A version Azure offers.

@@ -10,6 +10,7 @@ mod format;
 mod ids;
 mod int_or_percent;
 mod loan;
+mod maintenance;
 mod node;
 mod pod;
 mod pulling;
@@ -35,6 +36,7 @@ pub use ids::{
 };
 pub use int_or_percent::IntOrPercent;
 pub use loan::Settings;
+pub use maintenance::{DayOfWeek, Maintenance, ShutTime, UpgradeWindow, WindowDays, offset_seconds};
 pub use node::{EXCLUDE_LABEL, HOST_LABEL, Node, ZONE_LABEL};
 pub use pod::{Owner, Pod, PodPhase};
 pub use pulling::{

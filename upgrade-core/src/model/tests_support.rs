@@ -169,6 +169,7 @@ pub(crate) fn inventory() -> Inventory {
             fqdn: None,
             max_pools: 100,
             force_upgrade: false,
+            maintenance: Maintenance::default(),
         },
         pools: vec![pool("system", PoolMode::System, 1), pool("user", PoolMode::User, 2)],
         nodes: Vec::new(),

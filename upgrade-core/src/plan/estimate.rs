@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::stages::{assemble, follows_rancher, work};
 use super::{Action, Stage};
 use crate::inventory::{Inventory, Ownership};
-use crate::model::{KubeVersion, PoolName};
+use crate::model::{KubeVersion, Pool, PoolName};
 use crate::policy::Policy;
 use crate::view::View;
 
@@ -39,16 +39,21 @@ pub(crate) fn expected_duration(
 ) -> Option<Duration> {
     let work = work(inventory, view, policy, target).ok()?;
     let stages = assemble(&work, policy, follows_rancher(inventory, policy));
-    Some(of_stages(&stages, inventory, policy))
-}
-
-fn of_stages(stages: &[Stage], inventory: &Inventory, policy: &Policy) -> Duration {
-    let nodes: BTreeMap<&PoolName, u32> =
-        inventory.pools.iter().map(|pool| (&pool.name, pool.count)).collect();
     let refresh = match &inventory.rancher.ownership {
         Ownership::Managed(writer) => Duration::from_secs(writer.refresh_seconds),
         Ownership::Generic | Ownership::Unmanaged | Ownership::Unclear { .. } => Duration::ZERO,
     };
+    Some(duration_of(stages.iter(), &inventory.pools, refresh, policy))
+}
+
+/// How long these stages may take, with these pools.
+pub(crate) fn duration_of<'s>(
+    stages: impl Iterator<Item = &'s Stage>,
+    pools: &[Pool],
+    refresh: Duration,
+    policy: &Policy,
+) -> Duration {
+    let nodes: BTreeMap<&PoolName, u32> = pools.iter().map(|pool| (&pool.name, pool.count)).collect();
     let of_step = |action: &Action| match action {
         Action::UpgradeControlPlane { .. } => CONTROL_PLANE,
         Action::CreateBuffer { .. } => NEW_POOL,
@@ -73,7 +78,7 @@ fn of_stages(stages: &[Stage], inventory: &Inventory, policy: &Policy) -> Durati
         let steps: Duration = stage.steps().map(|step| of_step(&step.action)).sum();
         steps + ROUND_OF_MOVES * rounds
     };
-    stages.iter().map(of_stage).sum()
+    stages.map(of_stage).sum()
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use basis::{Basis, Drift, Fact};
-pub(crate) use estimate::expected_duration;
+pub(crate) use estimate::{duration_of, expected_duration};
 pub(crate) use loan::lent_by;
 pub(crate) use order::is_entry;
 pub(crate) use places::{Keeping, keeps_apart, nodes_needed};

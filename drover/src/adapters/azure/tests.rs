@@ -179,3 +179,67 @@ async fn refusals_of_azure_keep_their_meaning() {
         assert!(!error.message.contains(['\r', '\n']), "{error:?}");
     }
 }
+
+/// A cluster whose maintenance answers so, seen through the port.
+async fn maintained(
+    channel: &str,
+    found: ResponseTemplate,
+) -> Result<upgrade_core::model::Maintenance, PortError> {
+    let server = MockServer::start().await;
+    let cluster = json!({"id": ID, "name": "shop", "location": "westeurope", "properties": {
+        "provisioningState": "Succeeded", "kubernetesVersion": "1.34", "currentKubernetesVersion": "1.34.2",
+        "nodeResourceGroup": "MC_rg", "autoUpgradeProfile": {"upgradeChannel": "none", "nodeOSUpgradeChannel": channel}}});
+    answer(&server, "GET", "", ok(cluster)).await;
+    answer(&server, "GET", "/agentPools", ok(json!({"value": []}))).await;
+    answer(
+        &server,
+        "GET",
+        "/upgradeProfiles/default",
+        ok(json!({"properties": {"controlPlaneProfile": {}}})),
+    )
+    .await;
+    answer(&server, "GET", "/maintenanceConfigurations", found).await;
+    let azure = azure(&server);
+    let seen = azure.observe().await.map(|view| view.cluster.maintenance);
+    // Once for both: it changes seldom.
+    assert_eq!(azure.observe().await.ok().map(|view| view.cluster.maintenance), seen.as_ref().ok().cloned());
+    seen
+}
+
+fn schedule(window: Value) -> ResponseTemplate {
+    let name = "aksManagedNodeOSUpgradeSchedule";
+    ok(json!({"value": [{"name": name, "properties": {"maintenanceWindow": window}}]}))
+}
+
+#[tokio::test]
+async fn a_schedule_counts_if_a_channel_uses_it_and_what_is_not_understood_is_named() {
+    let weekly = json!({"schedule": {"weekly": {"intervalWeeks": 2, "dayOfWeek": "Sunday"}}, "startTime": "22:00",
+        "durationHours": 4, "utcOffset": "+01:00", "notAllowedDates": [{"start": "2026-12-24", "end": "2026-12-26"}]});
+    let seen = maintained("NodeImage", schedule(weekly.clone())).await.unwrap();
+    let shown = seen.windows.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(shown, ["aksManagedNodeOSUpgradeSchedule (Sunday at 22:00 UTC+01, 4 h)"]);
+    assert_eq!((seen.shut[0].to.to_string().as_str(), seen.unclear.len()), ("2026-12-26T23:00:00Z", 0));
+    let unused = maintained("Unmanaged", schedule(weekly.clone())).await.unwrap();
+    assert_eq!((unused.windows.len(), unused.shut.len()), (0, 1));
+    for (key, value, problem) in [
+        ("schedule", json!({"lunar": {}}), "its schedule is not known"),
+        ("startTime", json!("late"), "it does not say when it opens"),
+        ("durationHours", Value::Null, "it does not say how long it stays open"),
+        ("utcOffset", json!("CET"), "its offset is not known"),
+        ("notAllowedDates", json!([{"start": "2026-12-24"}]), "a time that it does not allow is not known"),
+    ] {
+        let mut odd = weekly.clone();
+        odd[key] = value;
+        let seen = maintained("NodeImage", schedule(odd)).await.unwrap();
+        let named = format!("maintenance configuration aksManagedNodeOSUpgradeSchedule: {problem}");
+        assert_eq!(seen.unclear, [named]);
+    }
+}
+
+#[tokio::test]
+async fn maintenance_that_may_not_be_read_is_unclear() {
+    let denied = ResponseTemplate::new(403)
+        .set_body_json(json!({"error": {"code": "AuthorizationFailed", "message": "no"}}));
+    let seen = maintained("NodeImage", denied).await.unwrap();
+    assert!(seen.unclear[0].starts_with("the maintenance configurations cannot be read ("), "{seen:?}");
+}

@@ -46,6 +46,10 @@ pub fn forecast(forecast: &Forecast) -> Page {
     if forecast.completed > 0 {
         page.paragraph(2, "", Tone::Plain, usage_words(&forecast.usage));
     }
+    if !forecast.probes.is_empty() {
+        let probes = forecast.probes.join(", ");
+        page.paragraph(2, "probes that nobody asked, and that counted as green: ", Tone::Warn, probes);
+    }
     services(&mut page, forecast);
     for failure in &forecast.failures {
         let lead = format!("seed {}: ", failure.seed);

@@ -5,6 +5,7 @@ mod failing;
 mod gates;
 mod loans;
 mod locking;
+mod maintenance;
 mod observe;
 mod prewarm;
 mod probes;

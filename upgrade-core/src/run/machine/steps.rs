@@ -35,6 +35,9 @@ impl Machine {
         if self.ledger.unaccepted_gap().is_some() {
             return self.ask_about_gap(now, stage);
         }
+        if self.asks_about_maintenance(now, stage) {
+            return true;
+        }
         self.look_at_rancher(now, stage);
         self.sent.expire(now);
         self.agenda.tick(now);

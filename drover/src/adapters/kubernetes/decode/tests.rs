@@ -238,6 +238,16 @@ fn a_pod_that_does_not_run_says_why_in_one_word() {
 }
 
 #[test]
+fn the_restarts_of_a_pod_are_those_of_all_its_containers() {
+    let status = json!({
+        "initContainerStatuses": [{"restartCount": 1}],
+        "containerStatuses": [{"restartCount": 2}, {"restartCount": 0}, {"state": {"running": {}}}]
+    });
+    assert_eq!(pod(json!({"metadata": meta("a"), "status": status})).restarts, 3);
+    assert_eq!(pod(json!({"metadata": meta("a")})).restarts, 0);
+}
+
+#[test]
 fn each_kind_of_workload_replaces_pods_in_its_own_way() {
     let limits = |strategy: Strategy| match strategy {
         Strategy::Rolling { max_surge, max_unavailable } => format!("{max_surge}/{max_unavailable}"),
