@@ -216,6 +216,10 @@ impl Azure for Shown {
         no_write()
     }
 
+    async fn shortages(&self, _: &BufferSpec) -> Result<Vec<String>, PortError> {
+        Ok(Vec::new())
+    }
+
     async fn upgrade_control_plane(&self, _: KubeVersion) -> Result<OperationRef, PortError> {
         no_write()
     }

@@ -355,6 +355,10 @@ pub trait Azure: Send + Sync {
     /// Where an operation stands. An operation that Azure has forgotten counts as succeeded: the resource decides.
     async fn operation(&self, operation: &OperationRef) -> Result<OperationState, PortError>;
 
+    /// What is not enough for a buffer, in words: quotas, the region's offer of its size, addresses of its subnets. Empty where
+    /// nothing is known to be missing; whether Azure has machines left is known only by asking for them.
+    async fn shortages(&self, buffer: &BufferSpec) -> Result<Vec<String>, PortError>;
+
     /// Upgrades the control plane alone; no pool changes its version.
     async fn upgrade_control_plane(&self, to: KubeVersion) -> Result<OperationRef, PortError>;
 

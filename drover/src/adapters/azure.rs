@@ -1,5 +1,7 @@
 //! ARM, as the core's `Azure`.
 
+mod room;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -104,6 +106,12 @@ impl Azure for HttpAzure {
             }
             Err(error) => Err(port_error(error)),
         }
+    }
+
+    async fn shortages(&self, buffer: &BufferSpec) -> Result<Vec<String>, PortError> {
+        let pool = self.pool(&buffer.like).await?;
+        let cluster = self.client.cluster(&self.cluster).await.map_err(port_error)?;
+        room::shortages(&self.client, &self.cluster, &cluster, &pool, buffer.count).await.map_err(port_error)
     }
 
     async fn upgrade_control_plane(&self, to: KubeVersion) -> Result<OperationRef, PortError> {

@@ -83,6 +83,7 @@ impl Scene {
         let elapsed =
             self.began.map_or(0, |began| u64::try_from(now.duration_since(began).as_millis()).unwrap_or(0));
         let stage = match &self.stage {
+            Some((number, title)) if *number > self.stages => format!("stage {number}  {title}"),
             Some((number, title)) => format!("stage {number} of {}  {title}", self.stages),
             None => "before the first stage".to_owned(),
         };

@@ -26,7 +26,7 @@ pub struct RunStatus {
     pub last_record: Timestamp,
     /// Milliseconds of work until then, all processes together.
     pub worked_ms: u64,
-    /// Every stage of the plan.
+    /// Every stage of the plan, and of the way back if the run has turned back.
     pub stages: Vec<StageStatus>,
     /// Writes that were announced and never answered: what they did has to be observed.
     pub open_writes: Vec<String>,
@@ -72,7 +72,8 @@ impl RunStatus {
     /// Reads the status out of a journal. `None` for one that ends before its header.
     pub fn of(state: &RunState) -> Option<Self> {
         let (run, plan, last_record) = (state.run()?, state.plan()?, state.last_record()?);
-        let stages = plan.stages.iter().map(|stage| {
+        let back = state.reversal().map(|(_, stages)| stages).unwrap_or_default();
+        let stages = plan.stages.iter().chain(back).map(|stage| {
             let begun = state.stage_started(stage.number);
             let finished = state.stage_finished(stage.number);
             let state = match (begun, finished) {

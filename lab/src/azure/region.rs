@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use upgrade_core::model::Resources;
+use upgrade_core::model::{PoolName, Resources};
 
 use super::Azure;
 use super::error::ArmError;
@@ -120,19 +120,37 @@ impl Azure {
         }
     }
 
+    /// What is not enough for so many more machines like those of a pool: what a client works out of the region's usages and SKUs.
+    pub(crate) fn shortages(
+        &self,
+        ground: &dyn Ground,
+        like: &PoolName,
+        more: u32,
+    ) -> Result<Vec<String>, ArmError> {
+        let missing = || ArmError::aks(404, "NotFound", format!("There is no pool {like}."));
+        let wanted = &self.pools.get(like).ok_or_else(missing)?.wanted;
+        let asked = u64::from(more) * vcpus(ground, &wanted.vm_size);
+        let family = family_of(&wanted.vm_size);
+        let rows = if wanted.spot { vec!["lowPriorityCores"] } else { vec!["cores", &family] };
+        let rows = rows.into_iter().map(|name| self.row(ground, name));
+        let short = rows.filter(|row| row.limit.saturating_sub(row.used) < asked).map(|row| {
+            let free = row.limit.saturating_sub(row.used);
+            format!("{}: {asked} needed, {free} left", localized(&row.name))
+        });
+        let closed = self.limits.restricted_sizes.get(&wanted.vm_size);
+        let closed =
+            closed.filter(|zones| zones.is_empty() || wanted.zones.iter().any(|zone| zones.contains(zone)));
+        Ok(short.chain(closed.map(|_| format!("size {} is not offered here", wanted.vm_size))).collect())
+    }
+
     /// The compute usages of the region.
     pub(crate) fn compute_usages(&self, ground: &dyn Ground) -> Value {
         let families: BTreeSet<_> = self.sizes(ground).iter().map(|size| family_of(size)).collect();
         let names = ["cores", "lowPriorityCores"].map(str::to_owned).into_iter().chain(families);
         let shown = names.map(|name| {
             let row = self.row(ground, &name);
-            let localized = match row.name.as_str() {
-                "cores" => "Total Regional vCPUs",
-                "lowPriorityCores" => "Total Regional Low-priority vCPUs",
-                family => family,
-            };
             json!({ "unit": "Count", "currentValue": row.used, "limit": row.limit,
-                "name": { "value": row.name, "localizedValue": localized } })
+                "name": { "value": row.name, "localizedValue": localized(&row.name) } })
         });
         json!({ "value": shown.collect::<Value>() })
     }
@@ -236,6 +254,15 @@ impl Azure {
 /// The machines of a pool, those of an upgrade included.
 fn machines(pool: &AgentPool) -> u64 {
     pool.all_machines().count() as u64
+}
+
+/// A quota's name for people.
+fn localized(name: &str) -> &str {
+    match name {
+        "cores" => "Total Regional vCPUs",
+        "lowPriorityCores" => "Total Regional Low-priority vCPUs",
+        family => family,
+    }
 }
 
 /// vCPUs of a machine of a size.

@@ -59,6 +59,13 @@ impl Azure for DirectAzure {
         })
     }
 
+    async fn shortages(&self, buffer: &BufferSpec) -> Result<Vec<String>, PortError> {
+        self.0.admitted(Call::Other(Service::Azure), |world| {
+            let short = world.azure.shortages(&*world, &buffer.like, buffer.count);
+            short.map_err(|error| port_error(&error))
+        })
+    }
+
     async fn upgrade_control_plane(&self, to: KubeVersion) -> Result<OperationRef, PortError> {
         self.0.admitted(Call::Write(WriteKind::UpgradeControlPlane), |world| {
             let mut body = world.azure.cluster();

@@ -178,6 +178,7 @@ fn perform(ports: &Ports, effect: Effect) -> BoxFuture<'static, Input> {
         match effect {
             Effect::LookAtAzure(operations) => Input::Azure(look(&ports, operations).await),
             Effect::Prove => Input::Identity(ports.rancher.identity().await),
+            Effect::LookForRoom(buffers) => Input::Room(shortages(&ports, &buffers).await),
             Effect::ReadRancher => Input::Rancher(ports.rancher.facts().await),
             Effect::Ask(question) => Input::Gate(ports.gate.ask(&question).await),
             // Performed by the caller, which alone may order them.
@@ -187,6 +188,16 @@ fn perform(ports: &Ports, effect: Effect) -> BoxFuture<'static, Input> {
         }
     }
     .boxed()
+}
+
+/// What is not enough for one of the buffers; they stand one after another.
+async fn shortages(ports: &Ports, buffers: &[BufferSpec]) -> Result<Vec<String>, PortError> {
+    let mut missing = Vec::new();
+    for buffer in buffers {
+        let short = ports.azure.shortages(buffer).await?;
+        missing.extend(short.into_iter().map(|what| format!("buffer {}: {what}", buffer.name)));
+    }
+    Ok(missing)
 }
 
 async fn look(ports: &Ports, operations: Vec<OperationRef>) -> Result<Look, PortError> {

@@ -134,6 +134,12 @@ words! {
     /// The buffer's creation failed.
     BufferFailed = "the buffer comes up Failed or Canceled in Azure",
         "Mend what Azure names, then `resume`: a buffer of this run that is empty is deleted and made anew. If pods are on it, delete them, or reverse.";
+    /// Azure lacks what a buffer needs.
+    NoRoom = "a quota, a size or addresses are not enough for a buffer",
+        "Ask Azure for more, or make room; nothing was changed. Then `resume`.";
+    /// It may not be read whether there is room.
+    RoomUnseen = "it may not be read whether Azure has room for the buffers",
+        "Nothing, or give the right that the message names.";
     /// A pool is not the run's, or is gone.
     PoolForeign = "a pool is gone, is being deleted, or is not this run's",
         "Find out who changes the pools. Plan anew if the pool is not coming back.";
@@ -399,6 +405,8 @@ pub fn response(step: Option<StepKind>, failure: Failure) -> Response {
             (Next::Hold, "Azure has tried for long; blind repetition only costs time")
         }
         Failure::BufferFailed => (Next::Hold, "a lack of room, quota or addresses does not pass by itself"),
+        Failure::NoRoom => (Next::Hold, "after the control plane's upgrade there is no way back"),
+        Failure::RoomUnseen => (Next::GoOn, "Azure itself looks when the buffer is made"),
         Failure::PoolForeign => (Next::Hold, "only what the run made is changed or deleted"),
         Failure::BufferLost => {
             (Next::Hold, "somebody works against the run: first the pods' old nodes take them again")

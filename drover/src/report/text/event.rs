@@ -23,10 +23,14 @@ pub fn event(event: &Event, stages: u32) -> Page {
             say(0, Tone::Strong, format!("run {} {how}: {cluster} to {target}, {stages}", event.run));
         }
         EventKind::StageStarted { stage, title } => {
-            say(0, Tone::Strong, format!("stage {stage} of {stages}: {title}"));
+            say(0, Tone::Strong, format!("stage {}: {title}", numbered(*stage, stages)));
         }
         EventKind::StageFinished { stage, duration_ms } => {
-            say(0, Tone::Good, format!("stage {stage} of {stages} finished in {}", took(*duration_ms)));
+            say(
+                0,
+                Tone::Good,
+                format!("stage {} finished in {}", numbered(*stage, stages), took(*duration_ms)),
+            );
         }
         EventKind::StepStarted { step, title } => say(2, Tone::Plain, format!("{step} {title}")),
         EventKind::StepFinished { step, outcome } => match outcome {
@@ -70,4 +74,9 @@ pub fn event(event: &Event, stages: u32) -> Page {
 
 fn tone(gap: &Gap) -> Tone {
     if gap.accepted { Tone::Warn } else { Tone::Bad }
+}
+
+/// A stage's number; those of the way back come after the plan's.
+fn numbered(stage: u32, stages: u32) -> String {
+    if stage > stages { stage.to_string() } else { format!("{stage} of {stages}") }
 }

@@ -45,7 +45,7 @@ impl Machine {
     }
 
     /// The step at which a run holds that does not hold at one by name.
-    fn in_hand(&self) -> Option<&Step> {
+    pub(super) fn in_hand(&self) -> Option<&Step> {
         let stage = self.state.current_stage().and_then(|number| self.plan.stage(number))?;
         // A stage whose last step has ended and which is not closed yet holds at that step.
         stage.steps().find(|step| self.state.outcome(&step.id).is_none()).or(stage.steps().last())

@@ -11,6 +11,7 @@ mod progress;
 #[cfg(test)]
 mod properties;
 mod reversing;
+mod room;
 mod second_writer;
 mod sent;
 mod steps;
@@ -30,7 +31,7 @@ use crate::journal::{Entry, FORMAT, IllegalRecord, Record, RunState, Write, Writ
 use crate::ledger::Ledger;
 use crate::model::{ObjectName, RunId, StepId, Uid};
 use crate::plan::Plan;
-use crate::ports::{Answer, AzureView, OperationRef, OperationState, PortError, Question};
+use crate::ports::{Answer, AzureView, BufferSpec, OperationRef, OperationState, PortError, Question};
 use crate::run::LockNews;
 use crate::run::failure::{Failure, Limit};
 use crate::run::outcome::{self, AtTheEnd};
@@ -41,6 +42,7 @@ use gates::{About, GateState};
 use loans::Parting;
 use locking::LockState;
 use prewarm::Warming;
+use room::RoomInAzure;
 use second_writer::{BufferSteps, RancherReading, StepWithRancher};
 pub(super) use sent::Sent;
 
@@ -60,6 +62,8 @@ pub enum Input {
     Identity(Result<ClusterIdentity, PortError>),
     /// It was read what Rancher says of the cluster.
     Rancher(Result<RancherFacts, PortError>),
+    /// It was looked what Azure lacks for the buffers of the plan.
+    Room(Result<Vec<String>, PortError>),
     /// A write was answered.
     Answered {
         /// The intent's number.
@@ -104,6 +108,8 @@ pub enum Effect {
     },
     /// Look at Azure and these operations.
     LookAtAzure(Vec<OperationRef>),
+    /// Look what Azure lacks for these buffers.
+    LookForRoom(Vec<BufferSpec>),
     /// Take the lock of the cluster, and keep it to the end.
     TakeLock,
     /// Read the identity anew.
@@ -186,6 +192,7 @@ pub struct Machine {
     looked_at: Option<Timestamp>,
     look_at: Option<Timestamp>,
     rancher: RancherReading,
+    room: RoomInAzure,
     buffer_steps: Vec<BufferSteps>,
     /// Each change in Azure waits for Rancher.
     lock_step: bool,
@@ -268,6 +275,7 @@ impl Machine {
             looked_at: None,
             look_at: Some(now),
             rancher: RancherReading::default(),
+            room: RoomInAzure::default(),
             doubted: None,
             lock: LockState::default(),
             stopped: false,

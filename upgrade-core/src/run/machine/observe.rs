@@ -30,6 +30,7 @@ impl Machine {
             }
             Input::Azure(look) => self.looked(now, look),
             Input::Identity(identity) => self.identity(now, identity),
+            Input::Room(short) => self.room_says(now, short),
             Input::Rancher(facts) => self.rancher_says(now, facts),
             Input::Answered { id, answer, retry_after } => self.answered(now, id, answer, retry_after),
             Input::Gate(answer) => self.gate(now, answer),

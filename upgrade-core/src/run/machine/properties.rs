@@ -128,6 +128,7 @@ impl Night {
                 }
                 Effect::Prove => self.tell(Input::Identity(Ok(identity()))),
                 Effect::TakeLock => self.tell(Input::Lock(LockNews::Held)),
+                Effect::LookForRoom(_) => self.tell(Input::Room(Ok(Vec::new()))),
                 Effect::ReadRancher => self.tell(Input::Rancher(Ok(inventory().rancher))),
                 Effect::LookAtAzure(_) => {
                     let (cluster, pools) = (inventory().cluster, inventory().pools);

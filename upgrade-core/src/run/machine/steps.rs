@@ -14,7 +14,7 @@ use crate::journal::{Entry, Write};
 use crate::moves;
 use crate::plan::{Action, Stage, Step};
 use crate::ports::Question;
-use crate::run::failure::{Failure, Limit};
+use crate::run::failure::{Failure, Limit, Next};
 use crate::run::{Verdict, azure};
 
 /// How many writes may be under way at a time, moves and cordons together: the cluster behind Rancher's proxy has other users.
@@ -78,7 +78,10 @@ impl Machine {
         );
         let question =
             Question { id: format!("gap-{}-{}", gap.service.namespace(), gap.service.name()), text };
-        self.ask(now, stage.number, question, About::Gap);
+        match self.next_after(None, Failure::Gap) {
+            Next::Ask => self.ask(now, stage.number, question, About::Gap),
+            _ => self.fails(now, None, Failure::Gap, question.text),
+        }
         true
     }
 
@@ -190,7 +193,8 @@ impl Machine {
             return self.wait(now, step, "what was written to show".into());
         }
         if writes.iter().any(Write::is_in_azure)
-            && let Err(verdict) = self.may_change_azure(now, step)
+            && let Err(verdict) =
+                self.has_room_in_azure(now, step, &writes).and_then(|()| self.may_change_azure(now, step))
         {
             return self.act_on(now, step, verdict);
         }

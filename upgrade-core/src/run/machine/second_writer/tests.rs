@@ -49,6 +49,7 @@ fn at_the_first_change(case: &Inventory, managed: RancherManaged) -> (Machine, V
     let mut effects = machine.on(at(0), Input::Identity(Ok(proven)));
     effects.extend(machine.on(at(0), Input::Lock(LockNews::Held)));
     effects.extend(machine.on(at(0), look(Vec::new(), |_| {})));
+    effects.extend(machine.on(at(0), Input::Room(Ok(Vec::new()))));
     (machine, effects)
 }
 
