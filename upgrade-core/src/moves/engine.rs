@@ -19,6 +19,10 @@ use crate::run::failure::Failure;
 use crate::span;
 use crate::view::View;
 
+/// How long a workload that is brought back is waited for until it is at strength again. One that never is must not keep all others
+/// from getting rid of the buffer.
+const COMES_BACK: Duration = Duration::from_secs(300);
+
 /// A move that is not finished.
 pub(crate) struct OpenMove<'a> {
     /// Its step.
@@ -59,7 +63,7 @@ pub(crate) struct MoveCase<'a> {
     pub(crate) job_wait: Duration,
     /// The moves that hold a slot, with their routes: their pods need room, too.
     pub(crate) under_way: Vec<(&'a WorkloadRef, Route)>,
-    /// The run has turned back: what is not at strength is helped by leaving, and waited for only as long as it is on its way.
+    /// The run has turned back: what is not at strength is helped by leaving, and is not waited for for long.
     pub(crate) turned_back: bool,
     /// An autoscaler may add nodes for pods that wait for room.
     pub(crate) may_grow: bool,
@@ -148,7 +152,9 @@ impl<'a> MoveCase<'a> {
         let workload = self.view.workload(open.workload);
         let settled = |workload: &Workload| open.workload.kind == WorkloadKind::Job || workload.is_settled();
         // Most of the time a rollout is under way, and what is where says nothing yet.
-        if open.begun && !self.turned_back && workload.is_some_and(|workload| !settled(workload)) {
+        let waited = Duration::try_from(self.now.duration_since(open.since)).unwrap_or_default();
+        let given_up = self.turned_back && waited > COMES_BACK;
+        if open.begun && !given_up && workload.is_some_and(|workload| !settled(workload)) {
             return None;
         }
         // What is on its way has to come back, too.

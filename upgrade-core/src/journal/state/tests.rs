@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::tests_support::inventory;
 use crate::model::{FormatVersion, KubeVersion};
-use crate::plan::plan;
+use crate::plan::{Action, Lane, Reversal, Step, plan};
 use crate::policy::Policy;
 
 fn sample_plan() -> Plan {
@@ -17,20 +17,39 @@ fn header(plan: &Plan) -> Entry {
     Entry::Header { format: FormatVersion::CURRENT, run, tool: "test".into(), plan: Box::new(plan.clone()) }
 }
 
+/// A stage that no plan has.
+fn way_back() -> Stage {
+    let action = Action::Soak { seconds: 1 };
+    let reversal = Reversal::Forward { why: "time passes".into() };
+    let step = Step { id: StepId::new("100.1.1").unwrap(), action, reversal };
+    Stage { number: 100, title: "back".into(), lanes: vec![Lane { steps: vec![step] }] }
+}
+
 /// Every kind of entry, about any stage or step, whether it makes sense or not.
 fn entry(plan: &Plan) -> impl Strategy<Value = Entry> + use<> {
-    let steps: Vec<StepId> = plan.steps().map(|step| step.id.clone()).take(6).collect();
+    let back = way_back();
+    let way = back.steps().map(|step| step.id.clone());
+    let steps: Vec<StepId> = plan.steps().map(|step| step.id.clone()).take(6).chain(way).collect();
+    let stage = || prop_oneof![4 => 1_u32..5, 1 => Just(back.number)];
+    let reversing = Entry::Reversing {
+        step: steps[0].clone(),
+        title: "t".into(),
+        cause: "c".into(),
+        stages: vec![back.clone()],
+    };
     let step = prop::sample::select(steps);
     let finished = StepOutcome::Done { message: "m".into() };
     let write = Write::UpgradeControlPlane { to: KubeVersion::new(1, 35, 3) };
     prop_oneof![
         1 => Just(header(plan)),
         2 => Just(Entry::Opened),
-        4 => (1_u32..5).prop_map(|stage| Entry::StageStarted { stage }),
+        4 => stage().prop_map(|stage| Entry::StageStarted { stage }),
         4 => (1_u64..6, step.clone()).prop_map(move |(id, step)| Entry::Intent { id, step, write: write.clone() }),
         4 => (1_u64..6).prop_map(|id| Entry::Answered { id, answer: WriteAnswer::Done }),
         4 => step.prop_map(move |step| Entry::StepFinished { step, outcome: finished.clone() }),
-        4 => (1_u32..5).prop_map(|stage| Entry::StageFinished { stage }),
+        4 => stage().prop_map(|stage| Entry::StageFinished { stage }),
+        1 => Just(Entry::OnFailure { then: OnFailure::Reverse }),
+        1 => Just(reversing),
         1 => Just(Entry::Closed { outcome: RunOutcome::Aborted, ledger: Vec::new() }),
     ]
 }

@@ -188,6 +188,8 @@ pub struct Machine {
     azure: Option<AzureView>,
     operations: BTreeMap<OperationRef, OperationState>,
     looking: bool,
+    /// When the look at Azure was begun that is known.
+    seen_at: Option<Timestamp>,
     /// When the last look at Azure was begun, whatever came of it.
     looked_at: Option<Timestamp>,
     look_at: Option<Timestamp>,
@@ -272,6 +274,7 @@ impl Machine {
             azure: None,
             operations: BTreeMap::new(),
             looking: false,
+            seen_at: None,
             looked_at: None,
             look_at: Some(now),
             rancher: RancherReading::default(),

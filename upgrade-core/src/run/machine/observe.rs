@@ -125,6 +125,7 @@ impl Machine {
             Ok(look) => {
                 self.look_at = Some(now + look.view.look_again);
                 self.azure = Some(look.view);
+                self.seen_at = self.looked_at;
                 self.operations.extend(look.operations);
             }
             Err(error) => {

@@ -180,7 +180,7 @@ impl Machine {
                 }
             }
             Action::Verify { version, pools } => {
-                let fresh = !self.looking && self.looked_at.is_some_and(|at| at >= memory.since);
+                let fresh = self.seen_at.is_some_and(|at| at >= memory.since);
                 let truth = Truth {
                     plan: &self.plan,
                     run: &self.run,
