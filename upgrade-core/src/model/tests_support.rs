@@ -2,10 +2,10 @@
 
 use super::{
     ArmId, AvailableUpgrade, Budget, BudgetLimit, BudgetStatus, Bytes, Claim, Endpoint, EndpointSlice,
-    FormatVersion, KubeVersion, LabelSelector, Labels, ManagedCluster, Node, NodeName, ObjectName, OsType,
-    Owner, Pod, PodPhase, PodTemplate, Pool, PoolMode, PoolName, ProvisioningState, PullAccess,
-    RancherClusterId, Resources, SchedulingRules, Service, ServiceType, Strategy, Surroundings, Taint,
-    TaintEffect, Uid, UpgradeSettings, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
+    FormatVersion, KubeVersion, LabelSelector, Labels, Maintenance, ManagedCluster, Node, NodeName,
+    ObjectName, OsType, Owner, Pod, PodPhase, PodTemplate, Pool, PoolMode, PoolName, ProvisioningState,
+    PullAccess, RancherClusterId, Resources, SchedulingRules, Service, ServiceType, Strategy, Surroundings,
+    Taint, TaintEffect, Uid, UpgradeSettings, Workload, WorkloadKind, WorkloadRef, WorkloadStatus,
 };
 use crate::access::{AccessAnswer, Reviewed, Right};
 use crate::inventory::{ClusterIdentity, Inventory, Ownership, RancherFacts, SecondWriter};
