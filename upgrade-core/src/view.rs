@@ -31,6 +31,8 @@ use usage::Usages;
 #[derive(Clone, Debug, Default)]
 pub struct View {
     nodes: Objects<NodeName, Node>,
+    /// Those that take pods.
+    taking: BTreeSet<NodeName>,
     pods: Objects<ObjectName, Pod>,
     workloads: Objects<WorkloadRef, Workload>,
     budgets: Objects<ObjectName, Budget>,
@@ -43,6 +45,8 @@ pub struct View {
     pods_by_node: HashMap<NodeName, BTreeSet<ObjectName>>,
     pods_by_owner: HashMap<Uid, BTreeSet<ObjectName>>,
     sets_by_deployment: HashMap<Uid, BTreeSet<WorkloadRef>>,
+    /// What a person would name as the workload of the pods of each controller that is known, by its uid.
+    named: HashMap<Uid, WorkloadRef>,
     slices_by_service: HashMap<ObjectName, BTreeSet<ObjectName>>,
     pools: Pools,
     protection: Protection,
@@ -187,12 +191,18 @@ impl View {
             self.pools.remove(old);
         }
         self.pools.insert(&node);
+        if node.takes_pods() {
+            self.taking.insert(node.name.clone());
+        } else {
+            self.taking.remove(&node.name);
+        }
         self.nodes.insert(node.name.clone(), node);
     }
 
     fn remove_node(&mut self, name: &NodeName, touched: &mut Touched) {
         if let Some(node) = self.nodes.remove(name) {
             self.pools.remove(&node);
+            self.taking.remove(name);
             touched.nodes = true;
         }
     }
@@ -284,11 +294,14 @@ impl View {
         if let Some(owner) = deployment_of(&workload) {
             self.sets_by_deployment.entry(owner.uid.clone()).or_default().insert(workload.reference.clone());
         }
+        let named = above(&workload).unwrap_or_else(|| workload.reference.clone());
+        self.named.insert(workload.uid.clone(), named);
         self.workloads.insert(workload.reference.clone(), workload);
     }
 
     fn remove_workload(&mut self, reference: &WorkloadRef, touched: &mut Touched) {
         let Some(workload) = self.workloads.remove(reference) else { return };
+        self.named.remove(&workload.uid);
         if let Some(owner) = deployment_of(&workload) {
             unlink(&mut self.sets_by_deployment, &owner.uid, reference);
             touched.workloads.extend(above(&workload));
@@ -331,6 +344,11 @@ impl View {
     /// One node.
     pub fn node(&self, name: &NodeName) -> Option<&Node> {
         self.nodes.get(name)
+    }
+
+    /// The nodes that take pods, by name.
+    pub fn nodes_that_take_pods(&self) -> impl Iterator<Item = &Node> {
+        self.taking.iter().filter_map(|name| self.nodes.get(name))
     }
 
     /// The nodes of a pool, by label.
@@ -406,11 +424,11 @@ impl View {
     /// `None` for a bare pod.
     pub fn workload_of(&self, pod: &Pod) -> Option<WorkloadRef> {
         let owner = pod.owner.as_ref()?;
+        if let Some(named) = self.named.get(&owner.uid) {
+            return Some(named.clone());
+        }
         let name = ObjectName::new(pod.name.namespace(), owner.name.as_str()).ok()?;
-        let direct = WorkloadRef { kind: owner.kind.clone(), name };
-        let above = self.workloads.get(&direct).filter(|w| w.uid == owner.uid).and_then(deployment_of);
-        let Some(above) = above else { return Some(direct) };
-        deployment_named(pod.name.namespace(), above)
+        Some(WorkloadRef { kind: owner.kind.clone(), name })
     }
 
     /// All budgets, by name.
@@ -554,11 +572,8 @@ fn pool_of<'a>(nodes: &'a Objects<NodeName, Node>, pod: &Pod) -> Option<&'a str>
 
 /// The Deployment behind a ReplicaSet.
 fn above(set: &Workload) -> Option<WorkloadRef> {
-    deployment_named(set.reference.name.namespace(), deployment_of(set)?)
-}
-
-fn deployment_named(namespace: &str, owner: &Owner) -> Option<WorkloadRef> {
-    let name = ObjectName::new(namespace, owner.name.as_str()).ok()?;
+    let owner = deployment_of(set)?;
+    let name = ObjectName::new(set.reference.name.namespace(), owner.name.as_str()).ok()?;
     Some(WorkloadRef { kind: WorkloadKind::Deployment, name })
 }
 

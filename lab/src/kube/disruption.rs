@@ -51,7 +51,10 @@ fn matched(world: &World, budget: &PodDisruptionBudget, namespace: &str) -> Vec<
         return Vec::new();
     };
     let empty = BTreeMap::new();
-    let matches = |pod: &&Arc<Pod>| wanted.matches(pod.metadata.labels.as_ref().unwrap_or(&empty));
+    // The index has answered for the labels.
+    let matches = |pod: &&Arc<Pod>| {
+        wanted.expressions.is_empty() || wanted.matches(pod.metadata.labels.as_ref().unwrap_or(&empty))
+    };
     world.store.pods_labelled(namespace, &wanted.labels).filter(matches).cloned().collect()
 }
 

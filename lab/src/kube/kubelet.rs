@@ -120,8 +120,8 @@ fn said_seconds(pod: &Pod, annotation: &str) -> Option<Duration> {
 
 /// The node a pod is on, if its machine is there.
 fn machine_name(world: &World, pod: &Pod) -> Option<NodeName> {
-    let name = NodeName::new(pods::node_of(pod)?).ok()?;
-    world.kube.machines.contains_key(&name).then_some(name)
+    let (name, _) = world.kube.machines.get_key_value(pods::node_of(pod)?)?;
+    Some(name.clone())
 }
 
 fn arrive(world: &mut World, key: &Key, pod: Arc<Pod>) {

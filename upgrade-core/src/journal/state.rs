@@ -1,6 +1,6 @@
 //! The state of a run, as its journal tells it: the one transition function for recording and replay.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
@@ -45,12 +45,12 @@ pub struct RunState {
     run: Option<RunId>,
     plan: Option<Plan>,
     /// The stage of each of the plan's steps.
-    stage_of: BTreeMap<StepId, u32>,
-    finished: BTreeMap<StepId, StepOutcome>,
+    stage_of: HashMap<StepId, u32>,
+    finished: HashMap<StepId, StepOutcome>,
     stages_started: BTreeMap<u32, Timestamp>,
     stages_finished: BTreeMap<u32, Timestamp>,
     intents: BTreeMap<u64, (StepId, Write)>,
-    intents_of: BTreeMap<StepId, Vec<u64>>,
+    intents_of: HashMap<StepId, Vec<u64>>,
     open: BTreeSet<u64>,
     operations: BTreeMap<StepId, OperationRef>,
     restarted: BTreeSet<StepId>,

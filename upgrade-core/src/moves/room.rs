@@ -165,7 +165,7 @@ impl<'a> Room<'a> {
         let zones = self.zones(needs);
         let mut places = Vec::new();
         let mut missing = count;
-        for node in self.view.nodes().filter(|node| node.takes_pods()) {
+        for node in self.view.nodes_that_take_pods() {
             if missing == 0 {
                 break;
             }
@@ -229,7 +229,7 @@ impl<'a> Room<'a> {
             .or_else(|| Some(Needs::of_new_pod(self.view.workload(mover)?)))
             .map(|needs| (needs.requests, needs.rules));
         let Some((requests, rules)) = needs else { return format!("{mover}: room") };
-        let admitting = self.view.nodes().filter(|node| node.takes_pods() && rules.admits(node));
+        let admitting = self.view.nodes_that_take_pods().filter(|node| rules.admits(node));
         let spoken = |node: &Node| {
             let promised = self.promised.as_ref().and_then(|promised| promised.get(&node.name));
             promised.copied().unwrap_or_default()

@@ -1,10 +1,10 @@
 //! Which images are missing where.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::PrewarmPod;
 use crate::model::{
-    Bytes, Node, NodeName, PodPhase, PoolName, PullAccess, RunId, SchedulingRules, Shared, Uid,
+    Bytes, Node, NodeName, Pod, PodPhase, PoolName, PullAccess, RunId, SchedulingRules, Shared, Uid,
     full_image_name,
 };
 use crate::view::View;
@@ -43,7 +43,8 @@ pub(crate) struct NodeNeeds {
 struct Mover<'a> {
     namespace: &'a str,
     access: &'a PullAccess,
-    images: BTreeSet<&'a String>,
+    /// Images with their full names.
+    images: BTreeMap<&'a String, String>,
     rules: &'a Shared<SchedulingRules>,
 }
 
@@ -51,7 +52,7 @@ struct Mover<'a> {
 /// looked at: an image that runs can be pulled, unless somebody has taken it away, and is one for this system.
 pub(crate) fn needs(view: &View, on: &PoolName, off: &PoolName, settled: &BTreeSet<(Uid, String)>) -> Needs {
     let sizes = sizes(view, on, off);
-    let movers = movers(view, off);
+    let movers = unlike(movers(view, off));
     let nodes = view.nodes_of(on).filter(|node| node.takes_pods());
     let lacking = nodes.filter_map(|node| {
         let lacks = lacks(node, &movers, &sizes, settled);
@@ -68,7 +69,7 @@ pub(crate) fn samples(view: &View, off: &PoolName, run: &RunId) -> Vec<PrewarmPo
         namespaces.entry(mover.namespace).or_insert(mover);
     }
     let samples = namespaces.into_values().map(|mover| {
-        let images = mover.images.into_iter().cloned().collect();
+        let images = mover.images.into_keys().cloned().collect();
         let place = (&node.name, &node.uid);
         PrewarmPod::new(run, mover.namespace, place, node.is_windows(), images, mover.access.clone())
     });
@@ -92,14 +93,17 @@ fn sizes(view: &View, on: &PoolName, off: &PoolName) -> BTreeMap<String, Bytes> 
 
 /// The pods of one workload are alike: one stands for all that have the same images.
 fn movers<'a>(view: &'a View, off: &'a PoolName) -> Vec<Mover<'a>> {
-    let mut seen = BTreeSet::new();
+    let mut seen: HashMap<&Uid, Vec<&Pod>> = HashMap::new();
     let mut movers: Vec<Mover<'a>> = Vec::new();
     let runs = |phase: &PodPhase| matches!(phase, PodPhase::Running);
     for pod in view.pods_in(off).filter(|pod| !pod.leaves_with_node() && runs(&pod.phase)) {
-        let images: BTreeSet<&String> = pod.all_images().collect();
-        let key = (pod.owner.as_ref().map(|owner| &owner.uid), pod.name.namespace(), images.clone());
-        if pod.owner.is_some() && !seen.insert(key) {
-            continue;
+        if let Some(owner) = &pod.owner {
+            let same = |other: &&Pod| other.images == pod.images && other.init_images == pod.init_images;
+            let siblings = seen.entry(&owner.uid).or_default();
+            if siblings.iter().any(same) {
+                continue;
+            }
+            siblings.push(pod);
         }
         // A rollout that is under way, or waits for somebody, goes on with the images of the template.
         let owner = view.workload_of(pod).and_then(|owner| view.workload(&owner));
@@ -109,11 +113,26 @@ fn movers<'a>(view: &'a View, off: &'a PoolName) -> Vec<Mover<'a>> {
         movers.push(Mover {
             namespace: pod.name.namespace(),
             access: &pod.pull_access,
-            images: images.into_iter().chain(next).collect(),
+            images: pod.all_images().chain(next).map(|image| (image, full_image_name(image))).collect(),
             rules: &pod.rules,
         });
     }
     movers
+}
+
+/// One of those that need the same images in the same places: a node lacks nothing for the others that it does not lack for the
+/// first.
+fn unlike(movers: Vec<Mover<'_>>) -> Vec<Mover<'_>> {
+    let mut seen: BTreeMap<Vec<&String>, Vec<&Shared<SchedulingRules>>> = BTreeMap::new();
+    let mut unlike = Vec::new();
+    for mover in movers {
+        let places = seen.entry(mover.images.keys().copied().collect()).or_default();
+        if !places.contains(&mover.rules) {
+            places.push(mover.rules);
+            unlike.push(mover);
+        }
+    }
+    unlike
 }
 
 fn lacks(
@@ -132,13 +151,13 @@ fn lacks(
         too_large: Vec::new(),
     };
     for mover in movers.iter().filter(|mover| mover.rules.admits(node)) {
-        for image in &mover.images {
-            let full = full_image_name(image);
-            let settled = settled.contains(&(node.uid.clone(), (*image).clone()));
-            if settled || has.contains(&full) || !chosen.insert(full.clone()) {
+        for (image, full) in &mover.images {
+            let done = chosen.contains(full) || has.contains(full);
+            if done || settled.contains(&(node.uid.clone(), (*image).clone())) {
                 continue;
             }
-            if room.takes(sizes.get(&full).copied()) {
+            chosen.insert(full);
+            if room.takes(sizes.get(full).copied()) {
                 let with = (mover.namespace.to_owned(), mover.access.clone());
                 lacks.images.entry(with).or_default().push((*image).clone());
             } else {
@@ -173,7 +192,7 @@ impl Room {
 mod tests {
     use super::*;
     use crate::model::tests_support::{node, pod};
-    use crate::model::{Labels, Pod, Taint, TaintEffect};
+    use crate::model::{Labels, Taint, TaintEffect};
     use crate::view::{Change, Object};
 
     const GIB: u64 = 1 << 30;

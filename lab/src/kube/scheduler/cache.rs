@@ -128,6 +128,8 @@ pub(crate) struct Cache {
     versions: Unseen<Vec<Version>>,
     free: Vec<Spot>,
     nodes: BTreeMap<String, Spot>,
+    /// The same, hashed: most questions are for one of thousands of names that differ at their end.
+    spots: Unseen<HashMap<String, Spot>>,
     /// Those that are not cordoned.
     open: BTreeMap<String, Spot>,
     /// By namespace and name.
@@ -210,7 +212,7 @@ impl Cache {
     }
 
     pub(super) fn spot(&self, node: &str) -> Option<Spot> {
-        self.nodes.get(node).copied()
+        self.spots.0.get(node).copied()
     }
 
     pub(super) fn place(&self, node: &str) -> Option<&Place> {
@@ -266,6 +268,7 @@ impl Cache {
         self.versions.0[spot] = self.changes.0;
         if known.is_none() {
             self.fleet += 1;
+            self.spots.0.insert(name.clone(), spot);
             self.nodes.insert(name, spot);
         }
     }
@@ -280,6 +283,7 @@ impl Cache {
 
     pub(super) fn remove_node(&mut self, name: &str) {
         let Some(spot) = self.nodes.remove(name) else { return };
+        self.spots.0.remove(name);
         self.open.remove(name);
         self.free.push(spot);
         self.versions.0[spot] = 0;
