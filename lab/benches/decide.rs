@@ -149,7 +149,7 @@ impl Subscriber for Stopwatch {
     fn exit(&self, _: &Id) {
         let now = cpu_time();
         let mut times = self.lock();
-        let (input, took) = (times.deciding.input.clone(), now - times.since);
+        let (input, took) = (times.deciding.input.clone(), now.saturating_sub(times.since));
         let changes = times.deciding.changes;
         let taken = times.taken.entry(input).or_default();
         taken.changes += changes;

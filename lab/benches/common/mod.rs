@@ -60,7 +60,7 @@ pub(crate) fn rehearse(size: &str) -> Result<Rehearsed, Error> {
     };
     let (_stop, signal) = stop_signal();
     let report = lab.block_on(drive(start, ports, signal))??;
-    let took = cpu_time() - planned;
+    let took = cpu_time().saturating_sub(planned);
     let events = lab.with(|world| world.events()) - events;
     if report.outcome != RunOutcome::Done {
         return Err(format!("{:?}", report.outcome).into());
@@ -68,7 +68,7 @@ pub(crate) fn rehearse(size: &str) -> Result<Rehearsed, Error> {
     if let Some(record) = report.ledger.iter().find(|record| !record.gaps.is_empty()) {
         return Err(format!("a gap: {record:?}").into());
     }
-    let built = planned - began;
+    let built = planned.saturating_sub(began);
     Ok(Rehearsed { built, took, events, report })
 }
 

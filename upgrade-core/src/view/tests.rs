@@ -84,6 +84,9 @@ proptest! {
             let movers = view.pods_in(&pool).filter(|p| !p.leaves_with_node()).count();
             prop_assert_eq!(view.pods_to_move_from(&pool), movers);
         }
+        let taking: Vec<&NodeName> = view.nodes().filter(|n| n.takes_pods()).map(|n| &n.name).collect();
+        let indexed: Vec<&NodeName> = view.nodes_that_take_pods().map(|n| &n.name).collect();
+        prop_assert_eq!(indexed, taking);
         for node in view.nodes() {
             let there: Vec<_> = view.pods_on(&node.name).filter(|p| !p.is_finished()).collect();
             let usage = Usage {
