@@ -67,12 +67,14 @@ impl Hands {
 
     /// A write to the cluster or to Azure.
     async fn write<T: Send>(&self, what: String, call: Call<'_, T>) -> Result<T, PortError> {
+        self.kept.lives().await;
         self.may_write(&what);
         self.send(what, call).await
     }
 
     /// A write; a process can be killed on either side of its effect.
     async fn send<T: Send>(&self, what: String, call: Call<'_, T>) -> Result<T, PortError> {
+        self.kept.lives().await;
         let number = {
             let mut story = self.kept.story();
             story.writes.push(what.clone());
@@ -278,6 +280,7 @@ impl Kubernetes for WatchedKubernetes {
     ) -> Result<Lease, PortError> {
         if over.record.holder == record.holder {
             // A renewal, every few seconds: to be killed in it is to be killed at any time.
+            self.hands.kept.lives().await;
             return self.inner.update_lease(name, over, record).await;
         }
         let call = || self.inner.update_lease(name, over, record);

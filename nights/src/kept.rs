@@ -76,6 +76,9 @@ pub(crate) struct Story {
     pub(crate) broken: Vec<String>,
     kill: Option<Kill>,
     killed: Option<oneshot::Sender<()>>,
+    /// The process is dead: whatever of it is still asked does nothing any more.
+    is_dead: bool,
+    kills: usize,
 }
 
 impl Kept {
@@ -94,7 +97,7 @@ impl Kept {
         let (sender, killed) = oneshot::channel();
         let mut story = self.story();
         (story.holder, story.proven) = (Some(holder), false);
-        (story.kill, story.killed) = (kill, Some(sender));
+        (story.kill, story.killed, story.is_dead) = (kill, Some(sender), false);
         killed
     }
 
@@ -136,6 +139,19 @@ impl Kept {
         self.story().proven = proven;
     }
 
+    /// How many processes were killed.
+    pub(crate) fn kills(&self) -> usize {
+        self.story().kills
+    }
+
+    /// Never returns if the process is dead.
+    pub(crate) async fn lives(&self) {
+        let is_dead = self.story().is_dead;
+        if is_dead {
+            pending::<()>().await;
+        }
+    }
+
     /// The process is killed here, if this is the moment: the call never returns.
     pub(crate) async fn perhaps_dies(&self, here: Kill) {
         let killed = {
@@ -143,6 +159,8 @@ impl Kept {
             if story.kill.take_if(|kill| *kill == here).is_none() {
                 return;
             }
+            story.is_dead = true;
+            story.kills += 1;
             // Of the record that it would have written next, a part is on the disk.
             story.journal.extend_from_slice(b"{\"seq\":4711,\"at\":\"20");
             story.killed.take()
@@ -158,6 +176,7 @@ impl Kept {
 #[async_trait]
 impl Journal for Kept {
     async fn append(&self, record: &Record) -> Result<(), PortError> {
+        self.lives().await;
         let records = {
             let mut story = self.story();
             story.journal.extend_from_slice(to_line(record).as_bytes());

@@ -45,8 +45,8 @@ pub struct Night {
 pub struct Told {
     /// How the run ended, whoever worked on it last.
     pub outcome: RunOutcome,
-    /// How many processes worked on it.
-    pub processes: usize,
+    /// How many of the processes that worked on it were killed.
+    pub kills: usize,
     /// The rules that were broken, in words; empty if all is well.
     pub broken: Vec<String>,
 }
@@ -132,7 +132,7 @@ impl Night {
         broken.extend(self.kept.broken());
         broken.extend(self.eye.broken());
         broken.extend(ends::left(self, &outcome));
-        Told { outcome, processes, broken }
+        Told { outcome, kills: self.kept.kills(), broken }
     }
 
     /// One process works on the run until its end, or until it is killed.

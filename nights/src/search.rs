@@ -61,7 +61,7 @@ pub fn search(seed: u64) -> Searched {
     Searched { seed, faults, told, events }
 }
 
-/// Two nodes and one for the system, two Deployments with a Service each, one of them with a budget.
+/// Two nodes and one for the system, two Deployments with a Service each: one has a budget, the other lends a surge for each move.
 fn small() -> Scenario {
     let mut scenario = Scenario::demo();
     for (pool, count) in scenario.pools.iter_mut().zip([1, 2]) {
@@ -69,13 +69,14 @@ fn small() -> Scenario {
     }
     scenario.images = [("registry.example.com/web:1".to_owned(), 80 << 20)].into();
     let mut objects = Vec::new();
-    for (name, replicas) in [("web", 2), ("api", 1)] {
+    let (plain, no_surge) = (json!({}), json!({ "rollingUpdate": { "maxSurge": 0, "maxUnavailable": 1 } }));
+    for (name, replicas, strategy) in [("web", 2, plain), ("api", 1, no_surge)] {
         let (meta, labels) = (json!({ "name": name, "namespace": "shop" }), json!({ "app": name }));
         let probe = json!({ "httpGet": { "port": 80 }, "periodSeconds": 5 });
         let container =
             json!({ "name": name, "image": "registry.example.com/web:1", "readinessProbe": probe });
         objects.push(object::<Deployment>(json!({ "metadata": meta, "spec": {
-            "replicas": replicas, "selector": { "matchLabels": labels },
+            "replicas": replicas, "strategy": strategy, "selector": { "matchLabels": labels },
             "template": { "metadata": { "labels": labels }, "spec": { "containers": [container] } },
         } })));
         objects.push(object::<Service>(

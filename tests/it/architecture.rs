@@ -281,7 +281,6 @@ fn the_doors_to_time_and_environment_are_known() {
             "drover/benches/inventory.rs",
             "drover/src/clock.rs",
             "drover/src/env.rs",
-            "lab/benches/rehearse.rs",
             "nights/src/main.rs",
             "tests/it/live.rs",
             "xtask/src/parts.rs"

@@ -4,6 +4,7 @@
 mod abort;
 mod architecture;
 mod azurite;
+mod changed;
 mod cli;
 mod conformance;
 mod determinism;

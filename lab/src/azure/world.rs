@@ -8,12 +8,12 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
-use upgrade_core::model::{KubeVersion, NodeName, Resources};
+use upgrade_core::model::{KubeVersion, NodeName, PoolName, Resources};
 
 use super::error::ArmError;
 use super::ground::{Drained, Ground, Machine};
 use super::operation::OperationId;
-use super::{Azure, AzureWake, PoolSpec};
+use super::{Azure, AzureWake, Conditions, PoolSpec};
 use crate::error::ApiError;
 use crate::store::controller;
 use crate::timing::Timing;
@@ -40,6 +40,17 @@ impl World {
     pub fn fail_next_operation(&mut self, code: &str, message: &str) {
         self.azure.fail_next_operation(code, message);
         self.touch();
+    }
+
+    /// Somebody scales a pool in Azure. Gives Azure's refusal in its own words.
+    pub fn scale_pool(&mut self, pool: &PoolName, count: u32) -> Result<(), String> {
+        let name = pool.as_str();
+        let scaled = self.azure.pool(name).and_then(|mut body| {
+            body["properties"]["count"] = count.into();
+            let any = Conditions::default();
+            self.with_azure(|azure, ground| azure.put_pool(ground, name, &any, &body))
+        });
+        scaled.map(drop).map_err(|error| error.to_string())
     }
 
     /// Azure answers 429 to every request until then.

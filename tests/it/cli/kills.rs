@@ -17,6 +17,9 @@ use super::{Ended, command};
 const KILLS: usize = 40;
 const SEED: u64 = 6;
 
+/// How many upgrades go on at a time.
+const LANES: usize = 4;
+
 /// A process is killed within this time of its start: while it connects, waits for the lock, works, or says good-bye.
 const LONGEST: u64 = 4000;
 
@@ -126,13 +129,13 @@ fn killed_at_forty_random_instants_every_run_ends_in_the_same_world() {
     assert_eq!(told.broken, Vec::<String>::new());
     let whole = likeness::of(&undisturbed.lab);
     let (cast, whole) = (&cast, &whole);
-    // Two at a time: most of the time they wait.
+    // Side by side: most of the time they wait.
     let kills: usize = std::thread::scope(|scope| {
-        let lanes = [0, 1].map(|lane| {
+        let lanes: [_; LANES] = std::array::from_fn(|lane| {
             scope.spawn(move || {
-                let (mut rng, mut kills) = (Rng::with_seed(SEED + lane), 0);
-                while kills < KILLS / 2 {
-                    kills += night(cast, &mut rng, KILLS / 2 - kills, whole);
+                let (mut rng, mut kills) = (Rng::with_seed(SEED + lane as u64), 0);
+                while kills < KILLS / LANES {
+                    kills += night(cast, &mut rng, KILLS / LANES - kills, whole);
                 }
                 kills
             })

@@ -6,9 +6,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::Inventory;
-use crate::model::{Pool, WorkloadKind};
+use crate::model::{KubeVersion, Pool, WorkloadKind};
 use crate::plan::route::RouteChoice;
 use crate::policy::Policy;
+use crate::ports::AzureView;
 use crate::view::View;
 
 /// The facts a plan rests on. What may change by itself during a quiet day (pods, Jobs, replica counts of a workload) is not
@@ -45,6 +46,30 @@ impl fmt::Display for Drift {
 }
 
 impl Basis {
+    /// What of the control plane and of the pools is neither as it was when the plan was made nor, with the `target` version, as the
+    /// plan makes it: somebody else has changed it since.
+    pub(crate) fn changed_in_azure(&self, azure: &AzureView, target: KubeVersion) -> Vec<Drift> {
+        let drift = |what: &str, is: Option<String>, fits: &dyn Fn(&str) -> bool| {
+            let was = self.facts.get(what).filter(|was| !fits(was))?;
+            Some(Drift { what: what.to_owned(), was: Some(format!("{was} or {target}")), is })
+        };
+        let version = azure.cluster.version;
+        let control_plane = drift("control plane", Some(version.to_string()), &|was| {
+            version == target || was == version.to_string()
+        });
+        let pools = self.facts.keys().filter_map(|what| {
+            let name = what.strip_prefix("pool ")?;
+            let pool = azure.pools.iter().find(|pool| pool.name.as_str() == name);
+            drift(what, pool.map(describe_pool), &|was| {
+                let shape = was.rsplit_once(" at ").map_or(was, |(shape, _)| shape);
+                pool.is_some_and(|pool| {
+                    was == describe_pool(pool) || pool.version == target && shape == shape_of_pool(pool)
+                })
+            })
+        });
+        control_plane.into_iter().chain(pools).collect()
+    }
+
     /// The facts of an inventory under a policy.
     pub fn of(inventory: &Inventory, policy: &Policy) -> Self {
         Self::with_view(inventory, policy, &inventory.view())
@@ -84,10 +109,15 @@ impl Basis {
 }
 
 fn describe_pool(pool: &Pool) -> String {
+    format!("{} at {}", shape_of_pool(pool), pool.version)
+}
+
+/// A pool in a few words, all but its version.
+fn shape_of_pool(pool: &Pool) -> String {
     let mode = serde_json::to_string(&pool.mode).unwrap_or_default().replace('"', "");
     let nodes = match pool.autoscaling {
         Some((min, max)) => format!("autoscaled {min} to {max}"),
         None => format!("{} nodes", pool.count),
     };
-    format!("{mode}, {nodes}, {} at {}", pool.vm_size, pool.version)
+    format!("{mode}, {nodes}, {}", pool.vm_size)
 }

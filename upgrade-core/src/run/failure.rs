@@ -146,6 +146,9 @@ words! {
     /// The buffer was taken away while workloads were on it.
     BufferLost = "the buffer is taken away or breaks while it is needed",
         "Pods find room on the nodes that were uncordoned. Find out who did it; delete what is left of the buffer, and plan anew.";
+    /// Somebody else has changed the control plane or a pool.
+    Changed = "somebody upgrades, scales or deletes in Azure what the plan was made for",
+        "Bring it back to what the message says, then `resume`; or delete the buffer, if it is empty, and plan anew.";
     /// An image cannot be pulled.
     ImageMissing = "an image cannot be pulled",
         "Push the image again, or give the nodes access to its registry, then `resume`.";
@@ -414,6 +417,7 @@ pub fn response(step: Option<StepKind>, failure: Failure) -> Response {
         Failure::BufferLost => {
             (Next::Hold, "somebody works against the run: first the pods' old nodes take them again")
         }
+        Failure::Changed => (Next::Hold, "the plan was made for another cluster than this has become"),
         Failure::ImageMissing => (Next::Hold, "its pods would not start there; nothing is cordoned yet"),
         Failure::CannotLeave => (Next::Hold, "every way that is left makes a gap that nobody has accepted"),
         Failure::SecondWriter => (Next::Hold, "it would take the next change back"),

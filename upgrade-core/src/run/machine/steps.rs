@@ -32,6 +32,10 @@ impl Machine {
         if !self.buffers_stand(now, stage) {
             return self.phase != before;
         }
+        if let Some(cause) = self.changed_by_others() {
+            self.fails(now, None, Failure::Changed, cause);
+            return self.phase != before;
+        }
         if self.ledger.unaccepted_gap().is_some() {
             return self.ask_about_gap(now, stage);
         }
@@ -68,6 +72,21 @@ impl Machine {
         }
         // A lane has reached its next step, or left a slot to another.
         self.agenda.take_advanced()
+    }
+
+    /// Has somebody changed the control plane or a pool, so that the plan does not fit any more? The way back fits all the same.
+    fn changed_by_others(&self) -> Option<String> {
+        if self.state.reversal().is_some() {
+            return None;
+        }
+        let changed = self.plan.basis.changed_in_azure(self.azure.as_ref()?, self.plan.target);
+        let changed: Vec<String> = changed.iter().map(ToString::to_string).collect();
+        (!changed.is_empty()).then(|| {
+            format!(
+                "somebody has changed the cluster in Azure, for which the plan was made: {}",
+                changed.join("; ")
+            )
+        })
     }
 
     /// Stops at a gap that nobody has accepted and asks; true if the phase changed. Before anybody is asked it is known whether
