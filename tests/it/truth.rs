@@ -46,7 +46,7 @@ fn the_last_step_says_that_all_three_agree() {
         EventKind::StepFinished { outcome, .. } => Some(outcome.message().to_owned()),
         _ => None,
     });
-    assert_eq!(said.last().unwrap(), "Azure, 6 kubelets and Kubernetes agree on 1.35.1");
+    assert_eq!(said.last().unwrap(), "Azure, 9 kubelets and Kubernetes agree on 1.35.1");
 }
 
 #[test]

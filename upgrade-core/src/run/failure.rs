@@ -145,7 +145,7 @@ words! {
         "Find out who changes the pools. Plan anew if the pool is not coming back.";
     /// The buffer was taken away while workloads were on it.
     BufferLost = "the buffer is taken away or breaks while it is needed",
-        "Pods find room on the nodes that were uncordoned. Find out who did it, then `leftovers --clean` and plan anew.";
+        "Pods find room on the nodes that were uncordoned. Find out who did it; delete what is left of the buffer, and plan anew.";
     /// An image cannot be pulled.
     ImageMissing = "an image cannot be pulled",
         "Push the image again, or give the nodes access to its registry, then `resume`.";

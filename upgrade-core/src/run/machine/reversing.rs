@@ -9,7 +9,8 @@ use super::second_writer::BufferSteps;
 use super::{Machine, Phase};
 use crate::event::{EventKind, RunOutcome};
 use crate::journal::{Entry, RunState};
-use crate::plan::{Action, Plan, reverse};
+use crate::moves;
+use crate::plan::{Action, Plan, Stage, reverse};
 use crate::run::failure::OnFailure;
 
 /// The plan with the way back behind its own stages, if the run has turned back.
@@ -65,18 +66,26 @@ impl Machine {
 
     /// How a run ends that has come to the end of its way.
     pub(super) fn at_the_end(&self) -> RunOutcome {
-        let Some((failed, _)) = self.state.reversal() else { return RunOutcome::Done };
+        let Some((failed, back)) = self.state.reversal() else { return RunOutcome::Done };
         let forward = self.plan.steps().filter(|step| self.state.writes(&step.id) > 0);
         let stays = forward.filter_map(|step| match &step.action {
             Action::UpgradeControlPlane { to } => Some(format!("the control plane runs {to}")),
             Action::UpgradePool { pool, to } => Some(format!("pool {pool} runs {to}")),
             _ => None,
         });
+        let moved = back.iter().flat_map(Stage::steps).filter_map(|step| match &step.action {
+            Action::Move { workload, .. } => self.view.workload(workload),
+            _ => None,
+        });
+        let weak = moved.filter(|workload| !workload.is_settled());
+        let weak = weak.map(|workload| {
+            format!("{} is not at strength: {}", workload.reference, moves::strength(workload))
+        });
         RunOutcome::Reversed {
             step: failed.step.clone(),
             title: failed.title.clone(),
             cause: failed.cause.clone(),
-            stays: stays.collect(),
+            stays: stays.chain(weak).collect(),
         }
     }
 }
