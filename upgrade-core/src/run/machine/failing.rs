@@ -143,3 +143,6 @@ fn message(answer: &WriteAnswer) -> &str {
         | WriteAnswer::Eviction { eviction: EvictionAnswer::Accepted | EvictionAnswer::Gone } => "",
     }
 }
+
+#[cfg(test)]
+mod tests;
