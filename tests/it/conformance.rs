@@ -300,6 +300,21 @@ pub(crate) async fn an_eviction_has_the_apis_answers(ports: Ports) {
 }
 
 /// Waits until Azure has finished an operation, as a run does.
+/// The quotas of the region are looked at for a buffer, in words that name them.
+pub(crate) async fn what_a_buffer_lacks_is_told_and_what_fits_lacks_nothing(ports: Ports) {
+    let azure = ports.azure.observe().await.unwrap();
+    let (name, version) = (PoolName::new("userbf").unwrap(), azure.cluster.version);
+    let like = |count| BufferSpec { name: name.clone(), like: user_pool(), count, version };
+    assert_eq!(ports.azure.shortages(&like(3)).await.unwrap(), Vec::<String>::new());
+    let short = ports.azure.shortages(&like(1_000_000)).await.unwrap();
+    let [region, family] = &short[..] else { panic!("{short:?}") };
+    assert!(region.starts_with("Total Regional vCPUs: ") && region.ends_with(" left"), "{region}");
+    assert!(family.starts_with("standard") && family.contains("Family: "), "{family}");
+    let nowhere = BufferSpec { like: PoolName::new("none").unwrap(), ..like(1) };
+    let error = ports.azure.shortages(&nowhere).await.unwrap_err();
+    assert_eq!(error.kind, PortErrorKind::NotFound, "{error}");
+}
+
 async fn finished(ports: &Ports, operation: &upgrade_core::ports::OperationRef) {
     loop {
         match ports.azure.operation(operation).await.unwrap() {

@@ -135,6 +135,7 @@ macro_rules! every_case {
 every_case! {
     plain:
     a_watch_begins_with_everything_and_agrees_with_a_snapshot
+    what_a_buffer_lacks_is_told_and_what_fits_lacks_nothing
     a_cordon_shows_is_idempotent_and_checks_the_uid
     a_node_out_of_load_balancers_belongs_to_the_run_that_took_it_out
     a_pod_of_a_workload_is_tried_and_none_is_made

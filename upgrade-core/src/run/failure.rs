@@ -188,9 +188,12 @@ words! {
     /// A gap that nobody has accepted.
     Gap = "a Service has no ready endpoint, and nobody has accepted that",
         "Mend the workload, or accept the gap: `resume --approve` with the question's id.";
-    /// A probe is not green, or a soak has come to its limit.
-    NotWell = "a probe is not green before a stage, or not all is well until the limit of a soak",
-        "Mend what the question names, then `resume`; or go on all the same: `resume --approve` with the question's id.";
+    /// A probe is not green before a stage.
+    ProbeNotGreen = "a probe of yours is not green before a stage",
+        "Mend what it watches, or go on without it: `resume --approve` with the question's id.";
+    /// A soak has come to its limit, and not all was well.
+    SoakTooLong = "a soak comes to `soak_limit` and not all was well",
+        "Mend what the question names, or go on all the same: `resume --approve` with its id.";
     /// Somebody took a cordon away.
     CordonUndone = "somebody takes a cordon away",
         "Nothing.";
@@ -439,7 +442,8 @@ pub fn response(step: Option<StepKind>, failure: Failure) -> Response {
         Failure::LockNotTaken => (Next::Hold, "without the lock nothing is written"),
         Failure::LockLost => (Next::Stop, "somebody else may be at work"),
         Failure::Gap => (Next::Ask, "people wait; whether going on makes it better is for a person to say"),
-        Failure::NotWell => (Next::Ask, "whether it comes of the upgrade is for a person to say"),
+        Failure::ProbeNotGreen => (Next::Ask, "the stage has not begun, and nothing is lost by waiting"),
+        Failure::SoakTooLong => (Next::Ask, "evidence is against going on, and a person may know more"),
         Failure::CordonUndone => {
             (Next::GoOn, "the node is cordoned again, or it would take the pods that leave the others")
         }

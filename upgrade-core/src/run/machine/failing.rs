@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::gates::About;
 use super::{Machine, Phase, signed};
 use crate::event::{EventKind, RunOutcome};
 use crate::journal::{Write, WriteAnswer};
 use crate::model::StepId;
 use crate::moves;
 use crate::plan::{Action, Step};
-use crate::ports::{EvictionAnswer, PortError};
+use crate::ports::{EvictionAnswer, PortError, Question};
 use crate::run::failure::{Failure, Limit, Next, StepKind, response};
 
 /// The longest pause between two tries of a write that failed for a passing reason, unless the service asks for more.
@@ -34,6 +35,23 @@ impl Machine {
             Next::GoOn | Next::Ask => self.emit(now, EventKind::Warning { message: cause }),
             Next::Retry(_) | Next::Observe(_) => {
                 self.emit(now, EventKind::Warning { message: format!("{cause}; trying again") });
+            }
+        }
+    }
+
+    /// Something is not as it should be that a person may judge.
+    pub(super) fn asks_about(
+        &mut self,
+        now: Timestamp,
+        stage: u32,
+        failure: Failure,
+        question: Question,
+        about: About,
+    ) {
+        match self.next_after(None, failure) {
+            Next::Ask => self.ask(now, stage, question, about),
+            Next::Retry(_) | Next::Observe(_) | Next::GoOn | Next::Hold | Next::Stop => {
+                self.fails(now, None, failure, question.text);
             }
         }
     }
@@ -143,3 +161,6 @@ fn message(answer: &WriteAnswer) -> &str {
         | WriteAnswer::Eviction { eviction: EvictionAnswer::Accepted | EvictionAnswer::Gone } => "",
     }
 }
+
+#[cfg(test)]
+mod tests;

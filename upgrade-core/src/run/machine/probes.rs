@@ -10,6 +10,7 @@ use super::{Effect, Machine, Phase, signed};
 use crate::event::EventKind;
 use crate::model::ProbeName;
 use crate::ports::{ProbeAnswer, Question};
+use crate::run::failure::Failure;
 
 /// How long a probe may take. Each has a limit of its own; this is for one whose limit does not hold.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -86,7 +87,7 @@ impl Machine {
                         "Probe {probe} is not green before stage {stage} ({title}): {answer}. Begin it all the same?"
                     ),
                 };
-                self.ask(now, stage, question, About::Beginning);
+                self.asks_about(now, stage, Failure::ProbeNotGreen, question, About::Beginning);
             }
         }
         true

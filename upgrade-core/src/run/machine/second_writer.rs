@@ -341,4 +341,4 @@ impl Machine {
 const CONSENT: &str = "Rancher manages this cluster's version and pools now, and may take back what is changed; agree to it with `rancher_managed = \"lock-step\"` and plan anew";
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -15,6 +15,7 @@ use crate::plan::{Action, Stage, Step};
 use crate::ports::Question;
 use crate::run::Verdict;
 use crate::run::evidence::{Baseline, Objection};
+use crate::run::failure::Failure;
 use crate::span;
 
 /// How often a probe is asked.
@@ -183,7 +184,7 @@ impl Machine {
             soaking.troubles()
         );
         let question = Question { id: question_id(&soaking.step), text };
-        self.ask(now, stage.number, question, About::Soak);
+        self.asks_about(now, stage.number, Failure::SoakTooLong, question, About::Soak);
         true
     }
 

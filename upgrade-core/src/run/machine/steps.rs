@@ -14,7 +14,7 @@ use crate::journal::{Entry, Write};
 use crate::moves;
 use crate::plan::{Action, Stage, Step};
 use crate::ports::Question;
-use crate::run::failure::{Failure, Limit, Next};
+use crate::run::failure::{Failure, Limit};
 use crate::run::{Verdict, azure};
 
 /// How many writes may be under way at a time, moves and cordons together: the cluster behind Rancher's proxy has other users.
@@ -103,10 +103,7 @@ impl Machine {
         );
         let question =
             Question { id: format!("gap-{}-{}", gap.service.namespace(), gap.service.name()), text };
-        match self.next_after(None, Failure::Gap) {
-            Next::Ask => self.ask(now, stage.number, question, About::Gap),
-            _ => self.fails(now, None, Failure::Gap, question.text),
-        }
+        self.asks_about(now, stage.number, Failure::Gap, question, About::Gap);
         true
     }
 

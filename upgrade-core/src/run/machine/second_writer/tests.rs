@@ -13,22 +13,25 @@ use crate::run::LockNews;
 use crate::run::machine::{Input, Look};
 use crate::view::{Change, ResourceKind};
 
-fn at(seconds: i64) -> Timestamp {
+pub(in crate::run::machine) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + seconds).unwrap()
 }
 
-fn owned(ownership: Ownership) -> Inventory {
+pub(in crate::run::machine) fn owned(ownership: Ownership) -> Inventory {
     let mut inventory = inventory();
     inventory.rancher.ownership = ownership;
     inventory
 }
 
 /// What Rancher says, with this owner.
-fn says(ownership: Ownership) -> Input {
+pub(in crate::run::machine) fn says(ownership: Ownership) -> Input {
     Input::Rancher(Ok(owned(ownership).rancher))
 }
 
-fn look(operations: Vec<(OperationRef, OperationState)>, change: impl FnOnce(&mut AzureView)) -> Input {
+pub(in crate::run::machine) fn look(
+    operations: Vec<(OperationRef, OperationState)>,
+    change: impl FnOnce(&mut AzureView),
+) -> Input {
     let case = inventory();
     let look_again = Duration::from_secs(10);
     let mut view = AzureView { cluster: case.cluster, pools: case.pools, look_again };
@@ -37,7 +40,10 @@ fn look(operations: Vec<(OperationRef, OperationState)>, change: impl FnOnce(&mu
 }
 
 /// A machine whose first stage, the control plane, has begun and is seen in Azure as it was.
-fn at_the_first_change(case: &Inventory, managed: RancherManaged) -> (Machine, Vec<Effect>) {
+pub(in crate::run::machine) fn at_the_first_change(
+    case: &Inventory,
+    managed: RancherManaged,
+) -> (Machine, Vec<Effect>) {
     let policy = Policy { rancher_managed: managed, ..Policy::default() };
     let plan = plan(case, &policy, "1.35".parse().unwrap()).unwrap();
     let (mut machine, _) = Machine::begin(plan, RunId::new("r").unwrap(), "test".into(), at(0));
@@ -53,15 +59,15 @@ fn at_the_first_change(case: &Inventory, managed: RancherManaged) -> (Machine, V
     (machine, effects)
 }
 
-fn asks(effects: &[Effect]) -> usize {
+pub(in crate::run::machine) fn asks(effects: &[Effect]) -> usize {
     effects.iter().filter(|effect| matches!(effect, Effect::ReadRancher)).count()
 }
 
-fn act(effects: &[Effect]) -> Option<u64> {
+pub(in crate::run::machine) fn act(effects: &[Effect]) -> Option<u64> {
     effects.iter().find_map(|effect| if let Effect::Act { id, .. } = effect { Some(*id) } else { None })
 }
 
-fn held(effects: &[Effect]) -> Option<String> {
+pub(in crate::run::machine) fn held(effects: &[Effect]) -> Option<String> {
     effects.iter().find_map(|effect| match effect {
         Effect::End(report) => match &report.outcome {
             RunOutcome::Held { cause, .. } => Some(cause.clone()),
