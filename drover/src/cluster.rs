@@ -6,11 +6,12 @@ use futures::try_join;
 use jiff::Timestamp;
 use upgrade_core::finding::Finding;
 use upgrade_core::inventory::ClusterIdentity;
-use upgrade_core::model::VersionRequest;
+use upgrade_core::model::{RunId, VersionRequest};
 use upgrade_core::plan::{Plan, PlanError};
 use upgrade_core::ports::{Azure, Clock, EventSink, Gate, Journal, Kubernetes, Ports, Rancher};
 use upgrade_core::{Inventory, Policy, access, trial};
 
+use crate::abort::Abort;
 use crate::apply::Apply;
 use crate::error::Error;
 use crate::files::PlanFile;
@@ -88,6 +89,22 @@ impl Cluster {
         self.inner.services.clock.now()
     }
 
+    pub(crate) fn services(&self) -> &Services {
+        &self.inner.services
+    }
+
+    /// Refuses a plan that is for another cluster.
+    pub(crate) fn is_planned_for(&self, planned: &ClusterIdentity) -> Result<(), Error> {
+        if self.identity().is_same_cluster(planned) {
+            return Ok(());
+        }
+        Err(Error::Identity {
+            cluster: self.name().to_owned(),
+            why: format!("the plan is for another one: {}", self.identity().difference(planned)),
+            evidence: self.identity().evidence.clone(),
+        })
+    }
+
     /// Reads everything that a plan rests on, the identity again among it. Never writes.
     pub async fn inventory(&self) -> Result<Inventory, Error> {
         let Services { kubernetes, azure, rancher, clock } = &self.inner.services;
@@ -149,6 +166,11 @@ impl Cluster {
     /// Goes on with a run from its journal, when started.
     pub fn resume(&self, run: RunSelector) -> Apply {
         Apply::run(self.clone(), run)
+    }
+
+    /// Asks a run to stop that another process works on, when performed.
+    pub fn abort(&self, run: RunId) -> Abort {
+        Abort::new(self.clone(), run)
     }
 
     /// The ports of a run on this cluster, by a process that nobody else is.

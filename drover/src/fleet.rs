@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use upgrade_core::Policy;
+use upgrade_core::model::RunId;
 use upgrade_core::ports::Clock;
 
 use crate::clock::SystemClock;
@@ -11,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::config::{ClusterConfig, Config};
 use crate::error::Error;
 use crate::journal::{JournalAccess, JournalPlace, Journals, RunJournal, RunPlace};
-use crate::{adapters, env};
+use crate::{adapters, env, run_id};
 
 /// The variable that names the configuration file.
 const CONFIG_VARIABLE: &str = "AKS_DROVER_CONFIG";
@@ -40,6 +41,11 @@ impl Fleet {
     /// The clusters' names, sorted.
     pub fn clusters(&self) -> impl Iterator<Item = &str> {
         self.config.clusters.keys().map(String::as_str)
+    }
+
+    /// The clusters that a run of this id can be on: a run is named after its cluster.
+    pub fn clusters_of(&self, run: &RunId) -> impl Iterator<Item = &str> {
+        self.clusters().filter(move |cluster| run_id::is_of(run, cluster))
     }
 
     /// What the file wants for a cluster: its own policy over the one for all.

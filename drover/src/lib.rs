@@ -31,6 +31,7 @@
 //! the credential kinds of these names only, Azure Pipelines' `SYSTEM_OIDCREQUESTURI` and `SYSTEM_ACCESSTOKEN`, the
 //! `IDENTITY_ENDPOINT` and its siblings by which a platform says where its managed identity is, and the variables of `az`.
 
+mod abort;
 mod adapters;
 mod apply;
 #[cfg(feature = "cli")]
@@ -55,6 +56,7 @@ mod timing;
 mod tokens;
 mod transport;
 
+pub use abort::{Abort, AbortProgress, AbortReport};
 pub use apply::Apply;
 pub use clock::SystemClock;
 pub use cluster::{Cluster, Services};

@@ -12,7 +12,7 @@ use serde_json::json;
 use upgrade_core::Inventory;
 use upgrade_core::access::{self, AccessAnswer, Right, Verb};
 use upgrade_core::inventory::{DeprecatedApi, Ownership};
-use upgrade_core::lock::{Lease, LeaseRecord, Lock, LockAction, LockTimes, lock_name};
+use upgrade_core::lock::{Lease, LeaseRecord, Lock, LockAction, LockTimes, StopRequest, lock_name};
 use upgrade_core::model::{
     HolderId, IntOrPercent, KubeVersion, Node, Pod, PoolName, ProvisioningState, PullAccess, PullState,
     RestartId, RunId, Settings, Uid, WorkloadKind,
@@ -426,6 +426,7 @@ pub(crate) async fn a_lease_has_one_writer_at_a_time(ports: Ports) {
         renewed_at: Some("2026-11-24T01:02:03.123456Z".parse().unwrap()),
         transitions: 0,
         run: Some(run()),
+        stop: StopRequest::parse(&format!("{} now ann on build-7", run())),
     };
     let conflict = |error: PortError| {
         assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Conflict, true), "{error}");
@@ -436,7 +437,8 @@ pub(crate) async fn a_lease_has_one_writer_at_a_time(ports: Ports) {
     conflict(kubernetes.create_lease(&name, &record("b")).await.unwrap_err());
     assert_eq!(kubernetes.lease(&name).await.unwrap().as_ref(), Some(&created));
 
-    let released = LeaseRecord { holder: String::new(), duration_seconds: 1, run: None, ..record("a") };
+    let free = LeaseRecord { run: None, stop: None, ..record("") };
+    let released = LeaseRecord { duration_seconds: 1, ..free };
     let second = kubernetes.update_lease(&name, &created, &released).await.unwrap();
     assert_eq!((&second.uid, &second.record), (&created.uid, &released));
     conflict(kubernetes.update_lease(&name, &created, &record("b")).await.unwrap_err());

@@ -71,6 +71,16 @@ pub(crate) fn ports_of(lab: &Lab) -> Ports {
     }
 }
 
+fn services_of(lab: &Lab) -> Services {
+    Services { kubernetes: lab.kubernetes(), azure: lab.azure(), rancher: lab.rancher(), clock: lab.clock() }
+}
+
+/// The lab's cluster through its own ports, as the facade proves it.
+pub(crate) fn proven(lab: &Lab) -> Cluster {
+    let proven = Cluster::prove(Policy::default(), services_of(lab));
+    lab.block_on(proven).expect("a proof never waits for nothing").unwrap()
+}
+
 /// The lab's own ports, in virtual time.
 fn on_the_ports_face<F: Future<Output = ()>>(lab: &Lab, case: impl FnOnce(Ports) -> F) {
     lab.block_on(case(ports_of(lab))).expect("no case waits for what never comes");
@@ -174,13 +184,7 @@ async fn assert_faces_agree(scenario: &Scenario) {
     let folder = tempfile::tempdir().unwrap();
     let lab = Lab::new(scenario, 1);
     let (server, far) = over_http(lab.clone(), folder.path(), STANDING).await;
-    let services = Services {
-        kubernetes: lab.kubernetes(),
-        azure: lab.azure(),
-        rancher: lab.rancher(),
-        clock: lab.clock(),
-    };
-    let near = Cluster::prove(Policy::default(), services).await.unwrap().inventory().await.unwrap();
+    let near = Cluster::prove(Policy::default(), services_of(&lab)).await.unwrap().inventory().await.unwrap();
     let far = far.inventory().await.unwrap();
     server.shutdown();
     let values = |inventory: Inventory| {

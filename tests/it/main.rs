@@ -1,6 +1,7 @@
 //! One integration binary: the house's walls, the ports' conformance, whole upgrades as stories.
 #![expect(clippy::unwrap_used, reason = "a test that panics has said what it has to say")]
 
+mod abort;
 mod architecture;
 mod azurite;
 mod cli;

@@ -1,6 +1,7 @@
 //! The command line as people type it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::styling::Styles;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -8,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use upgrade_core::model::VersionRequest;
 use upgrade_core::ports::AskBefore;
 use upgrade_core::run::failure::OnFailure;
+use upgrade_core::span;
 
 use super::scenario::ScenarioName;
 use crate::journal::{JournalPlace, RunSelector};
@@ -95,10 +97,9 @@ pub(super) enum Command {
     Apply(Apply),
     Resume(Resume),
     Status(Status),
+    Abort(Abort),
     Snapshot(Snapshot),
     Lab(Lab),
-    #[command(hide = true)]
-    Abort(Status),
     #[command(hide = true)]
     Leftovers(Leftovers),
 }
@@ -297,6 +298,36 @@ pub(super) struct Status {
     pub(super) journal: Journal,
 }
 
+/// Asks a run to stop that works elsewhere: in another terminal, or on another agent
+///
+/// Proves the cluster's identity, then asks through the cluster itself: the request stands in the Lease of the lock, which the
+/// run's process renews every few seconds. The run finishes the action in hand, gives back what it has borrowed of workloads, and
+/// exits with 130, as after Ctrl-C. `abort` waits for that and says how it ended.
+///
+/// Exits with 0 when the run is not at work any more, also if it was not before; with 3 if another run works on the cluster; with 1
+/// if the run is still at work, or its process is dead and holds what it held.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  aks-drover abort shop-acc-20261124-200000-0a1f
+  aks-drover abort shop-acc-20261124-200000-0a1f --now       as a second Ctrl-C")]
+pub(super) struct Abort {
+    /// The run: its id, or its journal: a file, or az://CONTAINER/FOLDER/RUN
+    #[arg(value_parser = OsStringValueParser::new().try_map(RunSelector::parse))]
+    pub(super) run: RunSelector,
+    /// At once: writes that are under way stay without an answer, which the journal says
+    #[arg(long)]
+    pub(super) now: bool,
+    /// How long to wait until the run has stopped
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = span::parse)]
+    pub(super) wait: Duration,
+    /// The cluster's name in the configuration [default: the one that the journal names, or the run's id]
+    #[arg(long, value_name = "CLUSTER")]
+    pub(super) cluster: Option<String>,
+    #[command(flatten)]
+    pub(super) journal: Journal,
+}
+
 /// The inventory as a file, without secrets or environment values
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  aks-drover snapshot shop-acc -o snapshot.json")]
@@ -368,7 +399,9 @@ mod tests {
         let mut command = Arguments::command().term_width(100);
         command.build();
         assert_snapshot!("help", command.render_help());
-        for name in ["demo", "check", "plan", "rehearse", "apply", "resume", "status", "snapshot", "lab"] {
+        for name in
+            ["demo", "check", "plan", "rehearse", "apply", "resume", "status", "abort", "snapshot", "lab"]
+        {
             let sub = command.find_subcommand_mut(name).unwrap();
             assert_snapshot!(format!("help_{name}"), sub.render_long_help());
         }

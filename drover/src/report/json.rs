@@ -13,6 +13,7 @@ use upgrade_core::plan::Plan;
 
 use super::clean::clean_json;
 use super::status::RunStatus;
+use crate::abort::AbortReport;
 use crate::files::SnapshotFile;
 
 #[derive(Serialize)]
@@ -92,6 +93,11 @@ pub fn report(report: &Report) -> String {
 /// Where a run stands.
 pub fn status(status: &RunStatus) -> String {
     document(status)
+}
+
+/// What came of a request to stop a run.
+pub fn abort(report: &AbortReport) -> String {
+    document(report)
 }
 
 /// A snapshot file's content.

@@ -12,7 +12,8 @@ use upgrade_core::plan::Plan;
 use super::clean::clean;
 use super::page::Page;
 use super::status::{RunStatus, StageState};
-use super::{count, exact, outcome_words, proof, tally, text, took, usage_words};
+use super::{ask_words, count, exact, outcome_words, proof, tally, text, took, usage_words};
+use crate::abort::AbortReport;
 
 /// Text as part of a paragraph or of a table's cell: nothing in it is markup.
 fn plain(text: impl Display) -> String {
@@ -253,6 +254,23 @@ pub fn status(status: &RunStatus) -> String {
     });
     table(&mut out, &["", "stage", "state"], rows);
     folded(&mut out, "The whole status", &text::status(status));
+    out
+}
+
+/// What came of a request to stop a run.
+pub fn abort(report: &AbortReport) -> String {
+    let mut out = format!("# Run {}: {}\n", code(&report.run), plain(ask_words(&report.end)));
+    if let Some(outcome) = &report.outcome {
+        out.push_str(&format!("\n{}\n", plain(outcome_words(outcome))));
+    }
+    if !report.open_writes.is_empty() {
+        out.push('\n');
+        table(
+            &mut out,
+            &["write without an answer"],
+            report.open_writes.iter().map(|write| vec![plain(write)]),
+        );
+    }
     out
 }
 

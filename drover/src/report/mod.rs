@@ -28,6 +28,7 @@ use std::time::Duration;
 use cluster_lab::{FamilyForecast, UsageForecast};
 use upgrade_core::event::{Report, RunOutcome};
 use upgrade_core::finding::{Finding, Severity};
+use upgrade_core::lock::AskEnd;
 use upgrade_core::span;
 
 /// Milliseconds as people read them.
@@ -98,6 +99,29 @@ pub(crate) fn tally(findings: &[Finding]) -> String {
 pub(crate) fn downtime(report: &Report) -> (u64, usize) {
     let gaps = report.ledger.iter().flat_map(|record| &record.gaps);
     gaps.fold((0, 0), |(sum, n), gap| (sum + gap.end.map_or(0, |end| gap.millis(end)), n + 1))
+}
+
+/// What came of a request to stop a run, in one line.
+pub(crate) fn ask_words(end: &AskEnd) -> String {
+    match end {
+        AskEnd::NobodyWorks => {
+            "not at work: nobody holds the lock of the cluster; nothing was asked".to_owned()
+        }
+        AskEnd::AnotherRun(holder) => {
+            format!("not at work: the cluster is locked by {holder}; nothing was asked")
+        }
+        AskEnd::Dead(holder) => format!(
+            "there is nobody to stop: the process that holds the lock ({holder}) has not renewed it for as long as it lasts"
+        ),
+        AskEnd::Deaf(holder) => {
+            format!("at work ({holder}), and does not read requests: its process is of an older version")
+        }
+        AskEnd::LetGo => "stopped, and has given back the lock of the cluster".to_owned(),
+        AskEnd::FellSilent(holder) => format!(
+            "asked to stop; its process ({holder}) does not renew the lock any more and has not given it back: it stopped at once, or died"
+        ),
+        AskEnd::StillAtWork(holder) => format!("asked to stop, and still at work ({holder})"),
+    }
 }
 
 /// How a run ended, in one line.

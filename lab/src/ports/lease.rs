@@ -1,10 +1,11 @@
 //! Leases, between Kubernetes' own object and the core's.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::coordination::v1 as k8s;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use upgrade_core::lock::{Lease, LeaseRecord};
+use upgrade_core::lock::{ABORT_ANNOTATION, Lease, LeaseRecord, StopRequest};
 use upgrade_core::model::{ObjectName, RUN_ANNOTATION, RunId, Uid};
 
 use crate::error::ApiError;
@@ -54,7 +55,7 @@ fn read(lease: &Arc<k8s::Lease>) -> Lease {
     let meta = &lease.metadata;
     let spec = lease.spec.clone().unwrap_or_default();
     let number = |value: Option<i32>| u32::try_from(value.unwrap_or_default()).unwrap_or_default();
-    let run = meta.annotations.as_ref().and_then(|annotations| annotations.get(RUN_ANNOTATION));
+    let annotation = |key| meta.annotations.as_ref().and_then(|annotations| annotations.get(key));
     Lease {
         uid: Uid::new(meta.uid.clone().unwrap_or_default()).expect("the store gives every object a uid"),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
@@ -64,7 +65,8 @@ fn read(lease: &Arc<k8s::Lease>) -> Lease {
             acquired_at: spec.acquire_time.map(|time| time.0),
             renewed_at: spec.renew_time.map(|time| time.0),
             transitions: number(spec.lease_transitions),
-            run: run.and_then(|run| RunId::new(run.as_str()).ok()),
+            run: annotation(RUN_ANNOTATION).and_then(|run| RunId::new(run.as_str()).ok()),
+            stop: annotation(ABORT_ANNOTATION).and_then(|text| StopRequest::parse(text)),
         },
     }
 }
@@ -73,12 +75,14 @@ fn object(name: &ObjectName, record: &LeaseRecord) -> k8s::Lease {
     let number = |value: u32| Some(i32::try_from(value).unwrap_or(i32::MAX));
     // As it is on the wire, where the rest of the second has six digits.
     let time = |at: jiff::Timestamp| jiff::Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at);
-    let annotations = record.run.as_ref().map(|run| [(RUN_ANNOTATION.to_owned(), run.to_string())].into());
+    let run = record.run.as_ref().map(|run| (RUN_ANNOTATION.to_owned(), run.to_string()));
+    let stop = record.stop.as_ref().map(|stop| (ABORT_ANNOTATION.to_owned(), stop.to_string()));
     k8s::Lease {
         metadata: ObjectMeta {
             name: Some(name.name().to_owned()),
             namespace: Some(name.namespace().to_owned()),
-            annotations,
+            annotations: Some(run.into_iter().chain(stop).collect::<BTreeMap<_, _>>())
+                .filter(|all| !all.is_empty()),
             ..ObjectMeta::default()
         },
         spec: Some(k8s::LeaseSpec {

@@ -69,7 +69,9 @@ fn wrong_usage_is_refused() {
             &["drover.toml: journal: the table is missing", "hint: name the storage account"],
         ),
         (&["upgrade"], &["unrecognized subcommand 'upgrade'"]),
-        (&["abort", "r-1"], &["error: `abort` is not built yet", "hint: press Ctrl-C"]),
+        (&["abort", "r-1"], &["error: r-1 does not say which cluster", "hint: name it with --cluster"]),
+        (&["abort", "r-1", "--wait", "long"], &["`long` is not a duration"]),
+        (&["abort", "no/such.jsonl"], &["error: journal no/such.jsonl: there is no such run"]),
         (&["leftovers", "shop-acc"], &["error: `leftovers` is not built yet", "hint:"]),
     ] {
         refused(folder.path(), arguments, wanted);

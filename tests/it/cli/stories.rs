@@ -23,6 +23,11 @@ fn versions(lab: &Lab) -> Vec<String> {
         .collect()
 }
 
+/// Runs the command in a folder that has nothing to do with the lab's.
+fn run_in(folder: &tempfile::TempDir, arguments: &[&str]) -> super::Ended {
+    run(folder.path(), arguments)
+}
+
 fn assert_upgraded(lab: &Lab) {
     let versions = versions(lab);
     assert_eq!(versions.len(), 3, "a buffer is left over: {versions:?}");
@@ -188,6 +193,49 @@ fn a_run_that_is_asked_to_stop_stops_at_a_safe_point() {
         hint.unwrap_or_else(|| panic!("no hint: {}", ended.stderr)).split_whitespace().collect();
     let resume = lab.run(&words);
     assert_eq!(resume.code, Some(0), "{words:?}: {resume:?}");
+    assert_upgraded(&lab);
+}
+
+/// The agent that works on the run is out of reach; somebody else has its configuration and reads the run's id in the pipeline's
+/// log. His machine has no journal.
+#[cfg(unix)]
+#[test]
+fn a_run_on_another_agent_is_asked_to_stop_through_the_cluster() {
+    let lab = Lab::serve_at("240");
+    lab.plan();
+    let mut apply = UnderWay::start(lab.folder(), &["apply", "plan.json", "--journal", "runs"]);
+    apply.hear("user: add buffer userbf");
+    let runs = std::fs::read_dir(lab.folder().join("runs")).unwrap();
+    let [run] = &runs.map(|file| file.unwrap().path()).collect::<Vec<_>>()[..] else { panic!("one run") };
+    let id = run.file_stem().unwrap().to_str().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let config = lab.folder().join("drover.toml");
+    let config = config.to_str().unwrap();
+    let other = run_in(&elsewhere, &["abort", "demo-20261124-230000-0001", "--config", config]);
+    assert_eq!(other.code, Some(3), "{other:?}");
+    assert!(
+        other.stdout.contains("the cluster is locked by") && other.stdout.contains(id),
+        "{}",
+        other.stdout
+    );
+    let abort = run_in(&elsewhere, &["abort", id, "--config", config]);
+    assert_eq!(abort.code, Some(0), "{abort:?}");
+    assert!(abort.stdout.contains("stopped, and has given back the lock"), "{}", abort.stdout);
+    for said in ["waiting for at most 10m", "asked, by Lease kube-system/drover-upgrade"] {
+        assert!(abort.stderr.contains(said), "{said}: {}", abort.stderr);
+    }
+    let ended = apply.end();
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(ended.stderr.contains("asks the run to stop at a safe point (`abort`)"), "{}", ended.stderr);
+    let again = lab.run(&["abort", run.to_str().unwrap(), "--output", "json"]);
+    let told = json(&again.stdout);
+    assert_eq!(
+        (again.code, told["result"].as_str(), told["outcome"]["result"].as_str()),
+        (Some(0), Some("nobody_works"), Some("aborted")),
+        "{again:?}"
+    );
+    let resume = lab.run(&["resume", run.to_str().unwrap()]);
+    assert_eq!(resume.code, Some(0), "{resume:?}");
     assert_upgraded(&lab);
 }
 

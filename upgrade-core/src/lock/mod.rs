@@ -14,6 +14,10 @@
 //!
 //! A Lease that somebody deletes is a lock that somebody broke: the next comer takes it at once.
 
+mod asking;
+mod pulse;
+mod request;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -21,6 +25,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{HolderId, ObjectName, RunId, Uid};
+
+pub use asking::{AskAction, AskEnd, AskStage, Asking};
+pub use pulse::{Pulse, Sign};
+pub use request::{ABORT_ANNOTATION, StopRequest};
 
 /// What a Lease says (`coordination.k8s.io/v1`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +45,8 @@ pub struct LeaseRecord {
     pub transitions: u32,
     /// The run it is held for (annotation `aks-drover/run`).
     pub run: Option<RunId>,
+    /// Somebody asks the holder to stop (annotation `aks-drover/abort`).
+    pub stop: Option<StopRequest>,
 }
 
 /// A Lease as it was read, or as a write left it.
@@ -115,6 +125,11 @@ impl LockTimes {
         } else {
             Err(LockTimesError { lease, deadline, retry })
         }
+    }
+
+    /// How long others leave a silent holder alone.
+    pub fn lease(&self) -> Duration {
+        self.lease
     }
 }
 
@@ -228,6 +243,13 @@ impl Lock {
         self.held_by().filter(|_| self.rival && self.standing == Standing::Seeking)
     }
 
+    /// Somebody has written into the Lease that this run shall stop.
+    pub fn asked_to_stop(&self) -> Option<&StopRequest> {
+        let record = self.seen.as_ref().map(|seen| &seen.lease.record)?;
+        let stop = record.stop.as_ref().filter(|stop| stop.run == self.run)?;
+        (record.holder == self.me.as_str()).then_some(stop)
+    }
+
     /// The Lease was read: `observed` is what it says, `None` if there is none. `wall` is the time of day, which goes into the
     /// Lease for people.
     pub fn on(&mut self, now: Duration, wall: Timestamp, observed: Option<Lease>) -> LockAction {
@@ -247,6 +269,7 @@ impl Lock {
                     duration_seconds: 1,
                     renewed_at: Some(wall),
                     run: None,
+                    stop: None,
                     ..lease.record.clone()
                 };
                 LockAction::Update { over: lease, record }
@@ -347,12 +370,15 @@ impl Lock {
             renewed_at: Some(wall),
             transitions,
             run: Some(self.run.clone()),
+            stop: None,
         }
     }
 
+    /// A request to stop stays until the Lease is given back, so that whoever asked sees that it was read.
     fn renew(&self, wall: Timestamp, lease: Lease) -> LockAction {
-        let acquired_at = lease.record.acquired_at;
-        let record = LeaseRecord { acquired_at, ..self.record(wall, lease.record.transitions) };
+        let LeaseRecord { acquired_at, transitions, ref stop, .. } = lease.record;
+        let stop = stop.clone().filter(|stop| stop.run == self.run);
+        let record = LeaseRecord { acquired_at, stop, ..self.record(wall, transitions) };
         LockAction::Update { over: lease, record }
     }
 }

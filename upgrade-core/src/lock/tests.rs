@@ -32,6 +32,7 @@ fn held(holder: &str) -> LeaseRecord {
         renewed_at: None,
         transitions: 3,
         run: None,
+        stop: None,
     }
 }
 
@@ -67,6 +68,36 @@ fn a_renewal_keeps_who_and_since_when_and_moves_the_deadline() {
     assert_eq!((record.acquired_at, record.renewed_at), (mine.acquired_at, Some(wall())));
     let _ = lock.answered(at(16), at(17), Some(lease(2, record)));
     assert!(lock.may_write(at(55)) && !lock.may_write(at(56)));
+}
+
+/// It is read with a renewal, and the renewal leaves it there: whoever asked sees that it was read. Only giving back removes it.
+#[test]
+fn a_request_to_stop_is_read_kept_and_taken_away_at_the_end() {
+    let mut lock = holder("a");
+    let ask = |run| StopRequest { run: RunId::new(run).unwrap(), at_once: false, by: "ann".into() };
+    let asked = |run| LeaseRecord { stop: Some(ask(run)), ..held("a") };
+    let (_, record) = updated(lock.on(at(16), wall(), Some(lease(1, asked("another")))));
+    assert_eq!((lock.asked_to_stop(), record.stop), (None, None), "not this run");
+    let _ = lock.answered(at(16), at(17), None);
+    let (_, record) = updated(lock.on(at(22), wall(), Some(lease(2, asked("night-1")))));
+    assert_eq!((lock.asked_to_stop(), record.stop.as_ref()), (Some(&ask("night-1")), Some(&ask("night-1"))));
+    let _ = lock.answered(at(22), at(23), Some(lease(3, record.clone())));
+    assert_eq!(lock.asked_to_stop(), Some(&ask("night-1")));
+    let _ = lock.give_back(at(24));
+    let (_, record) = updated(lock.on(at(24), wall(), Some(lease(3, record))));
+    assert_eq!((record.holder.as_str(), record.stop), ("", None));
+}
+
+/// What was asked of a process that died is not asked of the one that takes over: somebody has resumed the run since.
+#[test]
+fn a_request_to_stop_ends_with_the_holder_it_was_for() {
+    let mut lock = lock("b");
+    let stop = Some(StopRequest { run: RunId::new("night-1").unwrap(), at_once: false, by: String::new() });
+    let asked = LeaseRecord { stop, ..held("a") };
+    let _ = lock.on(at(0), wall(), Some(lease(7, asked.clone())));
+    let (_, record) = updated(lock.on(at(60), wall(), Some(lease(7, asked))));
+    assert_eq!((record.holder.as_str(), record.stop), ("b", None));
+    assert_eq!(lock.asked_to_stop(), None);
 }
 
 #[test]

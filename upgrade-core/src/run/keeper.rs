@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Either, select};
 
-use crate::lock::{Lease, Lock, LockAction, LockHolder, LockTimes, lock_name};
+use crate::lock::{Lease, Lock, LockAction, LockHolder, LockTimes, StopRequest, lock_name};
 use crate::model::RunId;
 use crate::ports::{CallOutcome, Clock, PortError, PortErrorKind, Ports, RemoteService};
 
@@ -28,6 +28,8 @@ pub enum LockNews {
     Failed(PortError),
     /// It was held, and is not any more: somebody else has it, or (`None`) its Lease was deleted or emptied.
     Lost(Option<LockHolder>),
+    /// Somebody asks the run to stop, by the Lease. Told once, and once more if more is asked.
+    StopAsked(StopRequest),
 }
 
 /// The answer to one call.
@@ -37,7 +39,7 @@ enum Answer {
 }
 
 /// One process's hand on the lock.
-pub(super) struct Keeper {
+pub(crate) struct Keeper {
     lock: Lock,
     ports: Ports,
     doing: Option<BoxFuture<'static, Answer>>,
@@ -46,11 +48,12 @@ pub(super) struct Keeper {
     /// It was sought, and may be held.
     sought: bool,
     told_of: Option<String>,
+    told_to_stop: Option<StopRequest>,
     last_error: Option<PortError>,
 }
 
 impl Keeper {
-    pub(super) fn new(ports: &Ports, run: &RunId) -> Self {
+    pub(crate) fn new(ports: &Ports, run: &RunId) -> Self {
         Self {
             lock: Lock::new(ports.holder.clone(), run.clone(), LockTimes::default()),
             ports: ports.clone(),
@@ -58,18 +61,19 @@ impl Keeper {
             writes: false,
             sought: false,
             told_of: None,
+            told_to_stop: None,
             last_error: None,
         }
     }
 
     /// Begins to seek the lock.
-    pub(super) fn seek(&mut self) {
+    pub(crate) fn seek(&mut self) {
         self.sought = true;
         self.perform(LockAction::Look { at: self.ports.clock.elapsed() });
     }
 
     /// Waits for the next thing that the run must know. Dropping the future loses nothing.
-    pub(super) async fn news(&mut self) -> LockNews {
+    pub(crate) async fn news(&mut self) -> LockNews {
         loop {
             let Some(doing) = &mut self.doing else { return pending().await };
             let answer = doing.await;
@@ -80,7 +84,7 @@ impl Keeper {
     }
 
     /// May a write be sent now? If not, it is surely not done, and this is why.
-    pub(super) fn permit(&self) -> Result<(), PortError> {
+    pub(crate) fn permit(&self) -> Result<(), PortError> {
         if self.lock.may_write(self.ports.clock.elapsed()) {
             return Ok(());
         }
@@ -93,7 +97,7 @@ impl Keeper {
     }
 
     /// Gives the lock back, if it was sought. After that nothing may be written.
-    pub(super) async fn give_back(&mut self) {
+    pub(crate) async fn give_back(&mut self) {
         if !self.sought {
             return;
         }
@@ -126,9 +130,16 @@ impl Keeper {
         match (before, self.lock.transitions().is_some()) {
             (false, true) => Some(LockNews::Held),
             (true, false) => Some(LockNews::Lost(self.lock.held_by().map(Into::into))),
-            (true, true) => None,
+            (true, true) => self.request(),
             (false, false) => self.obstacle(),
         }
+    }
+
+    /// A request to stop, if it was not told already.
+    fn request(&mut self) -> Option<LockNews> {
+        let asked = self.lock.asked_to_stop()?.clone();
+        let told = self.told_to_stop.replace(asked.clone());
+        (told.as_ref() != Some(&asked)).then_some(LockNews::StopAsked(asked))
     }
 
     /// Why the lock is not held yet, if it was not said already.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use upgrade_core::lock::{Lease, LeaseRecord};
+use upgrade_core::lock::{ABORT_ANNOTATION, Lease, LeaseRecord, StopRequest};
 use upgrade_core::model::{ObjectName, RUN_ANNOTATION, RunId};
 use upgrade_core::ports::{CallOutcome, PortError, PortErrorKind};
 
@@ -77,7 +77,8 @@ fn left(found: Found, what: &str) -> Result<Lease, PortError> {
 fn lease(found: Found, what: &str) -> Result<Lease, PortError> {
     let Found { metadata, spec } = found;
     let uid = decode::uid(&metadata).map_err(|error| undecodable(what, error))?;
-    let run = metadata.annotations.as_ref().and_then(|annotations| annotations.run.as_deref());
+    let annotations = metadata.annotations.unwrap_or_default();
+    let stop = annotations.abort.and_then(|text| StopRequest::parse(&one_line(&text)));
     Ok(Lease {
         uid,
         resource_version: metadata.resource_version.unwrap_or_default(),
@@ -87,16 +88,20 @@ fn lease(found: Found, what: &str) -> Result<Lease, PortError> {
             acquired_at: spec.acquire_time,
             renewed_at: spec.renew_time,
             transitions: spec.lease_transitions.unwrap_or(0),
-            run: run.and_then(|run| RunId::new(run).ok()),
+            run: annotations.run.and_then(|run| RunId::new(run).ok()),
+            stop,
         },
     })
 }
 
 fn object(name: &ObjectName, record: &LeaseRecord, over: Option<&Lease>) -> Value {
-    let LeaseRecord { holder, duration_seconds, acquired_at, renewed_at, transitions, run } = record;
+    let LeaseRecord { holder, duration_seconds, acquired_at, renewed_at, transitions, run, stop } = record;
     let mut metadata = json!({"name": name.name(), "namespace": name.namespace()});
     if let Some(run) = run {
         metadata["annotations"] = json!({RUN_ANNOTATION: run});
+    }
+    if let Some(stop) = stop {
+        metadata["annotations"][ABORT_ANNOTATION] = json!(stop.to_string());
     }
     if let Some(over) = over {
         metadata["uid"] = json!(over.uid);

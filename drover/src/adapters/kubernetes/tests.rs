@@ -500,6 +500,7 @@ fn record() -> LeaseRecord {
         renewed_at: Some("2026-11-24T01:02:03.1234567Z".parse().unwrap()),
         transitions: 2,
         run: Some(upgrade_core::model::RunId::new("run-1").unwrap()),
+        stop: upgrade_core::lock::StopRequest::parse("run-1 now ann on build-7"),
     }
 }
 
@@ -507,7 +508,7 @@ fn lease_body(version: &str) -> Value {
     json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
         "metadata": {
-            "name": "drover-upgrade", "namespace": "kube-system", "annotations": {"aks-drover/run": "run-1"},
+            "name": "drover-upgrade", "namespace": "kube-system", "annotations": {"aks-drover/run": "run-1", "aks-drover/abort": "run-1 now ann on build-7"},
             "uid": "l1", "resourceVersion": version,
         },
         "spec": {

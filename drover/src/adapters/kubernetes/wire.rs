@@ -49,6 +49,8 @@ pub(super) struct Annotations {
     pub(super) restart_id: Option<String>,
     #[serde(rename = "aks-drover/run")]
     pub(super) run: Option<String>,
+    #[serde(rename = "aks-drover/abort")]
+    pub(super) abort: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]

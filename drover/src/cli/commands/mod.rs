@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod abort;
 mod apply;
 mod check;
 mod demo;
@@ -40,10 +41,7 @@ pub(super) async fn perform(mut session: Session, command: Command) -> Result<u8
         Command::Status(args) => status::status(&mut session, &args).await,
         Command::Snapshot(args) => snapshot::snapshot(&mut session, &args).await,
         Command::Lab(args) => lab::lab(&mut session, &args).await,
-        Command::Abort(_) => Err(Failure::usage(
-            "`abort` is not built yet: this version cannot reach a run that another process works on",
-            "press Ctrl-C where the run works, or send SIGTERM to its process; it stops at a safe point",
-        )),
+        Command::Abort(args) => abort::abort(&mut session, &args).await,
         Command::Leftovers(args) => Err(Failure::usage(
             format!(
                 "`leftovers` is not built yet: nothing was looked for in {}, and nothing removed",

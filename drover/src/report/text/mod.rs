@@ -1,5 +1,6 @@
 //! Text for people, on a terminal or in a log. Every function gives a [`Page`]; its `Display` is the text without colours.
 
+mod abort;
 mod event;
 mod findings;
 mod forecast;
@@ -8,6 +9,7 @@ mod run;
 mod snapshot;
 mod status;
 
+pub use abort::abort;
 pub use event::event;
 pub use findings::{evidence, findings, identity};
 pub use forecast::{forecast, learnt};

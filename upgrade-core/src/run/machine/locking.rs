@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Effect, Machine, Phase, signed};
 use crate::event::{EventKind, RunOutcome};
-use crate::lock::{LockHolder, lock_name};
+use crate::lock::{LockHolder, StopRequest, lock_name};
 use crate::run::LockNews;
 use crate::run::failure::Failure;
 
@@ -61,6 +61,13 @@ impl Machine {
             (LockNews::Lost(to), _) => {
                 self.lock.held = false;
                 self.fails(now, None, Failure::LockLost, lost(to.as_ref()));
+            }
+            (LockNews::StopAsked(StopRequest { at_once, by, .. }), _) => {
+                let who = if by.is_empty() { "somebody".to_owned() } else { by };
+                let how = if at_once { "at once" } else { "at a safe point" };
+                let message = format!("{who} asks the run to stop {how} (`abort`)");
+                self.emit(now, EventKind::Warning { message });
+                self.stop(now, if at_once { 2 } else { 1 });
             }
             // The run ends; the lock is given back.
             (LockNews::Held | LockNews::Occupied(_) | LockNews::Refused(_) | LockNews::Failed(_), None) => {}

@@ -35,17 +35,20 @@ impl Machine {
             Input::Gate(answer) => self.gate(now, answer),
             Input::Lock(news) => self.lock_says(now, news),
             Input::Tick => {}
-            Input::Stop => {
-                self.stops += 1;
-                let stopping = matches!(self.phase, Phase::Ending(_));
-                if !stopping {
-                    self.phase = Phase::Ending(RunOutcome::Aborted);
-                }
-                if self.stops == 1 {
-                    let message = "stopping: writes in hand are answered first; ask again to stop at once";
-                    self.emit(now, EventKind::Warning { message: message.into() });
-                }
-            }
+            Input::Stop => self.stop(now, self.stops + 1),
+        }
+    }
+
+    /// Somebody asks to stop: the first time at a safe point, the second time at once. `times`: how often it was asked, counting
+    /// this one; whoever asks from afar and whoever presses Ctrl-C need not know of each other.
+    pub(super) fn stop(&mut self, now: Timestamp, times: u32) {
+        if self.stops == 0 && times == 1 {
+            let message = "stopping: writes in hand are answered first; ask again to stop at once";
+            self.emit(now, EventKind::Warning { message: message.into() });
+        }
+        self.stops = self.stops.max(times);
+        if !matches!(self.phase, Phase::Ending(_)) {
+            self.phase = Phase::Ending(RunOutcome::Aborted);
         }
     }
 

@@ -77,7 +77,7 @@ mod identity {
     use crate::event::RunOutcome;
     use crate::inventory::{ClusterIdentity, Evidence, EvidenceKind, EvidenceVerdict};
     use crate::journal::{Entry, Record, RunState};
-    use crate::lock::LockHolder;
+    use crate::lock::{LockHolder, StopRequest};
     use crate::model::Uid;
     use crate::ports::{CallOutcome, PortError, PortErrorKind, RemoteService};
     use crate::run::LockNews;
@@ -307,6 +307,33 @@ mod identity {
         assert_eq!(cause(&machine.on(now + Duration::from_secs(301), Input::Tick)), because);
         let forbidden = Input::Lock(LockNews::Failed(failed(PortErrorKind::Forbidden)));
         assert_eq!(cause(&at_the_lock(now).on(now, forbidden)), because);
+    }
+
+    /// From afar and by Ctrl-C it is asked for the same, and who asks for the first once more asks for nothing new.
+    #[test]
+    fn a_request_by_the_lock_stops_like_ctrl_c_and_names_who_asks() {
+        let asked = |at_once| {
+            let (run, by) = (RunId::new("r-1").unwrap(), "ann on build-7".to_owned());
+            Input::Lock(LockNews::StopAsked(StopRequest { run, at_once, by }))
+        };
+        let now = Timestamp::from_second(1000).unwrap();
+        let at_work = || {
+            let mut machine = at_the_lock(now);
+            assert!(begins(&machine.on(now, Input::Lock(LockNews::Held))));
+            machine
+        };
+        let first = at_work().on(now, asked(false));
+        let told = [
+            "ann on build-7 asks the run to stop at a safe point (`abort`)",
+            "stopping: writes in hand are answered first; ask again to stop at once",
+        ];
+        assert_eq!(warnings(&first), told);
+        let mut machine = at_work();
+        machine.take_in(now, Input::Stop);
+        machine.take_in(now, asked(false));
+        assert_eq!(machine.stops, 1, "two people who ask once each do not ask twice");
+        machine.take_in(now, asked(true));
+        assert_eq!(machine.stops, 2);
     }
 
     #[test]
