@@ -82,6 +82,7 @@ fn measured(records: &[Record]) -> Vec<(&Write, u64)> {
             | Entry::StageFinished { .. }
             | Entry::OnFailure { .. }
             | Entry::Reversing { .. }
+            | Entry::GivenUp { .. }
             | Entry::Closed { .. } => {}
         }
     }
