@@ -22,7 +22,7 @@ use crate::run::{Channel, Run};
 use crate::run_id;
 
 /// Where journals lie unless somebody says otherwise.
-const DEFAULT_JOURNAL: &str = "journal";
+pub(crate) const DEFAULT_JOURNAL: &str = "journal";
 
 /// What the journal says wrote it.
 const TOOL: &str = concat!("aks-drover ", env!("CARGO_PKG_VERSION"));
@@ -144,6 +144,10 @@ async fn take_up(cluster: &Cluster, place: &RunPlace, approved: Option<&str>) ->
     }
     if RunState::is_over(&state) {
         let problem = "the run failed and brought everything back, there is nothing to go on with";
+        return Err(journal::unusable(place, problem, Some("make a new plan")));
+    }
+    if state.is_given_up() {
+        let problem = "the run was given up, and what it held was given back (`leftovers --clean`)";
         return Err(journal::unusable(place, problem, Some("make a new plan")));
     }
     if let Some(approved) = approved {

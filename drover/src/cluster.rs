@@ -1,5 +1,6 @@
 //! A cluster whose identity is proven.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::try_join;
@@ -12,11 +13,12 @@ use upgrade_core::ports::{Azure, Clock, EventSink, Gate, Journal, Kubernetes, Po
 use upgrade_core::{Inventory, Policy, access, trial};
 
 use crate::abort::Abort;
-use crate::apply::Apply;
+use crate::apply::{Apply, DEFAULT_JOURNAL};
 use crate::error::Error;
 use crate::files::PlanFile;
 use crate::holder;
 use crate::journal::{JournalAccess, RunSelector};
+use crate::leftovers::Leftovers;
 use crate::probes::Probes;
 
 /// The services of one cluster, as ports.
@@ -178,6 +180,11 @@ impl Cluster {
     /// Asks a run to stop that another process works on, when performed.
     pub fn abort(&self, run: RunId) -> Abort {
         Abort::new(self.clone(), run)
+    }
+
+    /// Looks for what runs have left on this cluster, and gives it back, when told to.
+    pub fn leftovers(&self) -> Leftovers {
+        Leftovers::new(self.clone(), Path::new(DEFAULT_JOURNAL).into())
     }
 
     /// The ports of a run on this cluster, by a process that nobody else is.

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use upgrade_core::event::{Report, RunOutcome};
 use upgrade_core::finding::Finding;
 use upgrade_core::inventory::{Evidence, proof};
+use upgrade_core::leftovers::CleanError;
+use upgrade_core::lock::LockHolder;
 use upgrade_core::model::RunId;
 use upgrade_core::plan::{Drift, PlanError};
 use upgrade_core::ports::{PortError, PortErrorKind, RemoteService};
@@ -99,6 +101,21 @@ pub enum Error {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// A run is at work on the cluster. Nothing was changed.
+    #[error("somebody works on the cluster: it is locked by {by}; nothing was changed")]
+    Locked {
+        /// Who.
+        by: LockHolder,
+    },
+    /// What runs have left could not be given back. What was written before is in their journals.
+    #[error("what is left on `{cluster}` could not be given back")]
+    NotCleaned {
+        /// The cluster's name in the configuration.
+        cluster: String,
+        /// Why.
+        #[source]
+        source: CleanError,
+    },
     /// A run could not be brought to an end of its own: its journal failed under it.
     #[error("run {run} was given up")]
     RunFailed {
@@ -180,9 +197,13 @@ impl Error {
             | Self::Unreadable { .. }
             | Self::NoPlan(_)
             | Self::Journal { .. } => 2,
-            Self::Identity { .. } | Self::Blocked { .. } => 3,
+            Self::Identity { .. } | Self::Blocked { .. } | Self::Locked { .. } => 3,
             Self::Stale { .. } => 5,
-            Self::Unwritable { .. } | Self::Remote(_) | Self::RunFailed { .. } | Self::RunLost { .. } => 1,
+            Self::Unwritable { .. }
+            | Self::Remote(_)
+            | Self::NotCleaned { .. }
+            | Self::RunFailed { .. }
+            | Self::RunLost { .. } => 1,
         }
     }
 
@@ -206,6 +227,12 @@ impl Error {
                 "the run holds; when the cause is mended, go on with `aks-drover resume {journal}`",
             )),
             Self::Journal { remedy, .. } => remedy.clone(),
+            Self::Locked { by } => by.run.as_ref().map(|run| {
+                format!("wait until that run has ended, or stop it with `aks-drover abort {run}`")
+            }),
+            Self::NotCleaned { cluster, .. } => {
+                Some(format!("see what is left with `aks-drover leftovers {cluster}`, then try again"))
+            }
             Self::Unreadable { .. } | Self::Unwritable { .. } | Self::NoPlan(_) => None,
         }
     }
@@ -215,7 +242,7 @@ impl Error {
     pub fn outcome_known(&self) -> bool {
         match self {
             Self::Remote(error) => error.outcome_known(),
-            Self::RunFailed { .. } | Self::RunLost { .. } => false,
+            Self::NotCleaned { .. } | Self::RunFailed { .. } | Self::RunLost { .. } => false,
             _ => true,
         }
     }

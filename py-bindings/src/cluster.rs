@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use aks_drover::{Apply, Fleet, JournalPlace, RunSelector};
+use aks_drover::{AbortReport, Apply, Fleet, JournalPlace, RunSelector};
 use pyo3::prelude::*;
-use upgrade_core::model::{ProbeName, VersionRequest};
+use upgrade_core::model::{ProbeName, RunId, VersionRequest};
 use upgrade_core::ports::AskBefore;
 use upgrade_core::run::failure::OnFailure;
+use upgrade_core::run::stop_signal;
 
 use crate::error::{json, raise, refuse};
 use crate::gate::PythonGate;
@@ -108,6 +110,36 @@ impl Cluster {
         let resume = then.into_iter().fold(resume, Apply::on_failure);
         begin(py, resume, journal, gate, probes)
     }
+
+    /// Ask a run to stop that works elsewhere; what came of it, as JSON.
+    fn abort(&self, py: Python<'_>, run: String, at_once: bool, wait: f64) -> PyResult<String> {
+        let id = RunId::new(run).map_err(|error| refuse(py, &format!("`run`: {error}"), None))?;
+        let wait = Duration::try_from_secs_f64(wait)
+            .map_err(|error| refuse(py, &format!("`wait`: {error}"), None))?;
+        let abort = self.inner.abort(id.clone()).at_once(at_once).wait(wait);
+        let asked = wait::or_leave(py, abort.perform(|_| ()))?.map_err(|error| raise(py, &error))?;
+        json(&AbortReport::new(id, asked, None))
+    }
+
+    /// Find what runs have left, as JSON.
+    fn leftovers(&self, py: Python<'_>, journal: PathBuf) -> PyResult<String> {
+        let leftovers = self.inner.leftovers().journal(place(py, journal)?);
+        let left = wait::or_leave(py, leftovers.find(&|_| ()))?;
+        json(&left.map_err(|error| raise(py, &error))?)
+    }
+
+    /// Give back what runs have left; what was written and what is left, as JSON.
+    fn clean(&self, py: Python<'_>, journal: PathBuf) -> PyResult<String> {
+        let leftovers = self.inner.leftovers().journal(place(py, journal)?);
+        let (handle, mut stop) = stop_signal();
+        let cleans = leftovers.clean(&mut stop, &|_| ());
+        let cleaned = wait::to_the_end(py, || handle.stop(), cleans)?;
+        json(&cleaned.map_err(|error| raise(py, &error))?)
+    }
+}
+
+fn place(py: Python<'_>, journal: PathBuf) -> PyResult<JournalPlace> {
+    JournalPlace::parse(journal).map_err(|error| refuse(py, &format!("`journal`: {error}"), None))
 }
 
 fn when_it_fails(py: Python<'_>, text: &str) -> PyResult<OnFailure> {
@@ -128,8 +160,7 @@ fn begin(
     gate: Option<Py<PyAny>>,
     probes: BTreeMap<String, Py<PyAny>>,
 ) -> PyResult<Run> {
-    let place =
-        JournalPlace::parse(journal).map_err(|error| refuse(py, &format!("`journal`: {error}"), None))?;
+    let place = place(py, journal)?;
     let named = |(name, probe)| ProbeName::new(name).map(|name| (name, probe));
     let probes: BTreeMap<ProbeName, Py<PyAny>> = probes
         .into_iter()

@@ -57,6 +57,8 @@ def test_every_field_of_an_event_is_read(kind: type[events.Event]) -> None:
         ("inventory/identity.rs", "Evidence", model.Evidence),
         ("ledger.rs", "Gap", model.Gap),
         ("ledger.rs", "ServiceRecord", model.ServiceRecord),
+        ("leftovers/mod.rs", "LeftBehind", model.Leftovers),
+        ("leftovers/mod.rs", "Leftover", model.Leftover),
         ("lock/mod.rs", "LockHolder", model.LockHolder),
         ("plan/basis.rs", "Drift", model.Drift),
         ("plan/mod.rs", "Lane", model.Lane),

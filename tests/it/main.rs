@@ -16,6 +16,7 @@ mod gates;
 mod hazards;
 mod journals;
 mod kubectl;
+mod leftovers;
 mod live;
 mod loans;
 mod lock;

@@ -5,6 +5,7 @@
 //!
 //! As text a journal is one record a line (JSON), each with a checksum; see [`to_line`] and [`Reader`].
 
+mod cordons;
 mod line;
 mod loans;
 mod state;
@@ -25,6 +26,7 @@ use crate::ports::{AskBefore, BufferSpec, EvictionAnswer, OperationRef, PortErro
 use crate::prewarm::PrewarmPod;
 use crate::run::failure::OnFailure;
 
+pub use cordons::Cordoned;
 pub use line::{BadLine, Reader, to_line, whole_lines};
 pub use loans::Loan;
 pub use state::{Failed, IllegalRecord, RunState};
@@ -130,6 +132,11 @@ pub enum Entry {
     StageFinished {
         /// Its number.
         stage: u32,
+    },
+    /// Somebody has given the run up: what it holds is given back from now on, and nothing of its plan is gone on with.
+    GivenUp {
+        /// Who.
+        by: String,
     },
     /// A process has ended its work on the run, on purpose.
     Closed {
@@ -273,6 +280,26 @@ impl Write {
         }
     }
 
+    /// May it be made for a run that is given up? It gives something back, or closes the nodes of a buffer that is about to go.
+    pub fn cleans_up(&self) -> bool {
+        match self {
+            Self::DeletePool { .. }
+            | Self::Cordon { .. }
+            | Self::Uncordon { .. }
+            | Self::Include { .. }
+            | Self::GiveBack { .. }
+            | Self::DeletePrewarmPod { .. } => true,
+            Self::UpgradeControlPlane { .. }
+            | Self::CreatePool { .. }
+            | Self::UpgradePool { .. }
+            | Self::Exclude { .. }
+            | Self::Restart { .. }
+            | Self::Evict { .. }
+            | Self::Lend { .. }
+            | Self::CreatePrewarmPod { .. } => false,
+        }
+    }
+
     /// The write that creates a buffer.
     pub fn create(buffer: &BufferSpec) -> Self {
         let BufferSpec { name, like, count, version } = buffer.clone();
@@ -355,6 +382,7 @@ impl Entry {
             Self::Answered { .. } => "answered",
             Self::StepFinished { .. } => "step_finished",
             Self::StageFinished { .. } => "stage_finished",
+            Self::GivenUp { .. } => "given_up",
             Self::Closed { .. } => "closed",
         }
     }

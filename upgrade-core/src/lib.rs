@@ -14,6 +14,7 @@ pub mod finding;
 pub mod inventory;
 pub mod journal;
 pub mod ledger;
+pub mod leftovers;
 pub mod lock;
 pub mod model;
 mod moves;

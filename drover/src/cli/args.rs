@@ -98,10 +98,9 @@ pub(super) enum Command {
     Resume(Resume),
     Status(Status),
     Abort(Abort),
+    Leftovers(Leftovers),
     Snapshot(Snapshot),
     Lab(Lab),
-    #[command(hide = true)]
-    Leftovers(Leftovers),
 }
 
 /// An upgrade from end to end on an embedded lab, over real HTTP, with the proof
@@ -328,6 +327,34 @@ pub(super) struct Abort {
     pub(super) journal: Journal,
 }
 
+/// What interrupted runs have left behind on a cluster; with --clean it is given back
+///
+/// Looks at the cluster, at Azure and into the journals together: temporary pools, cordons, settings that were borrowed of
+/// workloads, pods that have images pulled, and the lock of a process that has died. What a run that is at work holds is not left.
+/// Cordons and borrowed settings are known by their run's journal alone; what could not be seen is said. A list exits with 0.
+///
+/// With --clean what is left is given back, under the lock of the cluster and written into the run's journal first: what was taken
+/// last first, only if it still is as the run has set it, and a pool only if its name, its tag and the journal agree and nothing runs
+/// on it that has to move. The run is given up then: it cannot be resumed. Exits with 0 if nothing is left, with 1 if something can only
+/// be given back by hand (the command is printed), and with 3 if a run is at work on the cluster.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  aks-drover leftovers shop-acc
+  aks-drover leftovers shop-acc --journal az://journals/shop --clean")]
+pub(super) struct Leftovers {
+    /// The cluster's name in the configuration
+    pub(super) cluster: String,
+    /// Give it back
+    #[arg(long)]
+    pub(super) clean: bool,
+    /// Do not ask before beginning
+    #[arg(long, short, requires = "clean")]
+    pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) journal: Journal,
+}
+
 /// The inventory as a file, without secrets or environment values
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  aks-drover snapshot shop-acc -o snapshot.json")]
@@ -365,16 +392,6 @@ pub(super) struct Lab {
     pub(super) dir: Option<PathBuf>,
 }
 
-/// What an interrupted run left behind.
-#[derive(Debug, Args)]
-pub(super) struct Leftovers {
-    /// The cluster's name in the configuration
-    pub(super) cluster: String,
-    /// Remove it
-    #[arg(long)]
-    pub(super) clean: bool,
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -399,9 +416,19 @@ mod tests {
         let mut command = Arguments::command().term_width(100);
         command.build();
         assert_snapshot!("help", command.render_help());
-        for name in
-            ["demo", "check", "plan", "rehearse", "apply", "resume", "status", "abort", "snapshot", "lab"]
-        {
+        for name in [
+            "demo",
+            "check",
+            "plan",
+            "rehearse",
+            "apply",
+            "resume",
+            "status",
+            "abort",
+            "leftovers",
+            "snapshot",
+            "lab",
+        ] {
             let sub = command.find_subcommand_mut(name).unwrap();
             assert_snapshot!(format!("help_{name}"), sub.render_long_help());
         }

@@ -100,6 +100,11 @@ pub fn abort(report: &AbortReport) -> String {
     document(report)
 }
 
+/// What runs have left on a cluster, or what is left of it after it was given back.
+pub fn leftovers(left_behind: &impl Serialize) -> String {
+    document(left_behind)
+}
+
 /// A snapshot file's content.
 pub fn snapshot(snapshot: &SnapshotFile) -> String {
     clean_json(snapshot.to_json())

@@ -7,12 +7,13 @@ use upgrade_core::event::{Report, RunOutcome};
 use upgrade_core::finding::Finding;
 use upgrade_core::inventory::Inventory;
 use upgrade_core::ledger::ServiceRecord;
+use upgrade_core::leftovers::LeftBehind;
 use upgrade_core::plan::Plan;
 
 use super::clean::clean;
 use super::page::Page;
 use super::status::{RunStatus, StageState};
-use super::{ask_words, count, exact, outcome_words, proof, tally, text, took, usage_words};
+use super::{ask_words, count, exact, leftover_kind, outcome_words, proof, tally, text, took, usage_words};
 use crate::abort::AbortReport;
 
 /// Text as part of a paragraph or of a table's cell: nothing in it is markup.
@@ -254,6 +255,26 @@ pub fn status(status: &RunStatus) -> String {
     });
     table(&mut out, &["", "stage", "state"], rows);
     folded(&mut out, "The whole status", &text::status(status));
+    out
+}
+
+/// What runs have left on a cluster.
+pub fn leftovers(left_behind: &LeftBehind) -> String {
+    let left = &left_behind.left;
+    let mut out =
+        format!("# {}: {} left\n", code(&left_behind.cluster), count(left.len(), "thing", "things"));
+    if !left.is_empty() {
+        out.push('\n');
+        let rows = left.iter().map(|left| {
+            let run = left.run.as_ref().map_or_else(|| "not known".to_owned(), code);
+            let by_hand =
+                left.obstacle.as_ref().map(|why| format!("{}: {}", plain(why), code(&left.by_hand)));
+            let what = leftover_kind(left.kind).to_owned();
+            vec![what, code(&left.object), plain(&left.detail), run, by_hand.unwrap_or_default()]
+        });
+        table(&mut out, &["what", "name", "is", "run", "by hand only"], rows);
+    }
+    folded(&mut out, "All of it", &text::leftovers(left_behind));
     out
 }
 

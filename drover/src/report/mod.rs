@@ -28,6 +28,7 @@ use std::time::Duration;
 use cluster_lab::{FamilyForecast, UsageForecast};
 use upgrade_core::event::{Report, RunOutcome};
 use upgrade_core::finding::{Finding, Severity};
+use upgrade_core::leftovers::LeftoverKind;
 use upgrade_core::lock::AskEnd;
 use upgrade_core::span;
 
@@ -99,6 +100,18 @@ pub(crate) fn tally(findings: &[Finding]) -> String {
 pub(crate) fn downtime(report: &Report) -> (u64, usize) {
     let gaps = report.ledger.iter().flat_map(|record| &record.gaps);
     gaps.fold((0, 0), |(sum, n), gap| (sum + gap.end.map_or(0, |end| gap.millis(end)), n + 1))
+}
+
+/// What kind of thing is left, as people call it.
+pub(crate) fn leftover_kind(kind: LeftoverKind) -> &'static str {
+    match kind {
+        LeftoverKind::Buffer => "buffer",
+        LeftoverKind::Cordon => "cordon",
+        LeftoverKind::OutOfBalancers => "load balancers",
+        LeftoverKind::Settings => "settings",
+        LeftoverKind::PrewarmPod => "prewarm pod",
+        LeftoverKind::Lock => "lock",
+    }
 }
 
 /// What came of a request to stop a run, in one line.

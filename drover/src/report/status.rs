@@ -22,6 +22,8 @@ pub struct RunStatus {
     pub plan: String,
     /// How the last process ended the run; `None` if one is working on it, or was killed.
     pub outcome: Option<RunOutcome>,
+    /// Somebody has given the run up: it cannot be gone on with.
+    pub given_up: bool,
     /// When the last record was written.
     pub last_record: Timestamp,
     /// Milliseconds of work until then, all processes together.
@@ -95,6 +97,7 @@ impl RunStatus {
             target: plan.target,
             plan: plan.hash(),
             outcome: state.closed().cloned(),
+            given_up: state.is_given_up(),
             last_record,
             worked_ms: state.worked_ms(last_record),
             stages: stages.collect(),

@@ -83,6 +83,7 @@ fn measured(records: &[Record]) -> Vec<(&Write, u64)> {
             | Entry::StageFinished { .. }
             | Entry::OnFailure { .. }
             | Entry::Reversing { .. }
+            | Entry::GivenUp { .. }
             | Entry::Closed { .. } => {}
         }
     }

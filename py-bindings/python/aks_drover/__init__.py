@@ -30,13 +30,25 @@ from .errors import (
     StalePlan,
     UpgradeFailed,
 )
-from .model import Finding, Forecast, Identity, Question, Report
+from .model import (
+    AbortReport,
+    CleanReport,
+    Finding,
+    Forecast,
+    Identity,
+    Leftover,
+    Leftovers,
+    Question,
+    Report,
+)
 from .plan import Inventory, Plan
 from .run import Gate, Probe, Run
 
 __all__ = [
+    "AbortReport",
     "Aborted",
     "Blocked",
+    "CleanReport",
     "Cluster",
     "ConfigError",
     "DroverError",
@@ -47,6 +59,8 @@ __all__ = [
     "IdentityError",
     "IdentityLost",
     "Inventory",
+    "Leftover",
+    "Leftovers",
     "Locked",
     "Paused",
     "Plan",

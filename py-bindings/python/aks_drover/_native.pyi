@@ -60,6 +60,15 @@ class Cluster:
     ) -> Run:
         """Go on with a run from its journal."""
 
+    def abort(self, run: str, at_once: bool, wait: float) -> str:
+        """Ask a run to stop that works elsewhere; what came of it, as JSON."""
+
+    def leftovers(self, journal: str | PathLike[str]) -> str:
+        """Find what runs have left, as JSON."""
+
+    def clean(self, journal: str | PathLike[str]) -> str:
+        """Give back what runs have left; what was written and what is left, as JSON."""
+
 @final
 class Inventory:
     """What was seen."""

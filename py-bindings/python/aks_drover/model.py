@@ -183,6 +183,67 @@ class LockHolder:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AbortReport:
+    """What came of a request to stop a run."""
+
+    run: str
+    """The run."""
+    result: str
+    """`let_go`, `fell_silent`, `still_at_work`, `nobody_works`, `another_run`, `dead` or `deaf`."""
+    holder: LockHolder | None = None
+    """Who holds the lock of the cluster, where somebody does."""
+
+    @property
+    def stopped(self) -> bool:
+        """The run is not at work any more, or was not before."""
+        return self.result in ("let_go", "fell_silent", "nobody_works")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leftover:
+    """One thing that a run has left on a cluster."""
+
+    run: str | None
+    """The run, if it is known."""
+    kind: str
+    """`buffer`, `cordon`, `out-of-balancers`, `settings`, `prewarm-pod` or `lock`."""
+    object: str
+    """Its name."""
+    detail: str
+    """What is so about it."""
+    obstacle: str | None
+    """Why it cannot be given back now, if it cannot."""
+    by_hand: str
+    """The command by which a person gives it back."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leftovers:
+    """Everything that runs have left on a cluster, as far as it could be seen."""
+
+    cluster: str
+    """The cluster's name."""
+    at_work: LockHolder | None
+    """The run that is at work there: what it holds is not left."""
+    left: tuple[Leftover, ...]
+    """What is left, newest run first, and of each run what was taken last first."""
+    changed_since: tuple[str, ...]
+    """What somebody has changed since, and which stays as it is."""
+    unknown: tuple[str, ...]
+    """What could not be seen, or belongs to nobody that is known here."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CleanReport:
+    """What was given back, and what is left then."""
+
+    written: tuple[str, ...]
+    """What was written, in words, in its order."""
+    rest: Leftovers
+    """What is left, as it was seen afterwards; each with the command for a person."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunOutcome:
     """How a run ended. Which fields are there depends on `result`."""
 

@@ -72,7 +72,11 @@ fn wrong_usage_is_refused() {
         (&["abort", "r-1"], &["error: r-1 does not say which cluster", "hint: name it with --cluster"]),
         (&["abort", "r-1", "--wait", "long"], &["`long` is not a duration"]),
         (&["abort", "no/such.jsonl"], &["error: journal no/such.jsonl: there is no such run"]),
-        (&["leftovers", "shop-acc"], &["error: `leftovers` is not built yet", "hint:"]),
+        (&["leftovers", "shop-acc", "--yes"], &["--clean"]),
+        (
+            &["leftovers", "shop-acc", "--output", "junit"],
+            &["leftovers have no JUnit form", "hint: use --output"],
+        ),
     ] {
         refused(folder.path(), arguments, wanted);
     }

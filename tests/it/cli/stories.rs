@@ -239,6 +239,55 @@ fn a_run_on_another_agent_is_asked_to_stop_through_the_cluster() {
     assert_upgraded(&lab);
 }
 
+/// The agent is gone for good, and the upgrade is to be made another night: what the run has left is listed and given back.
+#[cfg(unix)]
+#[test]
+fn what_a_killed_run_has_left_is_listed_and_given_back() {
+    let lab = Lab::serve_at("240");
+    lab.plan();
+    let mut apply = UnderWay::start(lab.folder(), &["apply", "plan.json"]);
+    apply.hear("user: move onto userbf: cordon user");
+    let alive = lab.run(&["leftovers", &lab.cluster, "--clean"]);
+    assert_eq!(alive.code, Some(3), "{alive:?}");
+    assert!(
+        alive.stderr.contains("it is locked by") && alive.stderr.contains("aks-drover abort"),
+        "{}",
+        alive.stderr
+    );
+    apply.signal("-KILL");
+    assert_eq!(apply.end().code, None, "it ended by itself before it was killed");
+    let kinds = |text: &str| -> Vec<String> {
+        let left = json(text)["left"].as_array().unwrap().clone();
+        left.iter().map(|left| left["kind"].as_str().unwrap().to_owned()).collect()
+    };
+    let list = lab.run(&["leftovers", &lab.cluster, "--output", "json"]);
+    assert_eq!(list.code, Some(0), "{list:?}");
+    let listed = kinds(&list.stdout);
+    for kind in ["lock", "buffer", "cordon"] {
+        assert!(listed.iter().any(|listed| listed == kind), "{kind}: {listed:?}");
+    }
+    let clean = lab.run(&["leftovers", &lab.cluster, "--clean"]);
+    assert!(matches!(clean.code, Some(0 | 1)), "{clean:?}");
+    assert!(clean.stdout.contains("uncordon "), "{}", clean.stdout);
+    // What runs on the buffer is not chased away: a buffer that is not empty is for a person.
+    let rest = lab.run(&["leftovers", &lab.cluster, "--output", "json"]);
+    let left = kinds(&rest.stdout);
+    assert_eq!(
+        (left.is_empty(), left.iter().all(|kind| kind == "buffer")),
+        (clean.code == Some(0), true),
+        "{rest:?}"
+    );
+    if clean.code == Some(1) {
+        assert!(clean.stdout.contains("az aks nodepool delete"), "{}", clean.stdout);
+    }
+    let journal = lab.journal();
+    let status = lab.run(&["status", journal.to_str().unwrap(), "--output", "json"]);
+    assert_eq!(json(&status.stdout)["given_up"].as_bool(), Some(true), "{status:?}");
+    let resume = lab.run(&["resume", journal.to_str().unwrap()]);
+    assert_eq!(resume.code, Some(2), "{resume:?}");
+    assert!(resume.stderr.contains("the run was given up"), "{}", resume.stderr);
+}
+
 /// Rancher manages the cluster. Without consent nothing is planned; with it, each change in Azure is to wait for Rancher. One
 /// that wants something else than Azure has is refused in any case.
 #[test]

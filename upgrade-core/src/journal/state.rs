@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
+use super::cordons::{Cordoned, Cordons};
 use super::loans::{Loan, Loans};
 use super::{Entry, FORMAT, Record, Write, WriteAnswer};
 use crate::event::{RunOutcome, StepOutcome};
@@ -57,6 +58,7 @@ pub struct RunState {
     cordoned: BTreeSet<(NodeName, Uid)>,
     /// Since when the nodes are surely kept out of external load balancers that the run has had taken out.
     excluded: BTreeMap<Uid, Timestamp>,
+    cordons: Cordons,
     loans: Loans,
     /// Pods that pulled images and were surely told to go.
     deleted_pods: BTreeSet<Uid>,
@@ -65,6 +67,7 @@ pub struct RunState {
     reversal: Option<Box<(Failed, Vec<Stage>)>>,
     more_probes: BTreeSet<ProbeName>,
     approved: BTreeSet<String>,
+    given_up: bool,
     closed: Option<RunOutcome>,
     ledger: Vec<ServiceRecord>,
     opened_at: Option<Timestamp>,
@@ -124,12 +127,14 @@ impl RunState {
                     // What an earlier write of the step had begun says nothing about this one.
                     self.operations.remove(step);
                 }
+                self.cordons.announced(*id, step, write);
                 self.intents_of.entry(step.clone()).or_default().push(*id);
             }
             Entry::Answered { id, answer } => {
                 self.open.remove(id);
                 if let Some((step, write)) = self.intents.get(id) {
                     self.loans.answered(*id, step, write, answer);
+                    self.cordons.answered(write, answer);
                 }
                 match (answer, self.intents.get(id)) {
                     (WriteAnswer::Accepted { operation }, Some((step, _))) => {
@@ -164,6 +169,7 @@ impl RunState {
             Entry::StageFinished { stage } => {
                 self.stages_finished.insert(*stage, record.at);
             }
+            Entry::GivenUp { .. } => self.given_up = true,
             Entry::Closed { outcome, ledger } => {
                 self.closed = Some(outcome.clone());
                 self.ledger.clone_from(ledger);
@@ -192,6 +198,18 @@ impl RunState {
             Entry::Opened => Ok(()),
             _ if self.opened_at.is_none() => Err("nobody has taken up the run".into()),
             _ if self.closed.is_some() => Err("the run is closed; it must be taken up first".into()),
+            Entry::Intent { id, step, write } if self.given_up => self.check_return(*id, step, write),
+            Entry::AsksBefore { .. }
+            | Entry::OnFailure { .. }
+            | Entry::Reversing { .. }
+            | Entry::Approved { .. }
+            | Entry::StageStarted { .. }
+            | Entry::StepFinished { .. }
+            | Entry::StageFinished { .. }
+                if self.given_up =>
+            {
+                Err("the run is given up".into())
+            }
             Entry::AsksBefore { before } if *before < self.asks_before => {
                 Err("what was to be asked is not asked any more".into())
             }
@@ -232,7 +250,23 @@ impl RunState {
             Entry::AsksBefore { .. }
             | Entry::AsksProbes { .. }
             | Entry::OnFailure { .. }
+            | Entry::GivenUp { .. }
             | Entry::Closed { .. } => Ok(()),
+        }
+    }
+
+    /// A run that is given up makes only writes that give back, for whichever of its steps.
+    fn check_return(&self, id: u64, step: &StepId, write: &Write) -> Result<(), String> {
+        if self.intents.contains_key(&id) {
+            return Err(format!("intent {id} exists"));
+        }
+        if !self.stage_of.contains_key(step) {
+            return Err(format!("the plan has no step {step}"));
+        }
+        if write.cleans_up() {
+            Ok(())
+        } else {
+            Err("the run is given up, and this gives nothing back".into())
         }
     }
 
@@ -348,6 +382,21 @@ impl RunState {
     /// What a step has borrowed, likewise.
     pub fn loan_of(&self, step: &StepId) -> Option<&Loan> {
         self.loans.of(step)
+    }
+
+    /// The cordons that the run has announced and not surely taken back.
+    pub fn open_cordons(&self) -> impl Iterator<Item = &Cordoned> {
+        self.cordons.all()
+    }
+
+    /// Has somebody given the run up? Then nothing of its plan is gone on with.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up
+    }
+
+    /// Every announced write with its number and its step, in the order of its announcement.
+    pub fn intents(&self) -> impl DoubleEndedIterator<Item = (u64, &StepId, &Write)> {
+        self.intents.iter().map(|(id, (step, write))| (*id, step, write))
     }
 
     /// Has the run surely cordoned this very node, and not surely given it back?

@@ -158,17 +158,27 @@ fn act(
 ) -> BoxFuture<'static, Input> {
     let (ports, run) = (ports.clone(), run.clone());
     async move {
-        let (answer, retry_after) = match permit {
-            Ok(()) => send(&ports, &run, write.clone()).await,
-            Err(error) => failed(&error),
-        };
-        let answer = match answer {
-            lost @ WriteAnswer::Unknown { .. } => lost::look_for(&ports, &write, lost).await,
-            answer => answer,
-        };
+        let (answer, retry_after) = send_if(&ports, &run, write, permit).await;
         Input::Answered { id, answer, retry_after }
     }
     .boxed()
+}
+
+/// Sends one write, once, if it is permitted. One whose answer was lost is looked for.
+pub(crate) async fn send_if(
+    ports: &Ports,
+    run: &RunId,
+    write: Write,
+    permit: Result<(), PortError>,
+) -> (WriteAnswer, Option<Duration>) {
+    let (answer, retry_after) = match permit {
+        Ok(()) => send(ports, run, write.clone()).await,
+        Err(error) => failed(&error),
+    };
+    match answer {
+        lost @ WriteAnswer::Unknown { .. } => (lost::look_for(ports, &write, lost).await, retry_after),
+        answer => (answer, retry_after),
+    }
 }
 
 /// Starts one call that reads or asks; its answer comes back as an input.

@@ -20,7 +20,9 @@ mod outcome;
 mod stop;
 mod truth;
 
+pub(crate) use driver::send_if;
 pub use driver::{DriveError, Start, drive};
+pub(crate) use keeper::Keeper;
 pub use keeper::LockNews;
 pub use machine::{Effect, Input, Look, Machine};
 pub use stop::{StopHandle, StopSignal, stop_signal};

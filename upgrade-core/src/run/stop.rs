@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use futures::Stream;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::stream::FusedStream;
 
 /// Asks a run to stop. Cheap to clone; dropping it asks nothing.
 #[derive(Clone, Debug)]
@@ -38,5 +39,11 @@ impl Stream for StopSignal {
             Poll::Ready(None) => Poll::Pending,
             other => other,
         }
+    }
+}
+
+impl FusedStream for StopSignal {
+    fn is_terminated(&self) -> bool {
+        false
     }
 }

@@ -5,6 +5,7 @@ mod apply;
 mod check;
 mod demo;
 mod lab;
+mod leftovers;
 mod plan;
 mod rehearse;
 mod snapshot;
@@ -42,13 +43,7 @@ pub(super) async fn perform(mut session: Session, command: Command) -> Result<u8
         Command::Snapshot(args) => snapshot::snapshot(&mut session, &args).await,
         Command::Lab(args) => lab::lab(&mut session, &args).await,
         Command::Abort(args) => abort::abort(&mut session, &args).await,
-        Command::Leftovers(args) => Err(Failure::usage(
-            format!(
-                "`leftovers` is not built yet: nothing was looked for in {}, and nothing removed",
-                args.cluster
-            ),
-            "`status RUN` says what a run holds; `resume RUN` goes on and gives it back",
-        )),
+        Command::Leftovers(args) => leftovers::leftovers(&mut session, &args).await,
     }
 }
 

@@ -28,6 +28,9 @@ pub fn status(status: &RunStatus) -> Page {
         }
     };
     page.paragraph(2, "state        ", tone, state);
+    if status.given_up {
+        page.paragraph(2, "             ", Tone::Warn, "given up: it cannot be resumed; make a new plan");
+    }
     page.line(2).plain(format!("stages       {} of {} finished", status.finished(), status.stages.len()));
     page.line(2).plain(format!("work         {}", took(status.worked_ms)));
     page.line(2).plain(format!("last record  {:.0}", status.last_record));

@@ -50,6 +50,7 @@ fn entry(plan: &Plan) -> impl Strategy<Value = Entry> + use<> {
         4 => stage().prop_map(|stage| Entry::StageFinished { stage }),
         1 => Just(Entry::OnFailure { then: OnFailure::Reverse }),
         1 => Just(reversing),
+        1 => Just(Entry::GivenUp { by: "ann".into() }),
         1 => Just(Entry::Closed { outcome: RunOutcome::Aborted, ledger: Vec::new() }),
     ]
 }
@@ -117,4 +118,49 @@ fn another_major_format_is_refused() {
         error.to_string().ends_with("format 2.0 cannot be read, this version reads 1.x; a newer Drover can"),
         "{error}"
     );
+}
+
+/// Whoever cleans up after a run gives back for any of its steps, and goes on with none.
+#[test]
+fn a_run_that_is_given_up_only_gives_back() {
+    let plan = sample_plan();
+    let step = plan.steps().next().unwrap().id.clone();
+    let late = plan.steps().last().unwrap().id.clone();
+    let given_up = vec![header(&plan), Entry::Opened, Entry::GivenUp { by: "ann".into() }];
+    let (mut state, _) = write_down(given_up);
+    assert!(state.is_given_up());
+    let mut try_it = |entry: Entry| {
+        state.apply(&Record { seq: state.next_seq(), at: Timestamp::UNIX_EPOCH, entry }).map_err(|e| e.rule)
+    };
+    let pool = crate::model::PoolName::new("userbf").unwrap();
+    for (entry, rule) in [
+        (Entry::StageStarted { stage: 1 }, "the run is given up"),
+        (
+            Entry::StepFinished { step: step.clone(), outcome: StepOutcome::Done { message: String::new() } },
+            "the run is given up",
+        ),
+        (
+            Entry::Intent {
+                id: 1,
+                step: step.clone(),
+                write: Write::UpgradeControlPlane { to: KubeVersion::new(1, 35, 3) },
+            },
+            "the run is given up, and this gives nothing back",
+        ),
+        (
+            Entry::Intent {
+                id: 1,
+                step: StepId::new("99.1.1").unwrap(),
+                write: Write::DeletePool { pool: pool.clone() },
+            },
+            "the plan has no step 99.1.1",
+        ),
+    ] {
+        assert_eq!(try_it(entry), Err(rule.to_owned()));
+    }
+    assert_eq!(try_it(Entry::Intent { id: 1, step: late, write: Write::DeletePool { pool } }), Ok(()));
+    assert_eq!(try_it(Entry::Answered { id: 1, answer: WriteAnswer::Done }), Ok(()));
+    assert_eq!(try_it(Entry::Closed { outcome: RunOutcome::Aborted, ledger: Vec::new() }), Ok(()));
+    assert_eq!(try_it(Entry::Opened), Ok(()), "somebody comes back for the rest");
+    assert_eq!(try_it(Entry::GivenUp { by: "bob".into() }), Ok(()));
 }

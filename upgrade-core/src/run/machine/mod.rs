@@ -289,7 +289,7 @@ impl Machine {
     /// is refused must not have disturbed it.
     ///
     /// # Errors
-    /// If the journal has no header, or the run is over.
+    /// If the journal has no header, or the run is over or given up.
     pub fn resume(state: RunState, now: Timestamp) -> Result<(Self, Vec<Effect>), IllegalRecord> {
         let refuse = |rule: &str| IllegalRecord {
             seq: state.next_seq(),
@@ -302,6 +302,9 @@ impl Machine {
         };
         if state.is_over() {
             return Err(refuse("the run is over"));
+        }
+        if state.is_given_up() {
+            return Err(refuse("the run is given up"));
         }
         let plan = reversing::with_way_back(plan, &state);
         Ok(Self::new(plan, run, state, now).start(now, true))
