@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import _native
 from ._decode import from_json
@@ -130,7 +130,9 @@ def _answer(probe: Probe) -> tuple[bool, str]:
         return False, answer
     # A probe that forgets to return something has not said that all is well.
     if not isinstance(answer, bool):
-        raise TypeError(f"a probe must return True, False or a text that says what is not well, not {answer!r}")
+        raise TypeError(
+            f"a probe must return True, False or a text that says what is not well, not {answer!r}"
+        )
     return answer, "all is well" if answer else "it returned False"
 
 
@@ -138,7 +140,7 @@ def _check_plain(what: str, function: object) -> None:
     if not callable(function):
         raise TypeError(f"{what} must be callable, not {type(function).__name__}")
     # `functools.partial` and instances with an `async def __call__` are functions that return coroutines, too.
-    inner = function
+    inner: Any = function
     while isinstance(inner, functools.partial):
         inner = inner.func
     if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__):
