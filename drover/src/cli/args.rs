@@ -217,7 +217,8 @@ pub(super) struct Apply {
 /// Before what somebody is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Approve {
-    /// Nothing, but for gaps that nobody has accepted and freezes of the policy
+    /// Nothing, but for what is asked in any case: gaps that nobody has accepted, freezes, probes that are not green, soaks
+    /// that do not end, and maintenance of Azure's own
     None,
     /// Each stage
     Stage,

@@ -85,7 +85,8 @@ class Cluster:
         `[journal]` of `drover.toml`.
 
         `approve` is before what the gate is asked, beside what it is asked in any case (a gap that nobody accepted, a freeze of
-        the policy): before nothing else, each stage, or each step that changes something.
+        the policy, a probe that is not green, a soak that does not end, maintenance of Azure's own): before nothing else, each
+        stage, or each step that changes something.
 
         `on_failure` is what happens when a step fails: the run holds, or it brings the workloads back to the nodes that they
         came from and deletes the buffer, as long as those nodes are not upgraded.
