@@ -101,3 +101,16 @@ def test_what_is_given_wrong_is_refused_before_anything_is_contacted(lab: Path) 
 
 async def lambda_that_awaits(question: drover.Question) -> bool:
     return True
+
+
+def test_where_no_run_is_at_work_there_is_nobody_to_stop_and_nothing_to_give_back(lab: Path) -> None:
+    cluster = drover.connect("drover.toml", "demo")
+    asked = cluster.abort("demo-20261124-230000-0001")
+    assert (asked.result, asked.holder, asked.stopped) == ("nobody_works", None, True)
+    with pytest.raises(drover.ConfigError, match="`run`"):
+        cluster.abort("No Run")
+    left = cluster.leftovers()
+    assert (left.cluster, left.at_work, left.left, left.changed_since) == ("demo", None, (), ())
+    assert left.unknown[0].startswith("no journal of a run on this cluster was found")
+    cleaned = cluster.clean()
+    assert (cleaned.written, cleaned.rest) == ((), left)

@@ -1,15 +1,18 @@
 //! What a killed run leaves is found by looking, and given back: the world is as it was before.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cluster_lab::{Lab, Scenario};
 use futures::future::join;
 use jiff::SignedDuration;
 use upgrade_core::event::RunOutcome;
+use upgrade_core::inventory::Ownership;
 use upgrade_core::journal::{Entry, Record, RunState, Write, WriteAnswer};
 use upgrade_core::leftovers::{CleanError, Cleaned, LeftBehind, LeftoverKind, Seen, clean};
 use upgrade_core::lock::{LockTimes, Pulse, Sign, lock_name};
 use upgrade_core::model::{PoolName, RunId, Settings};
+use upgrade_core::policy::RancherManaged;
 use upgrade_core::ports::{BufferSpec, WriteMode};
 use upgrade_core::run::{DriveError, Start, drive, stop_signal};
 use upgrade_core::{Policy, plan};
@@ -281,6 +284,29 @@ fn a_cordon_that_nobody_accounts_for_is_named_and_left() {
     assert!(night.run_until_record(fresh(&night.lab), point));
     assert_eq!(clean_up(&night).unwrap().left, []);
     assert_eq!(world(&night).cordoned, [node.name.to_string()]);
+}
+
+/// Where Rancher writes to Azure, too, a buffer goes while the two agree, and the end is that they agree again.
+#[test]
+fn beside_a_rancher_that_manages_the_cluster_a_buffer_goes_in_lock_step() {
+    let night = Night::of(Lab::new(&Scenario::demo().managed(Duration::from_secs(300)), 1));
+    let before = world(&night);
+    let policy = Policy { rancher_managed: RancherManaged::LockStep, ..Policy::default() };
+    let plan = plan(&night.lab.inventory(), &policy, "1.35".parse().unwrap()).unwrap();
+    let start =
+        || Start::Fresh { plan: plan.clone(), run: RunId::new("night-1").unwrap(), tool: "test".into() };
+    let other = Night::of(Lab::new(&Scenario::demo().managed(Duration::from_secs(300)), 1));
+    assert_eq!(other.run(start()).unwrap().outcome, RunOutcome::Done);
+    let records = other.records();
+    // Azure has accepted the buffer, and Rancher has not read that yet.
+    let point = after(&records, answers(intent(&records, |write| matches!(write, Write::CreatePool { .. }))));
+    assert!(night.run_until_record(start(), point));
+    let cleaned = clean_up(&night).unwrap();
+    assert_eq!(cleaned.left, [], "{:?}", cleaned.written);
+    assert!(cleaned.written.iter().any(|write| write.starts_with("delete pool ")), "{:?}", cleaned.written);
+    assert_eq!(world(&night), before);
+    let Ownership::Managed(writer) = night.inventory().rancher.ownership else { panic!("it is managed") };
+    assert_eq!(writer.out_of_sync, Vec::<String>::new());
 }
 
 /// A run that is at work is not cleaned up after: it is named, and nothing is written.

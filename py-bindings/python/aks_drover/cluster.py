@@ -124,27 +124,27 @@ class Cluster:
     def abort(self, run: str, *, at_once: bool = False, wait: float = 600) -> AbortReport:
         """Ask a run to stop that works elsewhere: in another process, or on another machine.
 
-        The request travels through the cluster's lock, which the run's process renews; the run stops at a safe point, as after
-        Ctrl-C, and raises `Aborted` there. With `at_once` it does not wait for what is under way. Waits until the run has let go of
-        the cluster, but no longer than `wait` seconds. Where no run, another run or a dead process holds the lock, nothing is
-        written, and `result` says so.
+        The request travels through the cluster's lock, which the run's process renews; the run stops at a safe point,
+        as after Ctrl-C, and raises `Aborted` there. With `at_once` it does not wait for what is under way. Waits until
+        the run has let go of the cluster, but no longer than `wait` seconds. Where no run, another run or a dead process
+        holds the lock, nothing is written, and `result` says so.
         """
         return from_json(AbortReport, self._native.abort(run, at_once, wait))
 
     def leftovers(self, *, journal: str | os.PathLike[str] = "./journal") -> Leftovers:
         """Find what interrupted runs have left behind. Never writes.
 
-        Looks at the cluster, at Azure and into the journals at `journal`; where somebody holds the lock, up to a minute is waited
-        for a sign of life.
+        Looks at the cluster, at Azure and into the journals at `journal`; where somebody holds the lock, up to a minute
+        is waited for a sign of life.
         """
         return from_json(Leftovers, self._native.leftovers(journal))
 
     def clean(self, *, journal: str | os.PathLike[str] = "./journal") -> CleanReport:
         """Give back what interrupted runs have left behind, under the lock of the cluster.
 
-        Those runs are given up: they cannot be resumed. What can only be given back by hand is in `rest.left`, with the command.
-        Raises `DroverError` with the exit code 3, and changes nothing, if a run is at work on the cluster. Ctrl-C stops before the
-        next write.
+        Those runs are given up: they cannot be resumed. What can only be given back by hand is in `rest.left`, with the
+        command. Raises `DroverError` with the exit code 3, and changes nothing, if a run is at work on the cluster.
+        Ctrl-C stops before the next write.
         """
         return from_json(CleanReport, self._native.clean(journal))
 

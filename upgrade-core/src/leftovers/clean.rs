@@ -23,6 +23,8 @@ use crate::run::{Keeper, LockNews, StopSignal, send_if};
 const SEEK: Duration = Duration::from_secs(300);
 /// The pause between two looks.
 const PACE: Duration = Duration::from_secs(5);
+/// How long a lost contact is waited for.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// How often the same write is tried.
 const TRIES: u32 = 3;
 
@@ -249,9 +251,20 @@ impl Work<'_> {
         identity.proof().map_err(|unproven| CleanError::Identity(unproven.to_string()))
     }
 
+    /// Looks at everything; a contact that is lost for a moment is waited for.
     async fn look(&self, hand: &mut Hand<'_>) -> Result<Seen, CleanError> {
-        let Ports { kubernetes, azure, rancher, .. } = self.ports;
-        hand.beside(Seen::look(&**kubernetes, &**azure, &**rancher)).await?.map_err(CleanError::Unseen)
+        let Ports { kubernetes, azure, rancher, clock, .. } = self.ports;
+        let until = clock.now() + PATIENCE;
+        loop {
+            let seen = hand.beside(Seen::look(&**kubernetes, &**azure, &**rancher)).await?;
+            match seen {
+                Err(error) if error.is_retryable() && clock.now() < until && !hand.stopped => {
+                    (self.tell)(&format!("contact lost, trying again: {error}"));
+                    hand.beside(clock.sleep_until(clock.now() + PACE)).await?;
+                }
+                seen => return seen.map_err(CleanError::Unseen),
+            }
+        }
     }
 
     /// Does what is next about a leftover; gives the obstacle if there is nothing more to be done.

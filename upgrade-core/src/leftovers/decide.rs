@@ -11,6 +11,7 @@ use crate::model::{
 };
 use crate::moves;
 use crate::plan::{Action, Plan};
+use crate::view::ResourceKind;
 
 /// How many names a line has.
 const NAMED: usize = 3;
@@ -267,9 +268,14 @@ impl Case<'_> {
         if let ProvisioningState::Busy(word) = &pool.state {
             return Next::Wait { what: format!("Azure: pool {} is {word}", pool.name), limit: AZURE };
         }
+        // Pods that cannot be seen are not taken for none.
+        let sees = [ResourceKind::Pod, ResourceKind::Node].map(ResourceKind::plural);
+        if let Some(unseen) = self.seen.unseen.iter().find(|unseen| sees.contains(&unseen.what.as_str())) {
+            return Next::Stuck(format!("{} could not be seen: {}", unseen.what, unseen.why));
+        }
         if !movers.is_empty() {
             let named = names(movers.iter().map(|pod| &pod.name), movers.len());
-            return Next::Stuck(format!("{} pods run on it: {named}", movers.len()));
+            return Next::Stuck(format!("pods run on it ({}): {named}", movers.len()));
         }
         let open = view.uncordoned_nodes_of(&pool.name);
         let cordons: Vec<Write> =

@@ -146,3 +146,6 @@ fn orphaned(lock: &Sign) -> Option<Leftover> {
         by_hand: format!("kubectl -n {} delete lease {}", lock.namespace(), lock.name()),
     })
 }
+
+#[cfg(test)]
+mod tests;
