@@ -145,7 +145,7 @@ fn open_cordons<'a>(state: &'a RunState, seen: &'a Seen) -> impl Iterator<Item =
     let plan = state.plan();
     state.open_cordons().filter(move |cordon| {
         let node = seen.view.node(&cordon.node).filter(|node| node.uid == cordon.uid && node.unschedulable);
-        let Some(pool) = node.map(|node| node.pool()) else { return false };
+        let Some(pool) = node.map(Node::pool) else { return false };
         let upgraded = |pool: &PoolName| {
             plan.into_iter().flat_map(Plan::steps).any(|step| {
                 matches!(&step.action, Action::UpgradePool { pool: own, .. } if own == pool)
@@ -292,7 +292,6 @@ impl Case<'_> {
             return busy(format!("Azure: pool {} is {}", other.name, other.state));
         }
         match &self.seen.ownership {
-            Ownership::Generic | Ownership::Unmanaged => {}
             Ownership::Managed(_) if !self.plan.is_in_lock_step() => {
                 let why = "Rancher manages this cluster's pools now, and the run was not planned for that";
                 return Next::Stuck(why.to_owned());
@@ -301,7 +300,7 @@ impl Case<'_> {
                 let what = format!("Rancher: {}", writer.out_of_sync.join("; "));
                 return Next::Wait { what, limit: writer.longest_wait() };
             }
-            Ownership::Managed(_) => {}
+            Ownership::Managed(_) | Ownership::Generic | Ownership::Unmanaged => {}
             Ownership::Unclear { reason } => {
                 let what = format!("Rancher: {reason}");
                 return Next::Wait { what, limit: SecondWriter::usual_wait() };

@@ -10,6 +10,7 @@ use super::{Lease, LeaseRecord, LockHolder, LockTimes, Pulse, Sign, StopRequest}
 /// the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "nobody is asked by this alone"]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and each is moved once")]
 pub enum AskAction {
     /// Read the Lease at this moment, in the caller's monotonic time.
     Look {

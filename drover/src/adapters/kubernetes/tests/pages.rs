@@ -106,8 +106,8 @@ async fn a_snapshot_asks_for_each_page_once_three_lists_at_a_time_and_one_page_o
     let asked = counted.asked.lock().unwrap().clone();
     let pages = |path: &str| if path == "/api/v1/pods" { PODS.div_ceil(500) } else { 1 };
     assert!(asked.iter().all(|(path, count)| *count == pages(path)), "{asked:?}");
-    // Webhooks of two kinds, aggregated APIs, quotas and attach limits.
-    let surroundings = 5;
+    // Webhooks of two kinds, aggregated APIs, converters, quotas and attach limits.
+    let surroundings = 6;
     let lists = 2 + 1 + ResourceKind::ALL.len() + surroundings;
     assert_eq!(
         asked.len(),
