@@ -67,6 +67,7 @@ impl Cluster {
 
     /// Refuse a stale plan, or begin a run of it. The gate takes a question as JSON; a probe gives a bool and its words.
     #[pyo3(signature = (plan, journal, gate, probes, approve, on_failure))]
+    #[expect(clippy::too_many_arguments, reason = "as many as the method has in Python")]
     fn apply(
         &self,
         py: Python<'_>,
@@ -93,6 +94,7 @@ impl Cluster {
 
     /// Go on with a run from its journal.
     #[pyo3(signature = (run, journal, gate, probes, approve, on_failure))]
+    #[expect(clippy::too_many_arguments, reason = "as many as the method has in Python")]
     fn resume(
         &self,
         py: Python<'_>,

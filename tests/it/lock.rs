@@ -89,8 +89,9 @@ fn a_second_run_on_a_cluster_is_refused_and_told_who_works_there_since_when() {
     let ports = Ports { holder: HolderId::new("late").unwrap(), ..second.ports() };
     let late = drive(other, ports, stop_too);
     let clock = night.lab.clock();
+    // Boxed: a run is large.
     let late = async {
-        let report = late.await.unwrap();
+        let report = Box::pin(late).await.unwrap();
         (report, clock.now())
     };
     let (done, (refused, at)) = night.lab.block_on(join(first, late)).unwrap();
@@ -203,7 +204,7 @@ async fn over_http_a_second_run_is_refused_too() {
         let (handle, stop) = stop_signal();
         async move {
             let _handle = handle;
-            drive(start, ports, stop).await.unwrap()
+            Box::pin(drive(start, ports, stop)).await.unwrap()
         }
     });
     let (first, second) = (Box::pin(first), Box::pin(second));

@@ -112,19 +112,16 @@ fn acceptance(value: &Value<'_>) -> Result<Acceptance, ConfigError> {
 
 fn freeze(value: &Value<'_>) -> Result<Freeze, ConfigError> {
     let table = value.table()?;
-    let when = match table.maybe_value("every") {
-        Some(every) => {
-            table.allow(&["every", "zone", "reason"])?;
-            let zone = table.value("zone")?.parse(|text| ZoneName::new(text))?;
-            FreezeTime::Every { every: every.parse(str::parse::<Hours>)?, zone }
-        }
-        None => {
-            table.allow(&["from", "to", "every", "zone", "reason"])?;
-            let (from, to) = (table.value("from")?.moment()?, table.value("to")?);
-            match to.moment()? {
-                end if end > from => FreezeTime::Once { from, to: end },
-                _ => return Err(to.error("it ends before it begins", "write the later moment here")),
-            }
+    let when = if let Some(every) = table.maybe_value("every") {
+        table.allow(&["every", "zone", "reason"])?;
+        let zone = table.value("zone")?.parse(ZoneName::new)?;
+        FreezeTime::Every { every: every.parse(str::parse::<Hours>)?, zone }
+    } else {
+        table.allow(&["from", "to", "every", "zone", "reason"])?;
+        let (from, to) = (table.value("from")?.moment()?, table.value("to")?);
+        match to.moment()? {
+            end if end > from => FreezeTime::Once { from, to: end },
+            _ => return Err(to.error("it ends before it begins", "write the later moment here")),
         }
     };
     Ok(Freeze { when, reason: table.value("reason")?.not_empty()?.to_owned() })
