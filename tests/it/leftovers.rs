@@ -177,10 +177,10 @@ fn what_a_killed_run_has_left_is_listed_and_given_back_and_then_nothing_is_left(
 #[test]
 fn killed_anywhere_a_run_leaves_only_what_pods_run_on() {
     let length = whole().len();
-    for part in 1..12 {
+    for part in 1..8 {
         let night = night();
         let before = world(&night);
-        let point = length * part / 12;
+        let point = length * part / 8;
         assert!(night.run_until_record(fresh(&night.lab), point), "not killed after {point}");
         let cleaned = clean_up(&night).unwrap();
         let after = world(&night);

@@ -202,6 +202,7 @@ impl RunState {
             Entry::AsksBefore { .. }
             | Entry::OnFailure { .. }
             | Entry::Reversing { .. }
+            | Entry::AsksProbes { .. }
             | Entry::Approved { .. }
             | Entry::StageStarted { .. }
             | Entry::StepFinished { .. }
