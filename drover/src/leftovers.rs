@@ -119,9 +119,9 @@ impl Leftovers {
         for run in journals.runs().await?.iter().rev() {
             match journals.run(run).load().await {
                 Ok(state) => {
-                    states.extend(Some(state).filter(|state| {
-                        state.plan().is_some_and(|plan| plan.cluster.is_same_cluster(identity))
-                    }))
+                    if state.plan().is_some_and(|plan| plan.cluster.is_same_cluster(identity)) {
+                        states.push(state);
+                    }
                 }
                 Err(error) => unread.push(error.to_string()),
             }

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::coordination::v1::Lease;
 use upgrade_core::inventory::{Inventory, Ownership};
 use upgrade_core::lock::lock_name;
-use upgrade_core::model::{Settings, WorkloadKind};
+use upgrade_core::model::{Node, Settings, WorkloadKind};
 
 /// A line for each thing, sorted by place.
 ///
@@ -66,7 +66,7 @@ fn workloads(now: &Inventory) -> Vec<String> {
     let lines = own.map(|workload| {
         let mut places: BTreeMap<String, u32> = BTreeMap::new();
         for pod in view.pods_of(workload).filter(|pod| pod.ready && !pod.terminating) {
-            let pool = pod.node.as_ref().and_then(|node| view.node(node)).and_then(|node| node.pool());
+            let pool = pod.node.as_ref().and_then(|node| view.node(node)).and_then(Node::pool);
             *places.entry(pool.map_or("nowhere".to_owned(), |pool| pool.to_string())).or_default() += 1;
         }
         // A Job ends when it ends.

@@ -282,7 +282,7 @@ pub fn leftovers(left_behind: &LeftBehind) -> String {
 pub fn abort(report: &AbortReport) -> String {
     let mut out = format!("# Run {}: {}\n", code(&report.run), plain(ask_words(&report.end)));
     if let Some(outcome) = &report.outcome {
-        out.push_str(&format!("\n{}\n", plain(outcome_words(outcome))));
+        let _ = writeln!(out, "\n{}", plain(outcome_words(outcome)));
     }
     if !report.open_writes.is_empty() {
         out.push('\n');
