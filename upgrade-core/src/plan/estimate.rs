@@ -68,9 +68,8 @@ pub(crate) fn duration_of<'s>(
         Action::DeleteBuffer { .. } => POOL_GONE,
         Action::Soak { seconds } => Duration::from_secs(*seconds),
         Action::AwaitRancher { .. } => refresh + RANCHER,
-        Action::Verify { .. } => Duration::ZERO,
-        // Counted by the round, below.
-        Action::Move { .. } => Duration::ZERO,
+        // One look; moves are counted by the round, below.
+        Action::Verify { .. } | Action::Move { .. } => Duration::ZERO,
     };
     let of_stage = |stage: &Stage| {
         let moves = stage.steps().filter(|step| matches!(step.action, Action::Move { .. })).count();

@@ -67,7 +67,7 @@ pub(crate) fn reverse(plan: &Plan, state: &RunState) -> Result<Vec<Stage>, Irrev
         (stage.title.clone(), lanes.collect())
     }));
     let first = plan.stages.iter().map(|stage| stage.number).max().unwrap_or(0) + 1;
-    Ok((first..).zip(ways).map(|(number, (title, lanes))| stage(number, title, lanes)).collect())
+    Ok((first..).zip(ways).map(|(number, (title, lanes))| stage(number, &title, lanes)).collect())
 }
 
 /// Is it what empties the buffer, or takes it away?
@@ -99,7 +99,7 @@ fn again(step: &Step) -> (Action, Reversal) {
     (action, step.reversal.clone())
 }
 
-fn stage(number: u32, title: String, lanes: Vec<Vec<(Action, Reversal)>>) -> Stage {
+fn stage(number: u32, title: &str, lanes: Vec<Vec<(Action, Reversal)>>) -> Stage {
     let lanes = lanes.into_iter().enumerate().map(|(lane, steps)| {
         let steps = steps.into_iter().enumerate().map(|(step, (action, reversal))| {
             let id = StepId::new(format!("{number}.{}.{}", lane + 1, step + 1)).expect("three numbers");
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn the_way_back_is_the_plans_own_way_off_the_buffer_until_the_upgrade_begins() {
         let plan = the_plan();
-        let last = plan.stages.len() as u32;
+        let last = plan.stages.last().unwrap().number;
         let number = |title: &str| plan.stages.iter().find(|stage| stage.title == title).unwrap().number;
         let way = [
             "back: user: take pods again",

@@ -33,7 +33,7 @@ impl Machine {
             Input::Identity(identity) => self.identity(now, identity),
             Input::Room(short) => self.room_says(now, short),
             Input::Rancher(facts) => self.rancher_says(now, facts),
-            Input::Answered { id, answer, retry_after } => self.answered(now, id, answer, retry_after),
+            Input::Answered { id, answer, retry_after } => self.answered(now, id, &answer, retry_after),
             Input::Gate(answer) => self.gate(now, answer),
             Input::Probed { probe, answer } => self.probed(now, probe, answer),
             Input::Lock(news) => self.lock_says(now, news),
@@ -217,9 +217,9 @@ impl Machine {
         self.ask_rancher(now);
     }
 
-    fn answered(&mut self, now: Timestamp, id: u64, answer: WriteAnswer, retry_after: Option<Duration>) {
+    fn answered(&mut self, now: Timestamp, id: u64, answer: &WriteAnswer, retry_after: Option<Duration>) {
         let Some((step, write)) = self.sent.returned(id) else { return };
-        let (text, ok) = describe(&answer);
+        let (text, ok) = describe(answer);
         self.record(now, Entry::Answered { id, answer: answer.clone() });
         self.emit(
             now,
@@ -227,12 +227,12 @@ impl Machine {
         );
         let pause = self.pause_after(now, &step, ok, retry_after);
         self.agenda.answered(&step);
-        self.note_return(&step, &write, &answer);
-        if let (Write::Lend { .. }, WriteAnswer::Unknown { .. }) = (&write, &answer) {
+        self.note_return(&step, &write, answer);
+        if let (Write::Lend { .. }, WriteAnswer::Unknown { .. }) = (&write, answer) {
             // What may have been borrowed has to come back: it gets its time to show.
             self.sent.took_effect(write.clone(), now);
         }
-        match &answer {
+        match answer {
             WriteAnswer::Done | WriteAnswer::Accepted { .. } => {
                 self.sent.took_effect(write, now);
                 self.look_at = Some(now);
@@ -244,7 +244,7 @@ impl Machine {
                 eviction: EvictionAnswer::Refused { .. } | EvictionAnswer::Misconfigured { .. },
             }
             | WriteAnswer::Failed { .. }
-            | WriteAnswer::Unknown { .. } => self.write_failed(now, &step, &write, &answer, pause),
+            | WriteAnswer::Unknown { .. } => self.write_failed(now, &step, &write, answer, pause),
         }
     }
 }
