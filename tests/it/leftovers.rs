@@ -53,7 +53,7 @@ fn find_with(night: &Night, journals: &[RunState]) -> LeftBehind {
             let lease = kubernetes.lease(&lock_name()).await.unwrap();
             match pulse.on(clock.elapsed(), lease.as_ref()) {
                 Sign::Unclear { look, .. } => {
-                    clock.sleep_until(clock.now() + (look - clock.elapsed())).await;
+                    clock.sleep_until(clock.now() + look.saturating_sub(clock.elapsed())).await;
                 }
                 sign => break sign,
             }

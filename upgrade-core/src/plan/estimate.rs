@@ -68,7 +68,7 @@ pub(crate) fn duration_of<'s>(
         Action::DeleteBuffer { .. } => POOL_GONE,
         Action::Soak { seconds } => Duration::from_secs(*seconds),
         Action::AwaitRancher { .. } => refresh + RANCHER,
-        // A look takes no time, and moves are counted by the round, below.
+        // One look; moves are counted by the round, below.
         Action::Verify { .. } | Action::Move { .. } => Duration::ZERO,
     };
     let of_stage = |stage: &Stage| {

@@ -206,7 +206,7 @@ async fn maintained(
     seen
 }
 
-fn schedule(window: Value) -> ResponseTemplate {
+fn schedule(window: &Value) -> ResponseTemplate {
     let name = "aksManagedNodeOSUpgradeSchedule";
     ok(json!({"value": [{"name": name, "properties": {"maintenanceWindow": window}}]}))
 }
@@ -215,11 +215,11 @@ fn schedule(window: Value) -> ResponseTemplate {
 async fn a_schedule_counts_if_a_channel_uses_it_and_what_is_not_understood_is_named() {
     let weekly = json!({"schedule": {"weekly": {"intervalWeeks": 2, "dayOfWeek": "Sunday"}}, "startTime": "22:00",
         "durationHours": 4, "utcOffset": "+01:00", "notAllowedDates": [{"start": "2026-12-24", "end": "2026-12-26"}]});
-    let seen = maintained("NodeImage", schedule(weekly.clone())).await.unwrap();
+    let seen = maintained("NodeImage", schedule(&weekly)).await.unwrap();
     let shown = seen.windows.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(shown, ["aksManagedNodeOSUpgradeSchedule (Sunday at 22:00 UTC+01, 4 h)"]);
     assert_eq!((seen.shut[0].to.to_string().as_str(), seen.unclear.len()), ("2026-12-26T23:00:00Z", 0));
-    let unused = maintained("Unmanaged", schedule(weekly.clone())).await.unwrap();
+    let unused = maintained("Unmanaged", schedule(&weekly)).await.unwrap();
     assert_eq!((unused.windows.len(), unused.shut.len()), (0, 1));
     for (key, value, problem) in [
         ("schedule", json!({"lunar": {}}), "its schedule is not known"),
@@ -230,7 +230,7 @@ async fn a_schedule_counts_if_a_channel_uses_it_and_what_is_not_understood_is_na
     ] {
         let mut odd = weekly.clone();
         odd[key] = value;
-        let seen = maintained("NodeImage", schedule(odd)).await.unwrap();
+        let seen = maintained("NodeImage", schedule(&odd)).await.unwrap();
         let named = format!("maintenance configuration aksManagedNodeOSUpgradeSchedule: {problem}");
         assert_eq!(seen.unclear, [named]);
     }
