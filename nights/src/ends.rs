@@ -29,7 +29,8 @@ pub(crate) fn truth(night: &Night, report: &Report) -> Vec<String> {
         }
     }
     match night.state() {
-        Ok(state) if state.closed() != Some(&report.outcome) => {
+        // Who ends before he has the lock leaves the journal as it was.
+        Ok(state) if night.kept.has_recorded() && state.closed() != Some(&report.outcome) => {
             broken.push(format!("{end}, and its journal says {:?}", state.closed().map(short)));
         }
         Ok(_) => {}
@@ -45,7 +46,9 @@ pub(crate) fn truth(night: &Night, report: &Report) -> Vec<String> {
             broken.push(format!("{end} and did not name {thing}: {:?}", report.holding));
         }
     }
-    for line in &report.holding {
+    // Whether that has come to its end shows in Azure, which may be out of sight just then.
+    let settled = report.holding.iter().filter(|line| !line.ends_with(", which Azure was told to delete"));
+    for line in settled {
         let is_held =
             held.iter().any(|(_, words)| line.starts_with(words) || line.contains(&format!(" of {words};")));
         if !is_held {

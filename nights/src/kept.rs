@@ -79,6 +79,8 @@ pub(crate) struct Story {
     /// The process is dead: whatever of it is still asked does nothing any more.
     is_dead: bool,
     kills: usize,
+    /// How many records there were when the process began.
+    records_before: usize,
 }
 
 impl Kept {
@@ -97,6 +99,7 @@ impl Kept {
         let (sender, killed) = oneshot::channel();
         let mut story = self.story();
         (story.holder, story.proven) = (Some(holder), false);
+        story.records_before = story.records;
         (story.kill, story.killed, story.is_dead) = (kill, Some(sender), false);
         killed
     }
@@ -137,6 +140,12 @@ impl Kept {
     pub(crate) fn has_read(&self, identity: &ClusterIdentity) {
         let proven = identity.is_same_cluster(&self.cluster) && identity.proof().is_ok();
         self.story().proven = proven;
+    }
+
+    /// Has the process under way written anything down? One that does not get the lock of the run has not.
+    pub(crate) fn has_recorded(&self) -> bool {
+        let story = self.story();
+        story.records > story.records_before
     }
 
     /// How many processes were killed.

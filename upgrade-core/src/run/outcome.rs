@@ -105,11 +105,16 @@ fn holding(known: &AtTheEnd<'_>) -> Vec<String> {
         let seen = azure.is_none_or(|azure| azure.pools.iter().any(|pool| pool.name == *name));
         seen || state.operation(&step.id).is_some() || state.open_intents().any(|(_, own, _)| *own == step.id)
     };
+    let leaves = |name: &PoolName| {
+        let deletes = |step: &&Step| matches!(&step.action, Action::DeleteBuffer { pool } if pool == name);
+        plan.steps().filter(deletes).any(|step| state.operation(&step.id).is_some())
+    };
     let buffers = plan.steps().filter_map(|step| match &step.action {
         Action::CreateBuffer { buffer }
             if created(&buffer.name) && !deleted(&buffer.name) && may_exist(step, &buffer.name) =>
         {
-            Some(format!("buffer {} with {} nodes", buffer.name, buffer.count))
+            let going = if leaves(&buffer.name) { ", which Azure was told to delete" } else { "" };
+            Some(format!("buffer {} with {} nodes{going}", buffer.name, buffer.count))
         }
         _ => None,
     });
