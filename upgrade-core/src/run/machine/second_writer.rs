@@ -175,7 +175,13 @@ impl Machine {
                 (writer.out_of_sync.join("; "), writer.longest_wait())
             }
             Some(Ownership::Unclear { reason }) => (reason.clone(), SecondWriter::usual_wait()),
-            Some(Ownership::Generic | Ownership::Unmanaged | Ownership::Managed(_)) if fresh => return Ok(()),
+            Some(Ownership::Generic | Ownership::Unmanaged | Ownership::Managed(_)) if fresh => {
+                // Azure may refuse the change for a while; the next try waits anew.
+                if let Some(memory) = self.steps.get_mut(&step.id) {
+                    memory.second_writer.waits_since = None;
+                }
+                return Ok(());
+            }
             Some(_) | None => {
                 let why = self.rancher.failure.clone().unwrap_or_else(|| "it is asked".to_owned());
                 (why, SecondWriter::usual_wait())
