@@ -86,7 +86,8 @@ impl Tally {
         let word = if ok { "ok  " } else { "FAIL" };
         let mut line = format!("{word}  {name:<12} {:>6.1} s{detail}\n", clock.seconds());
         if ok && tells {
-            output.lines().for_each(|told| line += &format!("      {told}\n"));
+            let told: Vec<String> = output.lines().map(|told| format!("      {told}\n")).collect();
+            line.push_str(&told.concat());
         }
         // One `print`: parts that run side by side do not mix their lines.
         print!("{}", if ok { line } else { self.break_off(name, &output, &line) });
