@@ -155,7 +155,7 @@ fn a_run_that_is_asked_to_stop_ends_within_a_minute_of_the_action_in_hand() {
         let (asked, answered, ended) = moments(&night);
         assert!(ended.duration_since(answered) <= limit, "{}: {asked} {answered} {ended}", stage.title);
     }
-    for write in ["create pool", "upgrade pool", "cordon", "restart", "evict", "borrow of"] {
+    for write in ["create pool", "upgrade pool", "cordon", "restart", "evict"] {
         let night = night();
         let report = night.run_and_stop_at_write(fresh(&night.lab), write).unwrap();
         assert_eq!(report.outcome, RunOutcome::Aborted, "{write}");

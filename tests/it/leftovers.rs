@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cluster_lab::{Lab, Scenario};
+use cluster_lab::{Lab, Manifest, Scenario};
 use futures::future::join;
 use jiff::SignedDuration;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use serde_json::{from_value, json};
 use upgrade_core::event::RunOutcome;
 use upgrade_core::inventory::Ownership;
 use upgrade_core::journal::{Entry, Record, RunState, Write, WriteAnswer};
 use upgrade_core::leftovers::{CleanError, Cleaned, LeftBehind, LeftoverKind, Seen, clean};
 use upgrade_core::lock::{LockTimes, Pulse, Sign, lock_name};
-use upgrade_core::model::{PoolName, RunId, Settings};
+use upgrade_core::model::{PoolName, RunId, Settings, WorkloadKind};
 use upgrade_core::policy::RancherManaged;
 use upgrade_core::ports::{BufferSpec, WriteMode};
 use upgrade_core::run::{DriveError, Start, drive, stop_signal};
@@ -90,10 +92,13 @@ fn world(night: &Night) -> World {
     let inventory = night.inventory();
     let cordoned = inventory.nodes.iter().filter(|node| node.unschedulable);
     let of = |workload| Settings::of(workload);
+    // How many pods a DaemonSet or a Job has is no setting of theirs.
+    let lends = |kind: &WorkloadKind| matches!(kind, WorkloadKind::Deployment | WorkloadKind::StatefulSet);
+    let lending = inventory.workloads.iter().filter(|w| lends(&w.reference.kind));
     World {
         cordoned: cordoned.map(|node| node.name.to_string()).collect(),
         pools: inventory.pools.iter().map(|pool| pool.name.to_string()).collect(),
-        settings: inventory.workloads.iter().map(|w| (w.reference.to_string(), of(w))).collect(),
+        settings: lending.map(|w| (w.reference.to_string(), of(w))).collect(),
         pulling: inventory.pods.iter().filter(|pod| pod.pulling.is_some()).count(),
     }
 }
@@ -132,7 +137,10 @@ fn what_a_killed_run_has_left_is_listed_and_given_back_and_then_nothing_is_left(
         (after(&records, announces(buffer)), &[][..]),
         (after(&records, answers(intent(&records, buffer))), &[LeftoverKind::Buffer]),
         (
-            after(&records, announces(|write| matches!(write, Write::CreatePrewarmPod { .. }))) + 2,
+            after(
+                &records,
+                answers(intent(&records, |write| matches!(write, Write::CreatePrewarmPod { .. }))),
+            ),
             &[LeftoverKind::Buffer, LeftoverKind::PrewarmPod],
         ),
         (after(&records, announces(cordon)), &[LeftoverKind::Buffer]),
@@ -210,6 +218,8 @@ fn killed_anywhere_a_run_leaves_only_what_pods_run_on() {
 fn a_buffer_of_another_run_is_named_and_left_alone() {
     let night = night();
     let records = whole();
+    let point = after(&records, announces(|write| matches!(write, Write::Cordon { .. })));
+    assert!(night.run_until_record(fresh(&night.lab), point));
     let (azure, other) = (night.lab.azure(), RunId::new("night-2").unwrap());
     let spec = BufferSpec {
         name: PoolName::new("otherbf").unwrap(),
@@ -220,8 +230,6 @@ fn a_buffer_of_another_run_is_named_and_left_alone() {
     night.lab.block_on(azure.create_pool(&spec, &other)).unwrap().unwrap();
     let clock = night.lab.clock();
     night.lab.block_on(clock.sleep_until(clock.now() + SignedDuration::from_mins(30))).unwrap();
-    let point = after(&records, announces(|write| matches!(write, Write::Cordon { .. })));
-    assert!(night.run_until_record(fresh(&night.lab), point));
     let cleaned = clean_up(&night).unwrap();
     assert_eq!(cleaned.left, [], "{:?}", cleaned.written);
     let found = find(&night);
@@ -232,19 +240,33 @@ fn a_buffer_of_another_run_is_named_and_left_alone() {
     assert_eq!(find_with(&night, &[]).left, found.left);
 }
 
+/// The demo cluster with a lone replica that a move borrows another one for.
+fn lending() -> Lab {
+    let labels = json!({"app": "lonely"});
+    let container = json!({"name": "app", "image": "registry.example.com/shop/lonely:1"});
+    let set = json!({
+        "metadata": {"name": "lonely", "namespace": "shop"},
+        "spec": {
+            "replicas": 1, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    });
+    let mut scenario = Scenario::demo();
+    scenario.objects.push(Manifest::from(from_value::<ReplicaSet>(set).unwrap()));
+    Lab::new(&scenario, 1)
+}
+
 /// What somebody has set since is his.
 #[test]
 fn somebodys_later_change_is_kept_and_told() {
-    let records = whole();
     let lend = |write: &Write| matches!(write, Write::Lend { .. });
-    let night = night();
+    let other = Night::of(lending());
+    assert_eq!(other.run(fresh(&other.lab)).unwrap().outcome, RunOutcome::Done);
+    let (records, night) = (other.records(), Night::of(lending()));
     assert!(night.run_until_record(fresh(&night.lab), after(&records, answers(intent(&records, lend)))));
     let loans: Vec<_> = state(&night).loans().cloned().collect();
     let loan = &loans[0];
-    let theirs = match (loan.lent.max_surge, loan.lent.replicas) {
-        (Some(_), _) => Settings { max_surge: Some("3".parse().unwrap()), ..Settings::default() },
-        (None, replicas) => Settings { replicas: replicas.map(|count| count + 3), ..Settings::default() },
-    };
+    let theirs = Settings { replicas: Some(5), ..Settings::default() };
     let kubernetes = night.lab.kubernetes();
     let (workload, uid) = (&loan.workload, &loan.uid);
     let from = loan.lent.named_in(&theirs);
