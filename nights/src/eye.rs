@@ -5,8 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cluster_lab::{Lab, World};
 use jiff::Timestamp;
-use upgrade_core::model::ObjectName;
-use upgrade_core::plan::Plan;
+use upgrade_core::model::{ObjectName, Pod, WorkloadRef};
+use upgrade_core::plan::{Action, Plan};
+use upgrade_core::view::View;
 
 /// What is counted of a Service or a budget.
 #[derive(Clone, Copy, Debug)]
@@ -30,12 +31,20 @@ struct Counts {
 pub(crate) struct Eye {
     /// Names for which a gap was accepted.
     accepted: BTreeSet<ObjectName>,
+    /// Workloads that leave by a rollout. It does not ask budgets (Kubernetes: deployment controller), and as it adds up what its
+    /// ReplicaSets said last, it goes below its own limit for a moment when two pods become ready at the same time.
+    rolling: BTreeSet<WorkloadRef>,
     counts: Mutex<Counts>,
 }
 
 impl Eye {
     pub(crate) fn new(plan: &Plan) -> Self {
-        Self { accepted: plan.accepted_gaps.iter().cloned().collect(), counts: Mutex::default() }
+        let rolling = plan.steps().filter_map(|step| match &step.action {
+            Action::Move { workload, route, .. } if route.restarts() => Some(workload.clone()),
+            _ => None,
+        });
+        let accepted = plan.accepted_gaps.iter().cloned().collect();
+        Self { accepted, rolling: rolling.collect(), counts: Mutex::default() }
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -59,9 +68,17 @@ impl Eye {
         }
         for budget in view.budgets() {
             let status = &budget.status;
+            let low = status.current_healthy < status.desired_healthy;
+            if low && view.pods_under(budget).any(|pod| self.rolls(view, pod)) {
+                continue;
+            }
             note(&mut counts.budgets, &budget.name, status.current_healthy, status.desired_healthy, now);
         }
         world.revision()
+    }
+
+    fn rolls(&self, view: &View, pod: &Pod) -> bool {
+        view.workload_of(pod).is_some_and(|workload| self.rolling.contains(&workload))
     }
 
     /// The fewest ready endpoints of each Service that had one.
