@@ -19,6 +19,8 @@ struct Count {
     since: Timestamp,
     /// It must not have fewer: 1 of a Service, what a budget wanted at first.
     least: u32,
+    /// A rollout is behind it.
+    rolls: bool,
 }
 
 #[derive(Default)]
@@ -64,7 +66,8 @@ impl Eye {
         let (view, now) = (world.view(), world.now());
         let mut counts = self.counts();
         for service in view.services() {
-            note(&mut counts.services, &service.name, view.ready_endpoints(&service.name), 1, now);
+            let rolls = || view.ready_pods_behind(&service.name).any(|pod| self.rolls(view, pod));
+            note(&mut counts.services, &service.name, view.ready_endpoints(&service.name), 1, now, rolls);
         }
         for budget in view.budgets() {
             let status = &budget.status;
@@ -72,7 +75,8 @@ impl Eye {
             if low && view.pods_under(budget).any(|pod| self.rolls(view, pod)) {
                 continue;
             }
-            note(&mut counts.budgets, &budget.name, status.current_healthy, status.desired_healthy, now);
+            let (healthy, least) = (status.current_healthy, status.desired_healthy);
+            note(&mut counts.budgets, &budget.name, healthy, least, now, || false);
         }
         world.revision()
     }
@@ -84,6 +88,14 @@ impl Eye {
     /// The fewest ready endpoints of each Service that had one.
     pub(crate) fn fewest(&self) -> Vec<(String, u32)> {
         self.counts().services.iter().map(|(name, count)| (name.to_string(), count.fewest)).collect()
+    }
+
+    /// The fewest that each of them may have had in another night over the same cluster: as many as here, and one less where a
+    /// rollout is behind it, whose sums may come late.
+    pub(crate) fn bounds(&self) -> Vec<(String, u32)> {
+        let bound =
+            |count: &Count| count.fewest.saturating_sub(u32::from(count.rolls)).max(count.fewest.min(1));
+        self.counts().services.iter().map(|(name, count)| (name.to_string(), bound(count))).collect()
     }
 
     /// What must not have been.
@@ -110,13 +122,17 @@ fn note(
     healthy: u32,
     least: u32,
     now: Timestamp,
+    rolls: impl FnOnce() -> bool,
 ) {
     match counts.get_mut(name) {
         Some(count) if healthy < count.fewest => (count.fewest, count.since) = (healthy, now),
         Some(_) => {}
         None if healthy == 0 => {}
         None => {
-            counts.insert(name.clone(), Count { first: healthy, fewest: healthy, since: now, least });
+            counts.insert(
+                name.clone(),
+                Count { first: healthy, fewest: healthy, since: now, least, rolls: rolls() },
+            );
         }
     }
 }

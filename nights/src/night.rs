@@ -80,6 +80,11 @@ impl Night {
         self.eye.fewest()
     }
 
+    /// The fewest that another night over the same cluster may see of each.
+    pub fn bounds(&self) -> Vec<(String, u32)> {
+        self.eye.bounds()
+    }
+
     /// How many writes the run has sent.
     pub fn writes(&self) -> usize {
         self.kept.story().writes.len()

@@ -78,7 +78,9 @@ def test_a_held_run_names_the_step_the_cause_and_the_way_on() -> None:
 
 def test_a_reversed_run_names_what_stays_and_is_over() -> None:
     stays = ("the control plane runs 1.35.1",)
-    back = RunOutcome(result="reversed", step="3.1.2", title="drain user", cause="a budget allows nothing", stays=stays)
+    back = RunOutcome(
+        result="reversed", step="3.1.2", title="drain user", cause="a budget allows nothing", stays=stays
+    )
     with pytest.raises(drover.UpgradeFailed, match="brought back; the control plane runs") as caught:
         _refuse(report(back), Path("journal/r-1.jsonl"))
     assert (caught.value.step, caught.value.cause) == ("3.1.2", "a budget allows nothing")

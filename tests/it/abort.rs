@@ -11,6 +11,7 @@ use upgrade_core::event::{EventKind, Report, RunOutcome};
 use upgrade_core::journal::{Entry, RunState};
 use upgrade_core::lock::{AskEnd, Lease, lock_name};
 use upgrade_core::model::RunId;
+use upgrade_core::plan::{Action, Stage};
 use upgrade_core::run::{Start, drive, stop_signal};
 use upgrade_core::{Policy, plan};
 
@@ -148,7 +149,9 @@ fn moments(night: &Night) -> (Timestamp, Timestamp, Timestamp) {
 fn a_run_that_is_asked_to_stop_ends_within_a_minute_of_the_action_in_hand() {
     let plan = plan(&night().lab.inventory(), &Policy::default(), "1.35".parse().unwrap()).unwrap();
     let limit = SignedDuration::from_secs(60);
-    for stage in plan.stages.iter().step_by(3) {
+    // The last stage is a look, and over at once: there is nothing to stop.
+    let looks = |stage: &Stage| stage.steps().all(|step| matches!(step.action, Action::Verify { .. }));
+    for stage in plan.stages.iter().filter(|stage| !looks(stage)).step_by(3) {
         let night = night();
         let report = night.run_and_stop_at(fresh(&night.lab), &stage.title).unwrap();
         assert_eq!(report.outcome, RunOutcome::Aborted, "{}", stage.title);
