@@ -18,7 +18,7 @@ async fn discovery_names_every_kind_and_the_eviction() {
             .await;
         assert!(!list["resources"].as_array().unwrap().is_empty());
     }
-    assert_eq!(groups["groups"].as_array().unwrap().len(), 13);
+    assert_eq!(groups["groups"].as_array().unwrap().len(), 14);
     assert_eq!(bench.get("/api").await["versions"][0], "v1");
     for path in ["/api/v2", "/apis/nonsense", "/api/v1/nonsense", "/nonsense", "/api/v1//pods"] {
         let answer = bench.kube("GET", path, &Value::Null).await;

@@ -60,6 +60,6 @@ fn the_manuals_example_is_a_file_that_can_be_used() {
     let manual = include_str!("../../../../docs/scenarios.md");
     let example = manual.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let story = Story::read("docs/scenarios.md", example).unwrap();
-    assert_eq!((story.scenario.actors.len(), story.scenario.faults.len()), (5, 12));
+    assert_eq!((story.scenario.actors.len(), story.scenario.faults.len()), (5, 13));
     crate::Lab::new(&story.scenario, 1);
 }
