@@ -71,12 +71,9 @@ impl Eye {
         }
         for budget in view.budgets() {
             let status = &budget.status;
-            let low = status.current_healthy < status.desired_healthy;
-            if low && view.pods_under(budget).any(|pod| self.rolls(view, pod)) {
-                continue;
-            }
             let (healthy, least) = (status.current_healthy, status.desired_healthy);
-            note(&mut counts.budgets, &budget.name, healthy, least, now, || false);
+            let rolls = || view.pods_under(budget).any(|pod| self.rolls(view, pod));
+            note(&mut counts.budgets, &budget.name, healthy, least, now, rolls);
         }
         world.revision()
     }
@@ -107,10 +104,13 @@ impl Eye {
         let services = counts.services.iter().filter(low);
         let services =
             services.map(|(name, count)| format!("Service {name} had no endpoint at {}", count.since));
-        let budgets = counts.budgets.iter().filter(low).map(|(name, count)| {
-            let Count { fewest, since, least, .. } = count;
-            format!("budget {name} wants {least} healthy pods and had {fewest} at {since}")
-        });
+        // A rollout asks no budget, and may be one below for a moment; what is evicted beside it may not.
+        let lower = |count: &Count| count.fewest < count.least.saturating_sub(u32::from(count.rolls));
+        let budgets =
+            counts.budgets.iter().filter(low).filter(|(_, count)| lower(count)).map(|(name, count)| {
+                let Count { fewest, since, least, .. } = count;
+                format!("budget {name} wants {least} healthy pods and had {fewest} at {since}")
+            });
         services.chain(budgets).collect()
     }
 }
