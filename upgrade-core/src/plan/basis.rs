@@ -20,6 +20,9 @@ pub struct Basis {
     facts: BTreeMap<String, Fact>,
 }
 
+/// What the name of a pool's fact begins with.
+const POOL: &str = "pool ";
+
 /// One fact's value, as people read it.
 pub type Fact = String;
 
@@ -57,8 +60,9 @@ impl Basis {
         let control_plane = drift("control plane", Some(version.to_string()), &|was| {
             version == target || was == version.to_string()
         });
-        let pools = self.facts.keys().filter_map(|what| {
-            let name = what.strip_prefix("pool ")?;
+        let pools =
+            self.facts.range(POOL.to_owned()..).map_while(|(what, _)| Some((what, what.strip_prefix(POOL)?)));
+        let pools = pools.filter_map(|(what, name)| {
             let pool = azure.pools.iter().find(|pool| pool.name.as_str() == name);
             drift(what, pool.map(describe_pool), &|was| {
                 let shape = was.rsplit_once(" at ").map_or(was, |(shape, _)| shape);
@@ -82,7 +86,7 @@ impl Basis {
         facts.insert("control plane".to_owned(), inventory.cluster.version.to_string());
         facts.insert("policy".to_owned(), serde_json::to_string(policy).expect("a policy is plain data"));
         for pool in &inventory.pools {
-            facts.insert(format!("pool {}", pool.name), describe_pool(pool));
+            facts.insert(format!("{POOL}{}", pool.name), describe_pool(pool));
         }
         for budget in view.budgets() {
             facts.insert(format!("budget {}", budget.name), format!("{:?}", budget.limit));

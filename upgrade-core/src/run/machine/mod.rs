@@ -33,7 +33,7 @@ use crate::inventory::{ClusterIdentity, RancherFacts};
 use crate::journal::{Entry, FORMAT, IllegalRecord, Record, RunState, Write, WriteAnswer};
 use crate::ledger::Ledger;
 use crate::model::{ObjectName, ProbeName, RunId, StepId, Uid};
-use crate::plan::Plan;
+use crate::plan::{Drift, Plan};
 use crate::ports::{
     Answer, AzureView, BufferSpec, OperationRef, OperationState, PortError, ProbeAnswer, Question,
 };
@@ -234,6 +234,8 @@ pub struct Machine {
     /// When a watch was lost last.
     contact_lost: Option<Timestamp>,
     azure: Option<AzureView>,
+    /// What somebody else had changed in Azure at the last look.
+    changed: Vec<Drift>,
     operations: BTreeMap<OperationRef, OperationState>,
     looking: bool,
     /// When the look at Azure was begun that is known.
@@ -327,6 +329,7 @@ impl Machine {
             contact_error: None,
             contact_lost: None,
             azure: None,
+            changed: Vec::new(),
             operations: BTreeMap::new(),
             looking: false,
             seen_at: None,

@@ -130,6 +130,7 @@ impl Machine {
         match look {
             Ok(look) => {
                 self.look_at = Some(now + look.view.look_again);
+                self.changed = self.plan.basis.changed_in_azure(&look.view, self.plan.target);
                 self.azure = Some(look.view);
                 self.seen_at = self.looked_at;
                 self.operations.extend(look.operations);

@@ -76,17 +76,12 @@ impl Machine {
 
     /// Has somebody changed the control plane or a pool, so that the plan does not fit any more? The way back fits all the same.
     fn changed_by_others(&self) -> Option<String> {
-        if self.state.reversal().is_some() {
+        if self.changed.is_empty() || self.state.reversal().is_some() {
             return None;
         }
-        let changed = self.plan.basis.changed_in_azure(self.azure.as_ref()?, self.plan.target);
-        let changed: Vec<String> = changed.iter().map(ToString::to_string).collect();
-        (!changed.is_empty()).then(|| {
-            format!(
-                "somebody has changed the cluster in Azure, for which the plan was made: {}",
-                changed.join("; ")
-            )
-        })
+        let changed: Vec<String> = self.changed.iter().map(ToString::to_string).collect();
+        let changed = changed.join("; ");
+        Some(format!("somebody has changed the cluster in Azure, for which the plan was made: {changed}"))
     }
 
     /// Stops at a gap that nobody has accepted and asks; true if the phase changed. Before anybody is asked it is known whether
