@@ -9,8 +9,10 @@ mod selection;
 mod tests;
 mod usage;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::hash::Hash;
+
+use foldhash::HashMap;
 
 use crate::model::{
     Autoscaler, Budget, Claim, EndpointSlice, Labels, Node, NodeName, ObjectName, Owner, Pod, PoolName,

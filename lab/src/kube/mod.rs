@@ -38,9 +38,10 @@ mod taints;
 pub(crate) mod tests;
 mod volumes;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use foldhash::{HashMap, HashSet};
 use jiff::Timestamp;
 use k8s_openapi::Metadata;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
@@ -256,7 +257,7 @@ impl Kube {
             pull_failures: BTreeMap::new(),
             crashing: BTreeMap::new(),
             machines: BTreeMap::new(),
-            zones: HashMap::new(),
+            zones: HashMap::default(),
             attachments: BTreeMap::new(),
             tainted: BTreeMap::new(),
             slow_boots: BTreeMap::new(),
@@ -264,12 +265,12 @@ impl Kube {
             never_joining: BTreeMap::new(),
             next_instance: BTreeMap::new(),
             dispatched: 0,
-            queued: HashSet::new(),
-            later: HashMap::new(),
-            settled: HashMap::new(),
+            queued: HashSet::default(),
+            later: HashMap::default(),
+            settled: HashMap::default(),
             scheduler: scheduler::Scheduler::default(),
             events: events::Events::default(),
-            failures: HashMap::new(),
+            failures: HashMap::default(),
             recommendations: BTreeMap::new(),
             job_losses: BTreeMap::new(),
             job_backoffs: BTreeMap::new(),

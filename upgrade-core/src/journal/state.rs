@@ -1,7 +1,8 @@
 //! The state of a run, as its journal tells it: the one transition function for recording and replay.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
+use foldhash::HashMap;
 use jiff::Timestamp;
 
 use super::cordons::{Cordoned, Cordons};

@@ -1,6 +1,8 @@
 //! The nodes of each pool, and the pods that have to leave them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use foldhash::HashMap;
 
 use crate::model::{Node, NodeName, Pod, PoolName};
 

@@ -1,6 +1,8 @@
 //! Which selectors of a namespace choose some labels, without a look at all of them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use foldhash::HashMap;
 
 use crate::model::{LabelSelector, Labels, ObjectName};
 

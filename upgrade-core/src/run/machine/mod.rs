@@ -22,10 +22,11 @@ mod steps;
 mod tests;
 mod verdicts;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::HashMap;
 use jiff::Timestamp;
 
 use crate::event::{Event, EventKind, Report, RunOutcome};
@@ -345,7 +346,7 @@ impl Machine {
             ledger,
             noted: BTreeSet::new(),
             agenda: Agenda::default(),
-            steps: HashMap::new(),
+            steps: HashMap::default(),
             sent: Sent::default(),
             parting: Parting::default(),
             warming: None,
