@@ -9,10 +9,8 @@ mod selection;
 mod tests;
 mod usage;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
-
-use foldhash::HashMap;
 
 use crate::model::{
     Autoscaler, Budget, Claim, EndpointSlice, Labels, Node, NodeName, ObjectName, Owner, Pod, PoolName,

@@ -38,10 +38,9 @@ mod taints;
 pub(crate) mod tests;
 mod volumes;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use foldhash::{HashMap, HashSet};
 use jiff::Timestamp;
 use k8s_openapi::Metadata;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
@@ -257,7 +256,7 @@ impl Kube {
             pull_failures: BTreeMap::new(),
             crashing: BTreeMap::new(),
             machines: BTreeMap::new(),
-            zones: HashMap::default(),
+            zones: HashMap::new(),
             attachments: BTreeMap::new(),
             tainted: BTreeMap::new(),
             slow_boots: BTreeMap::new(),
@@ -265,12 +264,12 @@ impl Kube {
             never_joining: BTreeMap::new(),
             next_instance: BTreeMap::new(),
             dispatched: 0,
-            queued: HashSet::default(),
-            later: HashMap::default(),
-            settled: HashMap::default(),
+            queued: HashSet::new(),
+            later: HashMap::new(),
+            settled: HashMap::new(),
             scheduler: scheduler::Scheduler::default(),
             events: events::Events::default(),
-            failures: HashMap::default(),
+            failures: HashMap::new(),
             recommendations: BTreeMap::new(),
             job_losses: BTreeMap::new(),
             job_backoffs: BTreeMap::new(),

@@ -1,10 +1,9 @@
 //! The indexes that keep the cost of a decision at the size of its answer: pods by node, and anything by its controller or
 //! another owner.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use foldhash::HashMap;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 

@@ -1,11 +1,9 @@
 //! One kind's objects and the log of what happened to them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 #[cfg(feature = "http")]
 use std::ops::Bound;
 use std::sync::Arc;
-
-use foldhash::HashMap;
 
 /// How many changes of a kind are remembered. A reader further behind lists anew, as with etcd after a compaction.
 const REMEMBERED: usize = 4_096;
@@ -97,7 +95,7 @@ pub struct Table<T> {
 impl<T> Default for Table<T> {
     fn default() -> Self {
         let (objects, free) = (Vec::new(), Vec::new());
-        let (names, places) = (BTreeMap::new(), HashMap::default());
+        let (names, places) = (BTreeMap::new(), HashMap::new());
         Self { names, places, objects, free, changes: VecDeque::new(), forgotten: 0 }
     }
 }

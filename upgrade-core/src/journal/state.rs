@@ -1,8 +1,7 @@
 //! The state of a run, as its journal tells it: the one transition function for recording and replay.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use foldhash::HashMap;
 use jiff::Timestamp;
 
 use super::cordons::{Cordoned, Cordons};

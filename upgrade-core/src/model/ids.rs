@@ -239,12 +239,9 @@ impl PartialOrd for ObjectName {
     }
 }
 
-/// By namespace, then by name: the slash sorts like nothing else, unless both have it in the same place.
+/// By namespace, then by name: the slash sorts like nothing else.
 impl Ord for ObjectName {
     fn cmp(&self, other: &Self) -> Ordering {
-        if self.slash == other.slash {
-            return self.text.cmp(&other.text);
-        }
         self.parts().cmp(&other.parts())
     }
 }

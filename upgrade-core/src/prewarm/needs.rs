@@ -1,8 +1,6 @@
 //! Which images are missing where.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use foldhash::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::PrewarmPod;
 use crate::model::{
@@ -95,7 +93,7 @@ fn sizes(view: &View, on: &PoolName, off: &PoolName) -> BTreeMap<String, Bytes> 
 
 /// The pods of one workload are alike: one stands for all that have the same images.
 fn movers<'a>(view: &'a View, off: &'a PoolName) -> Vec<Mover<'a>> {
-    let mut seen: HashMap<&Uid, Vec<&Pod>> = HashMap::default();
+    let mut seen: HashMap<&Uid, Vec<&Pod>> = HashMap::new();
     let mut movers: Vec<Mover<'a>> = Vec::new();
     let runs = |phase: &PodPhase| matches!(phase, PodPhase::Running);
     for pod in view.pods_in(off).filter(|pod| !pod.leaves_with_node() && runs(&pod.phase)) {

@@ -4,9 +4,8 @@
 //! take pods are there and ready, and no Service has a gap. Each is compared with how it was when the looking began: what was
 //! broken before by itself does not get better by waiting, and what grows meanwhile is not weaker for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use foldhash::HashMap;
 use jiff::Timestamp;
 
 use crate::ledger::Ledger;

@@ -1,10 +1,8 @@
 //! Objects by name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::ops::RangeFrom;
-
-use foldhash::HashMap;
 
 /// The objects of one kind: found by a hash of their name, and walked through in the order of names. A cluster's changes look
 /// up some object thousands of times for each time that all are listed, and names that differ only at their end are slow to
@@ -17,7 +15,7 @@ pub(super) struct Objects<K, V> {
 
 impl<K, V> Default for Objects<K, V> {
     fn default() -> Self {
-        Self { by_name: HashMap::default(), names: BTreeSet::new() }
+        Self { by_name: HashMap::new(), names: BTreeSet::new() }
     }
 }
 

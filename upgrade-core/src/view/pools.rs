@@ -1,8 +1,6 @@
 //! The nodes of each pool, and the pods that have to leave them.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use foldhash::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::model::{Node, NodeName, Pod, PoolName};
 

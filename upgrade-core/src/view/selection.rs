@@ -1,8 +1,6 @@
 //! Which selectors of a namespace choose some labels, without a look at all of them.
 
-use std::collections::BTreeSet;
-
-use foldhash::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::model::{LabelSelector, Labels, ObjectName};
 

@@ -1,11 +1,10 @@
 //! The scheduler's memory: nodes with what is on them, and pods counted by the selectors that somebody asks about. Always as
 //! fresh as the last dispatch, and changed one pod at a time, so that a decision costs the size of its answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use foldhash::HashMap;
 use k8s_openapi::api::core::v1 as core;
 use upgrade_core::model::{LabelSelector, Node, Resources, ZONE_LABEL};
 use upgrade_core::view::Object;

@@ -5,9 +5,8 @@
 //! waits for a budget or a Service, one of its namespace, too; and every few seconds, for its time limits. A
 //! move that only waits for a free slot costs nothing. Other steps are few and are looked at each time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use foldhash::HashMap;
 use jiff::Timestamp;
 
 use super::TICK;

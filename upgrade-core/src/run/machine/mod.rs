@@ -22,11 +22,10 @@ mod steps;
 mod tests;
 mod verdicts;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::HashMap;
 use jiff::Timestamp;
 
 use crate::event::{Event, EventKind, Report, RunOutcome};
@@ -346,7 +345,7 @@ impl Machine {
             ledger,
             noted: BTreeSet::new(),
             agenda: Agenda::default(),
-            steps: HashMap::default(),
+            steps: HashMap::new(),
             sent: Sent::default(),
             parting: Parting::default(),
             warming: None,
