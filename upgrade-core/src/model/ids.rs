@@ -239,9 +239,12 @@ impl PartialOrd for ObjectName {
     }
 }
 
-/// By namespace, then by name: the slash sorts like nothing else.
+/// By namespace, then by name: the slash sorts like nothing else, unless both have it in the same place.
 impl Ord for ObjectName {
     fn cmp(&self, other: &Self) -> Ordering {
+        if self.slash == other.slash {
+            return self.text.cmp(&other.text);
+        }
         self.parts().cmp(&other.parts())
     }
 }

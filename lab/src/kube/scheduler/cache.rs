@@ -92,6 +92,15 @@ impl Place {
     }
 }
 
+/// Where a node is, by its labels.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Location {
+    /// The number of its zone; no zone has a number, too.
+    pub(super) zone: usize,
+    /// It says which host it is.
+    pub(super) has_host: bool,
+}
+
 /// How many pods of a selector a node has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
@@ -126,6 +135,10 @@ pub(crate) struct Cache {
     places: Vec<Option<Place>>,
     /// The version of each place; of an empty one 0.
     versions: Unseen<Vec<Version>>,
+    /// Where each place is.
+    locations: Unseen<Vec<Location>>,
+    /// The zones there have been, each with a number: scores compare them for hundreds of nodes a pod.
+    zones: Unseen<Vec<Option<String>>>,
     free: Vec<Spot>,
     nodes: BTreeMap<String, Spot>,
     /// The same, hashed: most questions are for one of thousands of names that differ at their end.
@@ -189,6 +202,24 @@ impl Cache {
 
     pub(super) fn version_at(&self, spot: Spot) -> Version {
         self.versions.0.get(spot).copied().unwrap_or_default()
+    }
+
+    /// Where the place of a spot is.
+    pub(super) fn location(&self, spot: Spot) -> Location {
+        self.locations.0.get(spot).copied().unwrap_or_default()
+    }
+
+    /// The zones by their numbers.
+    pub(super) fn zones(&self) -> &[Option<String>] {
+        &self.zones.0
+    }
+
+    fn zone_number(&mut self, zone: Option<&String>) -> usize {
+        let known = self.zones.0.iter().position(|known| known.as_ref() == zone);
+        known.unwrap_or_else(|| {
+            self.zones.0.push(zone.cloned());
+            self.zones.0.len() - 1
+        })
     }
 
     /// Which number of nodes there is, and which of them has which image.
@@ -263,6 +294,8 @@ impl Cache {
         } else {
             self.open.insert(name.clone(), spot);
         }
+        self.locations.0[spot] =
+            Location { zone: self.zone_number(place.zone.as_ref()), has_host: place.host.is_some() };
         self.places[spot] = Some(place);
         self.changes.0 += 1;
         self.versions.0[spot] = self.changes.0;
@@ -277,6 +310,7 @@ impl Cache {
         self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
             self.versions.0.push(0);
+            self.locations.0.push(Location::default());
             self.places.len() - 1
         })
     }

@@ -335,14 +335,14 @@ struct Zones<'a> {
 
 fn zones_of<'a>(nodes: &[Spot], cache: &'a Cache) -> Zones<'a> {
     let mut zones = Zones { names: Vec::new(), named: 0, each: Vec::with_capacity(nodes.len()), hosts: true };
-    for place in nodes.iter().filter_map(|spot| cache.at(*spot)) {
-        let zone = place.domain(ZONE);
-        zones.hosts &= place.domain(HOST).is_some();
-        // A region has three.
-        let known = zones.names.iter().position(|name| *name == zone);
-        zones.each.push(known.unwrap_or_else(|| {
-            zones.names.push(zone);
-            zones.named += usize::from(zone.is_some());
+    let mut met = vec![None; cache.zones().len()];
+    for spot in nodes {
+        let location = cache.location(*spot);
+        zones.hosts &= location.has_host;
+        zones.each.push(*met[location.zone].get_or_insert_with(|| {
+            let name = cache.zones()[location.zone].as_deref();
+            zones.names.push(name);
+            zones.named += usize::from(name.is_some());
             zones.names.len() - 1
         }));
     }
