@@ -2,6 +2,7 @@
 
 mod unreliable;
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
@@ -36,6 +37,7 @@ fn records() -> Vec<Record> {
         findings: Vec::new(),
         accepted_gaps: Vec::new(),
         stages: Vec::new(),
+        disks_per_node: BTreeMap::new(),
         basis: upgrade_core::plan::Basis::default(),
     };
     let header = Entry::Header { format: FORMAT, run: run(), tool: "test".into(), plan: Box::new(plan) };

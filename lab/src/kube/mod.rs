@@ -70,6 +70,7 @@ pub(crate) use node::is_ready as node_is_ready;
 pub(crate) use registry::KnownImage;
 pub(crate) use scheduler::volumes::{DISK_DRIVER, FILE_DRIVER};
 pub(crate) use statefulset::revision as stateful_revision;
+pub(crate) use volumes::is_disk;
 
 /// What the controllers and kubelets remember beside the store.
 pub(crate) struct Kube {

@@ -56,7 +56,8 @@ fn disks_of(store: &Store, pod: &Pod) -> Vec<String> {
     bound.collect()
 }
 
-fn is_disk(volume: &PersistentVolume) -> bool {
+/// Is it a disk of Azure?
+pub(crate) fn is_disk(volume: &PersistentVolume) -> bool {
     let source = volume.spec.as_ref().and_then(|spec| spec.csi.as_ref());
     source.is_some_and(|source| source.driver == DISK_DRIVER)
 }

@@ -21,6 +21,7 @@ pub(crate) use pod::condition;
 use pod::template;
 
 use super::rules;
+use crate::kube::is_disk;
 use crate::store::{Store, Stored, controller};
 
 const CORDON_TAINT: &str = "node.kubernetes.io/unschedulable";
@@ -432,6 +433,7 @@ impl Slim for core::PersistentVolumeClaim {
         Some(Object::Claim(Claim {
             name: object_name(&self.metadata)?,
             shared: modes.into_iter().any(|mode| mode.contains("Many")),
+            disk: volume.is_some_and(|volume| is_disk(volume)),
             zones: volume.map(|volume| reach(volume, &ZONES)).unwrap_or_default(),
             hosts: volume.map(|volume| reach(volume, &[HOST_LABEL])).unwrap_or_default(),
         }))

@@ -352,11 +352,11 @@ fn readable(world: &mut World) -> (Vec<Change>, Vec<Unseen>) {
     lists.retain_mut(|change| {
         let Change::Listed { kind, objects } = change else { return true };
         for object in objects {
-            // Where a claim can be used is written on its volume.
+            // What a claim's volume is, and where it can be used, is written on the volume.
             if let Object::Claim(claim) = object
                 && !volumes
             {
-                (claim.zones, claim.hosts) = Default::default();
+                (claim.disk, claim.zones, claim.hosts) = Default::default();
             }
         }
         may_list(world, &mut unseen, group(*kind), kind.plural())

@@ -371,7 +371,7 @@ pub(super) fn claim(claim: &Claim) -> (core::PersistentVolumeClaim, core::Persis
                 ..core::ObjectReference::default()
             }),
             csi: Some(core::CSIPersistentVolumeSource {
-                driver: if claim.shared { FILE_DRIVER } else { DISK_DRIVER }.to_owned(),
+                driver: if claim.shared && !claim.disk { FILE_DRIVER } else { DISK_DRIVER }.to_owned(),
                 volume_handle: volume_name.clone(),
                 ..core::CSIPersistentVolumeSource::default()
             }),

@@ -1,11 +1,15 @@
 //! Hazards of where the new pods find room.
 
+use std::future::pending;
 use std::time::Duration;
 
+use futures::future::{Either, select};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use serde_json::json;
-use upgrade_core::model::{Taint, TaintEffect};
+use upgrade_core::model::{Node, PoolName, Taint, TaintEffect};
+use upgrade_core::ports::WriteMode;
+use upgrade_core::run::{drive, stop_signal};
 
 use super::*;
 
@@ -192,6 +196,53 @@ fn hazard_11_more_disks_in_a_zone_than_the_buffer_surely_takes_there_are_told() 
     );
     let told = town.upgraded();
     assert_eq!((told.endpoints("shop/many"), told.gaps().len()), ((2, 1), 0));
+}
+
+/// While a plan is carried out somebody cordons the first node of the buffer in the zone, as soon as the pool's own are cordoned.
+fn run_beside_a_cordon(night: &Night, plan: &Plan, zone: &str) -> Report {
+    let (lab, ports) = (night.lab.clone(), night.ports());
+    let somebody = Box::pin(async move {
+        let node = loop {
+            ports.clock.sleep_until(ports.clock.now() + Duration::from_secs(1)).await;
+            let seen = lab.inventory();
+            let of_pool = |node: &Node, pool: &str| node.pool().is_some_and(|own| own.as_str() == pool);
+            if seen.nodes.iter().any(|node| of_pool(node, "user") && node.unschedulable) {
+                let is_it = |node: &Node| of_pool(node, "userbf") && node.zone() == Some(zone);
+                break seen.nodes.into_iter().find(is_it).expect("the buffer has one in each zone");
+            }
+        };
+        let done = ports.kubernetes.set_unschedulable(&node.name, &node.uid, true, WriteMode::Commit).await;
+        done.unwrap();
+        pending::<()>().await;
+    });
+    let (_handle, stop) = stop_signal();
+    let start =
+        Start::Fresh { plan: plan.clone(), run: RunId::new("hazard-1").unwrap(), tool: "test".into() };
+    let run = Box::pin(drive(start, night.ports(), stop));
+    match night.lab.block_on(select(run, somebody)).expect("somebody goes on") {
+        Either::Left((report, _)) => report.unwrap(),
+        Either::Right(_) => panic!("somebody never ends"),
+    }
+}
+
+#[test]
+fn hazard_11_a_pod_whose_disks_no_node_takes_stays_where_it_is() {
+    let pod = json!({ "nodeSelector": { ZONE: "westeurope-1" } });
+    let town = Town::of([stateful_set("many", 2, 10, pod)]).but(|scenario| scenario.pools[1].count = 4);
+    let (plan, night) = (town.plan(), Night::of(Lab::new(&town.scenario, 1)));
+    let of_user = |(pool, disks): (&PoolName, &u32)| format!("{pool}: {disks}");
+    let limits: Vec<String> = plan.disks_per_node.iter().map(of_user).collect();
+    assert_eq!(limits, ["system: 8", "systembf: 8", "user: 16", "userbf: 16"]);
+    // Of the buffer's two nodes in the zone one is left: it takes one pod with its ten disks.
+    let report = run_beside_a_cordon(&night, &plan, "westeurope-1");
+    let RunOutcome::Held { cause, .. } = &report.outcome else { panic!("{:?}", report.outcome) };
+    assert!(cause.contains("10 disk(s) each); node"), "{cause}");
+    assert!(cause.contains(" has the most left: ") && cause.contains(" pod(s), 6 disk(s)"), "{cause}");
+    let seen = night.inventory();
+    let pods: Vec<_> =
+        seen.pods.iter().filter(|pod| pod.labels.get("app").is_some_and(|app| app == "many")).collect();
+    assert!(pods.len() == 2 && pods.iter().all(|pod| pod.ready && !pod.terminating), "{pods:?}");
+    assert!(report.ledger.iter().all(|record| record.gaps.is_empty()));
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn too_many_disks(case: &Case<'_>, pool: &Pool, nodes: &[&Node], buffer: u32) ->
     let limits = &case.inventory.surroundings.attach_limits;
     let Some(limit) = nodes.iter().filter_map(|node| limits.get(&node.name)).min() else { return Vec::new() };
     let mut disks: BTreeMap<Option<&str>, BTreeSet<&ObjectName>> = BTreeMap::new();
-    for (_, claim) in claims(case, pool).filter(|(_, claim)| !claim.shared) {
+    for (_, claim) in claims(case, pool).filter(|(_, claim)| claim.disk) {
         let zone = claim.zones.first().filter(|_| claim.zones.len() == 1).map(String::as_str);
         disks.entry(zone).or_default().insert(&claim.name);
     }

@@ -80,6 +80,9 @@ pub struct Claim {
     pub name: ObjectName,
     /// It can be mounted on several nodes at once (an access mode with `Many`).
     pub shared: bool,
+    /// Its volume is a disk of Azure, of which a node takes so many and no more. False as well where volumes cannot be read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disk: bool,
     /// The zones its volume can be used in; empty means any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zones: Vec<String>,

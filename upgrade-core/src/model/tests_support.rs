@@ -40,7 +40,7 @@ pub(crate) fn deployment(replicas: u32, surge: &str, unavailable: &str) -> Workl
 
 /// A claim that one node at a time can mount.
 pub(crate) fn exclusive_claim(name: &str) -> Claim {
-    Claim { name: name.parse().unwrap(), shared: false, zones: Vec::new(), hosts: Vec::new() }
+    Claim { name: name.parse().unwrap(), shared: false, disk: true, zones: Vec::new(), hosts: Vec::new() }
 }
 
 /// A healthy pod of the Deployment [`deployment`], on `node`.

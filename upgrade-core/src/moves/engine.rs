@@ -63,6 +63,8 @@ pub(crate) struct MoveCase<'a> {
     pub(crate) job_wait: Duration,
     /// The moves that hold a slot, with their routes: their pods need room, too.
     pub(crate) under_way: Vec<(&'a WorkloadRef, Route)>,
+    /// How many disks a node of each pool can have, as far as that is known.
+    pub(crate) disks_per_node: &'a BTreeMap<PoolName, u32>,
     /// The run has turned back: what is not at strength is helped by leaving, and is not waited for for long.
     pub(crate) turned_back: bool,
     /// An autoscaler may add nodes for pods that wait for room.
@@ -85,7 +87,7 @@ pub(crate) struct Round<'a> {
 impl<'a> Round<'a> {
     /// A round in which `slots` more moves may begin.
     pub(crate) fn new(case: &'a MoveCase<'a>, slots: u32) -> Self {
-        Self { case, allowances: Allowances::new(case.view, case.leaving), room: Room::new(case.view), slots }
+        Self { case, allowances: Allowances::new(case.view, case.leaving), room: Room::new(case), slots }
     }
 
     /// May another move begin?
@@ -422,7 +424,7 @@ pub(crate) fn leftovers(case: &MoveCase<'_>, pool: &PoolName, since: Timestamp) 
     }
     let owners: BTreeSet<WorkloadRef> = left.iter().filter_map(|pod| case.view.workload_of(pod)).collect();
     let mut allowances = Allowances::new(case.view, case.leaving);
-    let mut room = Room::new(case.view);
+    let mut room = Room::new(case);
     let mut writes = Vec::new();
     let (mut wait, mut patience) = (None, None);
     for owner in &owners {

@@ -2,19 +2,22 @@
 //!
 //! A move begins only if its pods fit onto the nodes that take pods now, beside those of the moves under way: what would only
 //! wait there as `Pending` preempts others, or leaves a rollout half done. The rules are the scheduler's own as far as they are
-//! sums and labels (NodeResourcesFit, NodeAffinity, TaintToleration, NodePorts, the zones of volumes); what depends on the
-//! neighbours (affinity between pods, spread) is left to the scheduler.
+//! sums and labels (NodeResourcesFit, NodeAffinity, TaintToleration, NodePorts, NodeVolumeLimits, the zones of volumes); what
+//! depends on the neighbours (affinity between pods, spread) is left to the scheduler.
+//!
+//! How many disks a node can have, CSINode says; the plan has read it. A disk counts on the node where a pod uses it: the
+//! scheduler waits besides for those that are still being detached.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::engine::MoveCase;
 use crate::journal::Write;
 use crate::model::{
-    Node, NodeName, ObjectName, Pod, Resources, SchedulingRules, Settings, Workload, WorkloadRef,
+    Node, NodeName, ObjectName, Pod, PoolName, Resources, SchedulingRules, Settings, Workload, WorkloadRef,
 };
 use crate::plan::Route;
 use crate::run::Verdict;
-use crate::view::{Usage, View};
+use crate::view::View;
 
 /// What a pod needs of a node.
 #[derive(Clone, Copy)]
@@ -23,37 +26,91 @@ struct Needs<'a> {
     rules: &'a SchedulingRules,
     namespace: &'a str,
     claims: &'a [String],
+    /// How many disks it brings along.
+    disks: u32,
 }
 
 impl<'a> Needs<'a> {
-    fn of_pod(pod: &'a Pod) -> Self {
+    fn of_pod(pod: &'a Pod, view: &View) -> Self {
         let namespace = pod.name.namespace();
-        Self { requests: pod.requests, rules: &pod.rules, namespace, claims: &pod.claims }
+        let disks = count(disks_of(pod, view));
+        Self { requests: pod.requests, rules: &pod.rules, namespace, claims: &pod.claims, disks }
     }
 
-    fn of_new_pod(workload: &'a Workload) -> Self {
+    /// Of the disks that a StatefulSet makes for each of its pods only the pods know.
+    fn of_new_pod(workload: &'a Workload, view: &View) -> Self {
         let (template, namespace) = (&workload.template, workload.reference.name.namespace());
-        Self { requests: template.requests, rules: &template.rules, namespace, claims: &template.claims }
+        let disks = view.pods_of(workload).map(|pod| count(disks_of(pod, view))).max().unwrap_or_default();
+        Self {
+            requests: template.requests,
+            rules: &template.rules,
+            namespace,
+            claims: &template.claims,
+            disks,
+        }
     }
 
     /// Does whatever has no room for `self` have none for `other`, either?
     fn is_no_more_than(&self, other: &Needs<'_>) -> bool {
         let alike = self.claims.is_empty() && other.claims.is_empty() && self.rules == other.rules;
+        let alike = alike && self.disks <= other.disks;
         alike && self.requests.fits(other.requests)
+    }
+}
+
+/// The disks that a pod takes to its node.
+fn disks_of<'a>(pod: &Pod, view: &'a View) -> impl Iterator<Item = &'a ObjectName> {
+    let namespace = pod.name.namespace();
+    let names = pod.claims.iter().filter_map(move |claim| ObjectName::new(namespace, claim.as_str()).ok());
+    names.filter_map(|name| view.claim(&name)).filter(|claim| claim.disk).map(|claim| &claim.name)
+}
+
+fn count<T>(items: impl Iterator<Item = T>) -> u32 {
+    u32::try_from(items.count()).unwrap_or(u32::MAX)
+}
+
+/// What is spoken for on a node, or used.
+#[derive(Clone, Copy, Default)]
+struct Spoken {
+    requests: Resources,
+    pods: u32,
+    disks: u32,
+}
+
+/// What a node has left.
+struct Left {
+    resources: Resources,
+    pods: u32,
+    /// `None`: nobody says how many disks it can have, or nobody has asked.
+    disks: Option<u32>,
+}
+
+impl Left {
+    /// For how many such pods it is enough, but for host ports.
+    fn is_enough_for(&self, needs: &Needs<'_>) -> u32 {
+        let times = |free: u64, asked: u64| {
+            free.checked_div(asked).map_or(u32::MAX, |times| u32::try_from(times).unwrap_or(u32::MAX))
+        };
+        let by_cpu = times(self.resources.cpu.0, needs.requests.cpu.0);
+        let by_memory = times(self.resources.memory.0, needs.requests.memory.0);
+        let by_disks = self.disks.map_or(u32::MAX, |disks| times(disks.into(), needs.disks.into()));
+        self.pods.min(by_cpu).min(by_memory).min(by_disks)
     }
 }
 
 /// The room on the nodes that take pods, in one round: what one move is given is gone for the next.
 pub(super) struct Room<'a> {
     view: &'a View,
+    disks_per_node: &'a BTreeMap<PoolName, u32>,
     /// What is spoken for beyond what is there already. `None` until somebody asks: most rounds begin nothing.
-    promised: Option<BTreeMap<&'a NodeName, Usage>>,
+    promised: Option<BTreeMap<&'a NodeName, Spoken>>,
     refused: Vec<Needs<'a>>,
 }
 
 impl<'a> Room<'a> {
-    pub(super) fn new(view: &'a View) -> Self {
-        Self { view, promised: None, refused: Vec::new() }
+    pub(super) fn new(case: &MoveCase<'a>) -> Self {
+        let (view, disks_per_node) = (case.view, case.disks_per_node);
+        Self { view, disks_per_node, promised: None, refused: Vec::new() }
     }
 
     /// What is left of the writes that a move wants: those whose pods find room. A restart is all or nothing; where nothing else
@@ -74,18 +131,18 @@ impl<'a> Room<'a> {
             Write::Lend { workload, former, lent: Settings { replicas: Some(lent), .. }, .. } => {
                 let Some(workload) = case.view.workload(workload) else { return true };
                 let more = lent.saturating_sub(former.replicas.unwrap_or(workload.replicas));
-                self.take(case, &Needs::of_new_pod(workload), more) || alone && case.may_grow
+                self.take(case, &Needs::of_new_pod(workload, self.view), more) || alone && case.may_grow
             }
             // What is borrowed for a restart is borrowed when the restart may follow.
             Write::Restart { workload, .. } | Write::Lend { workload, .. } => {
                 let Some(workload) = case.view.workload(workload) else { return true };
-                let (needs, count) = (Needs::of_new_pod(workload), workload.replicas);
+                let (needs, count) = (Needs::of_new_pod(workload, self.view), workload.replicas);
                 let coming = count.saturating_sub(self.placed(workload, case, Node::takes_pods));
                 self.take(case, &needs, coming) || alone
             }
             Write::Evict { pod, .. } => {
                 let Some(pod) = case.view.pod(pod).filter(|pod| pod.owner.is_some()) else { return true };
-                self.take(case, &Needs::of_pod(pod), 1) || alone && case.may_grow
+                self.take(case, &Needs::of_pod(pod, self.view), 1) || alone && case.may_grow
             }
             // None of them brings a pod that has to find a place.
             Write::Cordon { .. }
@@ -118,7 +175,7 @@ impl<'a> Room<'a> {
         let places = self.places(&promised, needs, count);
         let fits = places.iter().map(|(_, pods)| pods).sum::<u32>() == count;
         if fits {
-            promise(&mut promised, &places, needs.requests);
+            promise(&mut promised, &places, needs);
         } else {
             self.refused.push(*needs);
         }
@@ -127,7 +184,7 @@ impl<'a> Room<'a> {
     }
 
     /// The pods of moves under way that are still to come. One that finds no room here is left to the scheduler.
-    fn under_way(&self, case: &MoveCase<'a>) -> BTreeMap<&'a NodeName, Usage> {
+    fn under_way(&self, case: &MoveCase<'a>) -> BTreeMap<&'a NodeName, Spoken> {
         let mut promised = BTreeMap::new();
         for (workload, route) in &case.under_way {
             let Some(workload) = self.view.workload(workload) else { continue };
@@ -138,9 +195,9 @@ impl<'a> Room<'a> {
                     self.placed(workload, case, |_| true)
                 }
             };
-            let needs = Needs::of_new_pod(workload);
+            let needs = Needs::of_new_pod(workload, self.view);
             let places = self.places(&promised, &needs, workload.replicas.saturating_sub(placed));
-            promise(&mut promised, &places, needs.requests);
+            promise(&mut promised, &places, &needs);
         }
         promised
     }
@@ -152,13 +209,13 @@ impl<'a> Room<'a> {
             let going = pod.terminating || pod.is_finished() || case.leaving.contains(&pod.uid);
             !going && node.is_some_and(on)
         };
-        u32::try_from(self.view.pods_of(workload).filter(stays).count()).unwrap_or(u32::MAX)
+        count(self.view.pods_of(workload).filter(stays))
     }
 
     /// Nodes for so many pods, or for as many as find room. Looks at each node once.
     fn places(
         &self,
-        promised: &BTreeMap<&'a NodeName, Usage>,
+        promised: &BTreeMap<&'a NodeName, Spoken>,
         needs: &Needs<'_>,
         count: u32,
     ) -> Vec<(&'a NodeName, u32)> {
@@ -184,24 +241,30 @@ impl<'a> Room<'a> {
     }
 
     /// How many such pods a node has room for.
-    fn how_many(&self, node: &Node, spoken: Usage, needs: &Needs<'_>) -> u32 {
-        let (free, slots) = self.free(node, spoken);
-        let times = |free: u64, asked: u64| {
-            free.checked_div(asked).map_or(u32::MAX, |times| u32::try_from(times).unwrap_or(u32::MAX))
-        };
+    fn how_many(&self, node: &Node, spoken: Spoken, needs: &Needs<'_>) -> u32 {
         let by_ports = match needs.rules.host_ports[..] {
             [] => u32::MAX,
             _ => u32::from(self.ports_are_free(node, needs.rules)),
         };
-        let by_cpu = times(free.cpu.0, needs.requests.cpu.0);
-        slots.min(by_cpu).min(times(free.memory.0, needs.requests.memory.0)).min(by_ports)
+        self.left(node, spoken, needs).is_enough_for(needs).min(by_ports)
     }
 
-    /// What a node has left, and for how many pods.
-    fn free(&self, node: &Node, spoken: Usage) -> (Resources, u32) {
+    /// What a node has left; of disks only if somebody needs one.
+    fn left(&self, node: &Node, spoken: Spoken, needs: &Needs<'_>) -> Left {
         let used = self.view.usage_of(&node.name);
-        let free = node.allocatable - used.requests - spoken.requests;
-        (free, node.max_pods.saturating_sub(used.pods).saturating_sub(spoken.pods))
+        let resources = node.allocatable - used.requests - spoken.requests;
+        let pods = node.max_pods.saturating_sub(used.pods).saturating_sub(spoken.pods);
+        let limit = node.pool().filter(|_| needs.disks > 0);
+        let limit = limit.and_then(|pool| self.disks_per_node.get(&pool));
+        let disks = limit.map(|limit| limit.saturating_sub(self.disks_on(node)).saturating_sub(spoken.disks));
+        Left { resources, pods, disks }
+    }
+
+    /// How many disks the pods on a node use.
+    fn disks_on(&self, node: &Node) -> u32 {
+        let pods = self.view.pods_on(&node.name).filter(|pod| !pod.is_finished());
+        let disks: BTreeSet<&ObjectName> = pods.flat_map(|pod| disks_of(pod, self.view)).collect();
+        count(disks.into_iter())
     }
 
     /// The zones that all of a pod's volumes share; `None` if none of them is bound to a zone.
@@ -224,37 +287,45 @@ impl<'a> Room<'a> {
     /// Names what is missing: the pod, what it asks for, and the most that a node it may run on has left.
     fn why_not(&self, write: &Write, mover: &WorkloadRef) -> String {
         let pod = if let Write::Evict { pod, .. } = write { self.view.pod(pod) } else { None };
-        let needs = pod
-            .map(Needs::of_pod)
-            .or_else(|| Some(Needs::of_new_pod(self.view.workload(mover)?)))
-            .map(|needs| (needs.requests, needs.rules));
-        let Some((requests, rules)) = needs else { return format!("{mover}: room") };
-        let admitting = self.view.nodes_that_take_pods().filter(|node| rules.admits(node));
-        let spoken = |node: &Node| {
-            let promised = self.promised.as_ref().and_then(|promised| promised.get(&node.name));
-            promised.copied().unwrap_or_default()
+        let needs = match pod {
+            Some(pod) => Some(Needs::of_pod(pod, self.view)),
+            None => self.view.workload(mover).map(|workload| Needs::of_new_pod(workload, self.view)),
         };
-        let most = admitting
-            .map(|node| (self.free(node, spoken(node)), node))
-            .max_by_key(|((free, slots), node)| (*slots > 0, free.cpu, free.memory, &node.name));
+        let Some(needs) = needs else { return format!("{mover}: room") };
+        let admitting = self.view.nodes_that_take_pods().filter(|node| needs.rules.admits(node));
+        let left = |node: &Node| {
+            let promised = self.promised.as_ref().and_then(|promised| promised.get(&node.name));
+            self.left(node, promised.copied().unwrap_or_default(), &needs)
+        };
+        let most = admitting.map(|node| (left(node), node)).max_by_key(|(left, node)| {
+            let has_disks = left.disks.is_none_or(|disks| disks >= needs.disks);
+            (left.pods > 0, has_disks, left.resources.cpu, left.resources.memory, &node.name)
+        });
+        let disks = |disks: u32| format!(", {disks} disk(s)");
         let left = match most {
             None => "no node that it may run on takes pods".to_owned(),
-            Some(((free, slots), node)) => {
-                format!("node {} has the most left: {free}, {slots} pod(s)", node.name)
-            }
+            Some((left, node)) => format!(
+                "node {} has the most left: {}, {} pod(s){}",
+                node.name,
+                left.resources,
+                left.pods,
+                left.disks.map(disks).unwrap_or_default()
+            ),
         };
-        format!("room for the pods of {mover} ({requests} each); {left}")
+        let own = if needs.disks > 0 { disks(needs.disks) } else { String::new() };
+        format!("room for the pods of {mover} ({}{own} each); {left}", needs.requests)
     }
 }
 
 fn promise<'a>(
-    promised: &mut BTreeMap<&'a NodeName, Usage>,
+    promised: &mut BTreeMap<&'a NodeName, Spoken>,
     places: &[(&'a NodeName, u32)],
-    requests: Resources,
+    needs: &Needs<'_>,
 ) {
     for (node, pods) in places {
-        let usage = promised.entry(node).or_default();
-        usage.pods += pods;
-        (0..*pods).for_each(|_| usage.requests += requests);
+        let spoken = promised.entry(node).or_default();
+        spoken.pods += pods;
+        spoken.disks += pods * needs.disks;
+        (0..*pods).for_each(|_| spoken.requests += needs.requests);
     }
 }

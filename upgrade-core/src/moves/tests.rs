@@ -68,6 +68,7 @@ struct Fixture {
     off: PoolName,
     leaving: BTreeSet<Uid>,
     excluded: BTreeMap<Uid, Timestamp>,
+    disks_per_node: BTreeMap<PoolName, u32>,
     now: Timestamp,
 }
 
@@ -80,6 +81,7 @@ impl Fixture {
             off: PoolName::new("user").unwrap(),
             leaving: BTreeSet::new(),
             excluded: BTreeMap::new(),
+            disks_per_node: BTreeMap::new(),
             now: Timestamp::UNIX_EPOCH,
         }
     }
@@ -93,6 +95,7 @@ impl Fixture {
             excluded: &self.excluded,
             job_wait: Duration::from_secs(60),
             under_way: Vec::new(),
+            disks_per_node: &self.disks_per_node,
             turned_back: false,
             may_grow: false,
         }
@@ -274,6 +277,43 @@ fn a_restart_waits_for_room_for_all_its_pods_beside_those_under_way() {
     // Alone it goes anyhow: old pods stay until new ones work, and the scheduler has the last word.
     asking(&mut view, 4000);
     assert!(matches!(restarts(&fixture.case(&view)), Verdict::Write(_)));
+}
+
+#[test]
+fn a_pod_whose_disks_a_node_has_no_place_for_is_not_evicted() {
+    let mut fixture = Fixture::new();
+    let mut view = cluster(&[(true, true), (false, true)], None);
+    asking(&mut view, 100);
+    for name in ["a", "b", "c"] {
+        view.apply(Change::Applied(Object::Claim(exclusive_claim(&format!("shop/{name}")))));
+    }
+    let takes = |view: &mut View, name: &str, claims: &[&str]| {
+        let mut pod = view.pod(&name.parse().unwrap()).unwrap().clone();
+        pod.claims = claims.iter().map(|claim| (*claim).to_owned()).collect();
+        view.apply(Change::Applied(Object::Pod(pod)));
+    };
+    takes(&mut view, "shop/web-1-0", &["a", "b"]);
+    takes(&mut view, "shop/web-1-1", &["c"]);
+    assert_eq!(
+        evicted(fixture.one(&view, Route::Evict)),
+        ["shop/web-1-0"],
+        "nobody says how many it can have"
+    );
+    fixture.disks_per_node = [(PoolName::new("userbf").unwrap(), 2)].into();
+    let Verdict::NoRoom(why) = fixture.one(&view, Route::Evict) else { panic!("evicted") };
+    assert_eq!(
+        why,
+        "room for the pods of Deployment shop/web (100m CPU, 100 MiB, 2 disk(s) each); node new has the most left: 3900m CPU, 15900 \
+         MiB, 109 pod(s), 1 disk(s)"
+    );
+    fixture.disks_per_node = [(PoolName::new("userbf").unwrap(), 3)].into();
+    assert_eq!(evicted(fixture.one(&view, Route::Evict)), ["shop/web-1-0"]);
+    // A share is no disk.
+    fixture.disks_per_node = [(PoolName::new("userbf").unwrap(), 2)].into();
+    let mut share = exclusive_claim("shop/b");
+    share.disk = false;
+    view.apply(Change::Applied(Object::Claim(share)));
+    assert_eq!(evicted(fixture.one(&view, Route::Evict)), ["shop/web-1-0"]);
 }
 
 #[test]

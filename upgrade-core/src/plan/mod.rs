@@ -16,6 +16,7 @@ mod reverse;
 mod route;
 mod stages;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,9 @@ pub struct Plan {
     pub accepted_gaps: Vec<ObjectName>,
     /// What will be done. Empty if there is nothing to do.
     pub stages: Vec<Stage>,
+    /// How many disks of Azure a node of each pool can have, buffers among them, as far as the CSI driver says.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub disks_per_node: BTreeMap<PoolName, u32>,
     /// The facts the plan rests on; a cluster that differs makes it stale.
     pub basis: Basis,
 }

@@ -143,6 +143,7 @@ mod tests {
         let claim = |zones: &[&str]| Claim {
             name: "shop/data".parse().unwrap(),
             shared: false,
+            disk: true,
             zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
             hosts: Vec::new(),
         };

@@ -1,11 +1,13 @@
 //! From inventory, policy and target to a plan.
 
+use std::collections::BTreeMap;
+
 use crate::check;
 use crate::finding::Finding;
 use crate::inventory::Inventory;
-use crate::model::{BufferNameError, FormatVersion, ObjectName, VersionRequest};
+use crate::model::{BufferNameError, FormatVersion, ObjectName, PoolName, VersionRequest};
 use crate::plan::stages::{assemble, follows_rancher, work};
-use crate::plan::{Basis, Plan};
+use crate::plan::{Action, Basis, Plan, Stage};
 use crate::policy::{Policy, UpgradeStrategy};
 use crate::view::View;
 
@@ -46,6 +48,7 @@ pub fn plan(inventory: &Inventory, policy: &Policy, request: VersionRequest) -> 
         return Err(PlanError::Blocked(findings));
     };
     let work = work(inventory, &view, policy, target)?;
+    let stages = assemble(&work, policy, follows_rancher(inventory, policy));
     Ok(Plan {
         format: FormatVersion::CURRENT,
         cluster: inventory.identity.clone(),
@@ -54,7 +57,8 @@ pub fn plan(inventory: &Inventory, policy: &Policy, request: VersionRequest) -> 
         policy: policy.clone(),
         findings,
         accepted_gaps: accepted_gaps(policy, &view),
-        stages: assemble(&work, policy, follows_rancher(inventory, policy)),
+        disks_per_node: disks_per_node(inventory, &view, &stages),
+        stages,
         basis: Basis::with_view(inventory, policy, &view),
     })
 }
@@ -78,6 +82,19 @@ fn accepted_gaps(policy: &Policy, view: &View) -> Vec<ObjectName> {
     services.sort();
     services.dedup();
     services
+}
+
+/// How many disks a node of each pool can have. A buffer's node can have what one of the pool can that it copies.
+fn disks_per_node(inventory: &Inventory, view: &View, stages: &[Stage]) -> BTreeMap<PoolName, u32> {
+    let limits = &inventory.surroundings.attach_limits;
+    let of_pool =
+        |pool: &PoolName| view.nodes_of(pool).filter_map(|node| limits.get(&node.name)).min().copied();
+    let pools = inventory.pools.iter().map(|pool| (&pool.name, &pool.name));
+    let buffers = stages.iter().flat_map(Stage::steps).filter_map(|step| match &step.action {
+        Action::CreateBuffer { buffer } => Some((&buffer.name, &buffer.like)),
+        _ => None,
+    });
+    pools.chain(buffers).filter_map(|(name, like)| Some((name.clone(), of_pool(like)?))).collect()
 }
 
 #[cfg(test)]

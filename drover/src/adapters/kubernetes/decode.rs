@@ -28,13 +28,15 @@ impl DecodeError {
     }
 }
 
-/// Where a volume can be used.
+/// Where a volume can be used, and whether a node takes only so many of its like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reach {
     /// The zones; none if it can be used in any.
     pub(super) zones: Vec<String>,
     /// The nodes it is a part of, by host name; none for a volume that is no part of a node.
     pub(super) hosts: Vec<String>,
+    /// It is a disk of Azure.
+    pub(super) disk: bool,
 }
 
 /// Where volumes can be used, by the volume's name.
@@ -355,6 +357,7 @@ fn claim(claim: &wire::Claim, reaches: &Reaches) -> Result<Claim, DecodeError> {
     Ok(Claim {
         name: object_name(&claim.metadata)?,
         shared: modes.into_iter().any(|mode| mode.contains("Many")),
+        disk: reach.disk,
         zones: reach.zones,
         hosts: reach.hosts,
     })
@@ -372,8 +375,13 @@ fn autoscaler(scaler: &wire::Autoscaler) -> Result<Autoscaler, DecodeError> {
 /// The label by which Azure's disk driver names a volume's zone.
 const DISK_ZONE_LABEL: &str = "topology.disk.csi.azure.com/zone";
 
+/// The driver of Azure's disks, for which CSINode says how many a node takes.
+pub(super) const DISK_DRIVER: &str = "disk.csi.azure.com";
+
 /// Where a volume can be used, sorted.
 pub(super) fn volume_reach(volume: wire::PersistentVolume) -> (String, Reach) {
+    let by_csi = volume.spec.csi.is_some_and(|source| source.driver == DISK_DRIVER);
+    let disk = by_csi || volume.spec.azure_disk.is_some();
     let required = volume.spec.node_affinity.and_then(|affinity| affinity.required);
     let terms = required.and_then(|required| required.node_selector_terms).unwrap_or_default();
     let requirements: Vec<_> =
@@ -387,7 +395,8 @@ pub(super) fn volume_reach(volume: wire::PersistentVolume) -> (String, Reach) {
         values.dedup();
         values
     };
-    let reach = Reach { zones: values(&[ZONE_LABEL, DISK_ZONE_LABEL]), hosts: values(&[HOST_LABEL]) };
+    let (zones, hosts) = (values(&[ZONE_LABEL, DISK_ZONE_LABEL]), values(&[HOST_LABEL]));
+    let reach = Reach { zones, hosts, disk };
     (volume.metadata.name, reach)
 }
 

@@ -11,11 +11,8 @@ use upgrade_core::model::{
 use upgrade_core::ports::PortError;
 
 use super::api::Api;
-use super::decode::{DecodeError, amount_text, condition, object_name, selector};
+use super::decode::{DISK_DRIVER, DecodeError, amount_text, condition, object_name, selector};
 use super::wire;
-
-/// The driver of Azure's disks, whose limit is the one that counts.
-const DISK_DRIVER: &str = "disk.csi.azure.com";
 
 /// A ValidatingWebhookConfiguration or a MutatingWebhookConfiguration.
 #[derive(Deserialize)]

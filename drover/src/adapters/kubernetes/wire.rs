@@ -542,6 +542,13 @@ pub(super) struct PersistentVolume {
 #[serde(rename_all = "camelCase")]
 pub(super) struct VolumeSpec {
     pub(super) node_affinity: Option<VolumeAffinity>,
+    pub(super) csi: Option<CsiSource>,
+    pub(super) azure_disk: Option<IgnoredAny>,
+}
+
+#[derive(Clone, Deserialize)]
+pub(super) struct CsiSource {
+    pub(super) driver: String,
 }
 
 #[derive(Clone, Deserialize)]

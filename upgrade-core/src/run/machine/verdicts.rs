@@ -39,6 +39,7 @@ impl Machine {
         let may_grow = pools.is_some_and(|pools| pools.iter().any(|pool| pool.autoscaling.is_some()));
         MoveCase {
             under_way,
+            disks_per_node: &self.plan.disks_per_node,
             turned_back: self.state.reversal().is_some(),
             may_grow,
             view: &self.view,

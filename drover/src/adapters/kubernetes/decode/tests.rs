@@ -10,6 +10,7 @@ fn reaches() -> Reaches {
     let reach = |zones: &[&str], hosts: &[&str]| Reach {
         zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
         hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        disk: hosts.is_empty(),
     };
     Reaches::from([
         ("pv-1".to_owned(), reach(&["westeurope-1"], &[])),
@@ -376,7 +377,7 @@ fn services_slices_and_claims() {
     let claim =
         json!({"metadata": meta("data"), "spec": {"accessModes": ["ReadWriteOnce"], "volumeName": "pv-1"}});
     let Object::Claim(claim) = read::<wire::Claim>(WorkloadKind::Job, claim) else { panic!() };
-    assert_eq!((claim.shared, claim.zones), (false, vec!["westeurope-1".to_owned()]));
+    assert_eq!((claim.shared, claim.disk, claim.zones), (false, true, vec!["westeurope-1".to_owned()]));
     let shared = json!({"metadata": meta("files"), "spec": {"accessModes": ["ReadWriteMany"]}});
     let Object::Claim(shared) = read::<wire::Claim>(WorkloadKind::Job, shared) else { panic!() };
     assert!(shared.shared && shared.zones.is_empty());
@@ -398,6 +399,19 @@ fn a_volume_reaches_the_zones_and_hosts_that_its_affinity_names() {
     };
     assert_eq!(volume(json!(["b", "a"])).zones, ["a", "b"]);
     assert_eq!(volume(json!([""])).hosts, ["n1"]);
+    let is_disk = |source: Value| {
+        let mut spec = json!({ "capacity": { "storage": "8Gi" } });
+        spec.as_object_mut().unwrap().extend(source.as_object().unwrap().clone());
+        let volume = json!({ "metadata": { "name": "pv" }, "spec": spec });
+        volume_reach(serde_json::from_value(volume).unwrap()).1.disk
+    };
+    assert!(is_disk(json!({ "csi": { "driver": "disk.csi.azure.com", "volumeHandle": "/x" } })));
+    assert!(
+        is_disk(json!({ "azureDisk": { "diskName": "x", "diskURI": "/x" } })),
+        "as it was before the driver"
+    );
+    assert!(!is_disk(json!({ "csi": { "driver": "file.csi.azure.com", "volumeHandle": "x" } })));
+    assert!(!is_disk(json!({ "nfs": { "server": "x", "path": "/" } })));
     assert_eq!(volume(json!([""])).zones, ["b"], "a disk without a zone carries an empty one");
 }
 
