@@ -23,6 +23,7 @@ mod tests;
 mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -195,8 +196,8 @@ struct Memory {
     waiting_for: String,
     not_before: Option<Timestamp>,
     failures: u32,
-    /// Since when no write of it has been accepted.
-    failing_since: Option<Timestamp>,
+    /// Its writes fail, and none has been accepted since.
+    failing: Option<Failing>,
     /// Changes in Azure.
     fresh_writes: u32,
     restart_seen: bool,
@@ -206,6 +207,20 @@ struct Memory {
     /// It was told that somebody has set otherwise what was borrowed.
     loan_lost: bool,
     second_writer: StepWithRancher,
+}
+
+/// Writes that are tried again and again.
+#[derive(Clone, Debug)]
+struct Failing {
+    since: Timestamp,
+    /// The last one, and what it failed with.
+    why: String,
+}
+
+impl fmt::Display for Failing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tried since {:.0}: {}", self.since, self.why)
+    }
 }
 
 /// The identity could not be read, or is not proven by what was read.
