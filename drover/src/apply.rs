@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::unbounded_channel;
+use upgrade_core::Inventory;
 use upgrade_core::event::RunOutcome;
 use upgrade_core::finding::Finding;
 use upgrade_core::journal::RunState;
-use upgrade_core::model::{RunId, VersionRequest};
+use upgrade_core::model::{Pool, RunId, VersionRequest};
 use upgrade_core::plan::{Basis, Plan};
 use upgrade_core::ports::{AskBefore, Gate, Journal};
 use upgrade_core::run::failure::OnFailure;
@@ -119,7 +120,8 @@ async fn begin(cluster: &Cluster, plan: Plan, place: &JournalPlace) -> Result<Be
     let inventory = cluster.inventory().await?;
     let drift = plan.basis.drift(&Basis::of(&inventory, cluster.policy()));
     if !drift.is_empty() {
-        return Err(Error::Stale { drift });
+        let reached = is_there(&plan, &inventory).then_some(plan.target);
+        return Err(Error::Stale { drift, reached });
     }
     // What a plan rests on can be as it was, and something else stand in the way: a pool at work, an acceptance that ended.
     let findings = upgrade_core::check(&inventory, &plan.policy, VersionRequest::Exact(plan.target));
@@ -130,6 +132,12 @@ async fn begin(cluster: &Cluster, plan: Plan, place: &JournalPlace) -> Result<Be
     let own = journals.run(&run);
     let journal = own.create().await?;
     Ok((Start::Fresh { plan, run: run.clone(), tool: TOOL.to_owned() }, run, own.place(), journal))
+}
+
+/// Is the cluster where the plan leads? A buffer that stands tells of a run that is not through.
+fn is_there(plan: &Plan, inventory: &Inventory) -> bool {
+    let upgraded = |pool: &Pool| pool.version == plan.target && pool.made_by().is_none();
+    inventory.cluster.version == plan.target && inventory.pools.iter().all(upgraded)
 }
 
 async fn take_up(cluster: &Cluster, place: &RunPlace, approved: Option<&str>) -> Result<Begun, Error> {

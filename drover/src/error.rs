@@ -9,7 +9,7 @@ use upgrade_core::finding::Finding;
 use upgrade_core::inventory::{Evidence, proof};
 use upgrade_core::leftovers::CleanError;
 use upgrade_core::lock::LockHolder;
-use upgrade_core::model::RunId;
+use upgrade_core::model::{KubeVersion, RunId};
 use upgrade_core::plan::{Drift, PlanError};
 use upgrade_core::ports::{PortError, PortErrorKind, RemoteService};
 use upgrade_core::run::DriveError;
@@ -78,10 +78,13 @@ pub enum Error {
     #[error("there is no plan")]
     NoPlan(#[source] PlanError),
     /// The cluster is not as it was when the plan was made. Nothing was changed.
-    #[error("the plan is stale: {}", drift_text(.drift))]
+    #[error("the plan is {}: {}", stale_text(*.reached), drift_text(.drift))]
     Stale {
         /// What has changed.
         drift: Vec<Drift>,
+        /// The version that the plan leads to, if the control plane and every pool run it: the plan was carried out, or somebody
+        /// else has done the same.
+        reached: Option<KubeVersion>,
     },
     /// A call to Rancher, Kubernetes or Azure failed.
     #[error(transparent)]
@@ -179,6 +182,14 @@ fn blocked_text(findings: &[Finding]) -> String {
     }
 }
 
+/// What is so with a plan that is refused.
+pub(crate) fn stale_text(reached: Option<KubeVersion>) -> String {
+    match reached {
+        Some(version) => format!("done already, the control plane and every pool run {version}"),
+        None => "stale".to_owned(),
+    }
+}
+
 fn drift_text(drift: &[Drift]) -> String {
     let all: Vec<String> = drift.iter().map(ToString::to_string).collect();
     all.join("; ")
@@ -221,7 +232,12 @@ impl Error {
                 "each finding says what to do; one that is meant to be so can be accepted in the policy"
                     .to_owned(),
             ),
-            Self::Stale { .. } => Some("make a new plan, and compare it with this one".to_owned()),
+            Self::Stale { reached: Some(_), .. } => {
+                Some("nothing is left to do; `status` shows how the run that did it has ended".to_owned())
+            }
+            Self::Stale { reached: None, .. } => {
+                Some("make a new plan, and compare it with this one".to_owned())
+            }
             Self::Remote(error) => remote_hint(error),
             Self::RunFailed { journal, .. } | Self::RunLost { journal, .. } => Some(format!(
                 "the run holds; when the cause is mended, go on with `aks-drover resume {journal}`",

@@ -11,11 +11,11 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::{Error, cpu_time, rehearse};
+use common::{Error, cpu_time, rehearse, table};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -24,35 +24,11 @@ use tracing::{Event, Metadata, Subscriber};
 const AIM: Duration = Duration::from_millis(5);
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match arguments[..] {
-        ["one", size] => one(size),
-        [] => compare(&["100x30", "1000x30", "5000x30"]),
-        _ => compare(&arguments),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn compare(sizes: &[&str]) -> Result<(), Error> {
-    println!(
+    let head = format!(
         "{:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
         "cluster", "input", "count", "changes", "mean us", "p99 us", "max us", "over 5 ms"
     );
-    for size in sizes {
-        let status =
-            Command::new(std::env::current_exe()?).args(["one", size]).stdin(Stdio::null()).status()?;
-        if !status.success() {
-            return Err(format!("{size} failed").into());
-        }
-    }
-    Ok(())
+    table(&head, &["100x30", "1000x30", "5000x30"], one)
 }
 
 fn one(size: &str) -> Result<(), Error> {

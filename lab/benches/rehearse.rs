@@ -6,40 +6,16 @@
 
 mod common;
 
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
-use common::{Error, Rehearsed, rehearse};
+use common::{Error, Rehearsed, rehearse, table};
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match arguments[..] {
-        ["one", size] => one(size),
-        [] => compare(&["100x30", "1000x30"]),
-        _ => compare(&arguments),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn compare(sizes: &[&str]) -> Result<(), Error> {
-    println!(
+    let head = format!(
         "{:>10} {:>9} {:>9} {:>9} {:>10} {:>9} {:>9}",
         "cluster", "build s", "run s", "events", "us/event", "MB", "hours"
     );
-    for size in sizes {
-        let status =
-            Command::new(std::env::current_exe()?).args(["one", size]).stdin(Stdio::null()).status()?;
-        if !status.success() {
-            return Err(format!("{size} failed").into());
-        }
-    }
-    Ok(())
+    table(&head, &["100x30", "1000x30"], one)
 }
 
 fn one(size: &str) -> Result<(), Error> {

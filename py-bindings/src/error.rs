@@ -18,7 +18,8 @@ pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
         | Error::Journal { .. } => ("ConfigError", json!({})),
         Error::Identity { evidence, .. } => ("IdentityError", json!({ "evidence": evidence })),
         Error::Blocked { findings } => ("Blocked", json!({ "findings": findings })),
-        Error::Stale { drift } => ("StalePlan", json!({ "drift": drift })),
+        Error::Stale { drift, .. } => ("StalePlan", json!({ "drift": drift })),
+        Error::Locked { by } => ("Locked", json!({ "by": by })),
         Error::Remote(error) => ("RemoteError", remote(error)),
         Error::RunFailed { journal, .. } | Error::RunLost { journal, .. } => {
             ("RunNotDone", json!({ "journal": journal }))

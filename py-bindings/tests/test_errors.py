@@ -105,6 +105,7 @@ def test_every_other_end_has_its_own_error(outcome: RunOutcome, kind: type[RunNo
         _refuse(report(outcome), Path("journal/r-1.jsonl"))
     assert caught.value.report is not None
     assert caught.value.report.outcome == outcome
+    assert getattr(caught.value, "by", None) == outcome.by
 
 
 def test_a_cluster_that_was_lost_in_the_middle_holds() -> None:

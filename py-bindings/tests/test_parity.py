@@ -4,13 +4,15 @@ The two are written by hand, in two languages: a field added on one side and for
 """
 
 import dataclasses
+import inspect
+import pickle
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aks_drover import events, model
+from aks_drover import errors, events, model
 
 ROOT = Path(__file__).parents[2]
 FIELD = re.compile(r"^\s+(?:pub )?(\w+): ", re.MULTILINE)
@@ -82,3 +84,23 @@ def test_every_field_of_the_model_is_read(file: str, name: str, kind: type[Any])
 )
 def test_an_outcome_has_the_fields_of_every_variant(name: str, kind: type[Any]) -> None:
     assert json_names(kind) == {*FIELD.findall(body("event.rs", "enum", name)), "result"}
+
+
+def test_every_error_that_the_native_module_raises_has_a_class_with_its_parts() -> None:
+    source = (ROOT / "py-bindings" / "src" / "error.rs").read_text()
+    raised = re.findall(r'=> (?:\{\s+)?\("(\w+)", (?:json!\(\{(.*?)\}\)|remote)', source)
+    assert {"ConfigError", "Locked", "RunNotDone", "StalePlan"} <= {name for name, _ in raised}
+    for name, parts in raised:
+        kind = getattr(errors, name)
+        assert issubclass(kind, errors.DroverError)
+        assert set(re.findall(r'"(\w+)":', parts)) <= set(inspect.signature(kind).parameters)
+
+
+def test_a_held_lock_is_the_same_exception_wherever_it_is_met() -> None:
+    parts = '{"by": {"holder": "ann:build-7:4711", "since": "2026-11-24T23:05:09Z", "run": "r-7"}}'
+    error = errors.from_native("Locked", "somebody works on the cluster", parts, hint="wait", exit_code=3)
+    assert isinstance(error, errors.Locked)
+    assert (error.exit_code, error.hint, error.report, error.journal) == (3, "wait", None, None)
+    assert str(error.by) == "ann:build-7:4711 since 2026-11-24T23:05:09Z for run r-7"
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.by) == (str(error), error.by)

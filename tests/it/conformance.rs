@@ -2,6 +2,10 @@
 //!
 //! Each case takes ports onto a fresh demo cluster. `faces.rs` runs every case on every face.
 
+mod azure;
+mod locks;
+mod rights;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -22,6 +26,17 @@ use upgrade_core::ports::{
 };
 use upgrade_core::prewarm::PrewarmPod;
 use upgrade_core::view::{Change, Object, ResourceKind, View};
+
+pub(crate) use azure::{
+    a_buffer_belongs_to_its_run, a_generic_import_has_one_writer, a_second_writer_adopts_what_it_finds,
+    versions_move_one_after_the_other, what_a_buffer_lacks_is_told_and_what_fits_lacks_nothing,
+};
+pub(crate) use locks::{
+    a_lease_has_one_writer_at_a_time, the_lock_of_a_cluster_passes_from_one_process_to_the_next,
+};
+pub(crate) use rights::{
+    a_missing_right_is_refused_said_and_named, a_webhook_refuses_a_trial_as_it_refuses_the_write, restricted,
+};
 
 fn user_pool() -> PoolName {
     PoolName::new("user").unwrap()
@@ -299,94 +314,6 @@ pub(crate) async fn an_eviction_has_the_apis_answers(ports: Ports) {
     );
 }
 
-/// Waits until Azure has finished an operation, as a run does.
-/// The quotas of the region are looked at for a buffer, in words that name them.
-pub(crate) async fn what_a_buffer_lacks_is_told_and_what_fits_lacks_nothing(ports: Ports) {
-    let azure = ports.azure.observe().await.unwrap();
-    let (name, version) = (PoolName::new("userbf").unwrap(), azure.cluster.version);
-    let like = |count| BufferSpec { name: name.clone(), like: user_pool(), count, version };
-    assert_eq!(ports.azure.shortages(&like(3)).await.unwrap(), Vec::<String>::new());
-    let short = ports.azure.shortages(&like(1_000_000)).await.unwrap();
-    let [region, family] = &short[..] else { panic!("{short:?}") };
-    assert!(region.starts_with("Total Regional vCPUs: ") && region.ends_with(" left"), "{region}");
-    assert!(family.starts_with("standard") && family.contains("Family: "), "{family}");
-    let nowhere = BufferSpec { like: PoolName::new("none").unwrap(), ..like(1) };
-    let error = ports.azure.shortages(&nowhere).await.unwrap_err();
-    assert_eq!(error.kind, PortErrorKind::NotFound, "{error}");
-}
-
-async fn finished(ports: &Ports, operation: &upgrade_core::ports::OperationRef) {
-    loop {
-        match ports.azure.operation(operation).await.unwrap() {
-            OperationState::Succeeded => return,
-            OperationState::Failed { message } => panic!("{message}"),
-            OperationState::Running => {
-                let look_again = ports.azure.observe().await.unwrap().look_again;
-                ports.clock.sleep_until(ports.clock.now() + look_again.max(Duration::from_millis(10))).await;
-            }
-        }
-    }
-}
-
-/// A buffer is made once, carries the run's tag, brings nodes that take pods, and is deleted only by its own run.
-pub(crate) async fn a_buffer_belongs_to_its_run(ports: Ports) {
-    let azure = ports.azure.observe().await.unwrap();
-    let version = azure.cluster.version;
-    let name = PoolName::new("userbf").unwrap();
-    let buffer = BufferSpec { name: name.clone(), like: user_pool(), count: 2, version };
-    let operation = ports.azure.create_pool(&buffer, &run()).await.unwrap();
-    finished(&ports, &operation).await;
-    let error = ports.azure.create_pool(&buffer, &run()).await.unwrap_err();
-    assert_eq!(error.kind, PortErrorKind::Conflict, "{error}");
-    until(&ports, |view| (view.nodes_of(&name).filter(|node| node.takes_pods()).count() == 2).then_some(()))
-        .await;
-    let pool = ports.azure.observe().await.unwrap().pools.into_iter().find(|pool| pool.name == name).unwrap();
-    assert!(pool.is_made_by(&run()) && pool.state == ProvisioningState::Succeeded && pool.count == 2);
-    let original = azure.pools.iter().find(|pool| pool.name == user_pool()).unwrap();
-    assert_eq!(
-        (&pool.vm_size, &pool.zones, &pool.mode),
-        (&original.vm_size, &original.zones, &original.mode)
-    );
-    let stranger = RunId::new("somebody-else").unwrap();
-    let error = ports.azure.delete_pool(&name, &stranger).await.unwrap_err();
-    assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Rejected, true), "{error}");
-    let error = ports.azure.delete_pool(&user_pool(), &run()).await.unwrap_err();
-    assert_eq!(error.kind, PortErrorKind::Rejected, "{error}");
-    let operation = ports.azure.delete_pool(&name, &run()).await.unwrap();
-    finished(&ports, &operation).await;
-    until(&ports, |view| (view.nodes_of(&name).count() == 0).then_some(())).await;
-}
-
-/// The control plane moves alone; a pool's nodes follow only when asked, keep their names, and take pods again. The system
-/// pool, because Azure's own drain gives up on the user pool, where a single replica stands behind a budget.
-pub(crate) async fn versions_move_one_after_the_other(ports: Ports) {
-    let before = ports.azure.observe().await.unwrap();
-    let to = before.cluster.upgrades.iter().filter(|u| !u.preview).map(|u| u.version).max().unwrap();
-    let too_far = KubeVersion::new(1, 99, 0);
-    let error = ports.azure.upgrade_control_plane(too_far).await.unwrap_err();
-    assert!(error.outcome_known() && !error.is_retryable(), "{error}");
-    let operation = ports.azure.upgrade_control_plane(to).await.unwrap();
-    let busy = ports.azure.upgrade_pool(&system_pool(), to).await.unwrap_err();
-    assert_eq!((busy.kind, busy.is_retryable()), (PortErrorKind::Conflict, true), "{busy}");
-    finished(&ports, &operation).await;
-    let after = ports.azure.observe().await.unwrap();
-    assert_eq!(after.cluster.version, to);
-    assert!(after.pools.iter().zip(&before.pools).all(|(now, was)| now.version == was.version));
-    let nodes: BTreeSet<_> =
-        view(&ports).await.nodes_of(&system_pool()).map(|node| node.name.clone()).collect();
-    let operation = ports.azure.upgrade_pool(&system_pool(), to).await.unwrap();
-    finished(&ports, &operation).await;
-    let upgraded = |node: &Node| node.kubelet == Some(to) && node.takes_pods();
-    let names = until(&ports, |view| {
-        let pool = system_pool();
-        let all: Vec<&Node> = view.nodes_of(&pool).collect();
-        let names: BTreeSet<_> = all.iter().map(|node| node.name.clone()).collect();
-        (all.iter().all(|node| upgraded(node)) && names.len() == nodes.len()).then_some(names)
-    })
-    .await;
-    assert_eq!(names, nodes, "a reimage keeps the names");
-}
-
 /// The identity is read anew each time, agrees with itself, and is proven.
 pub(crate) async fn the_identity_is_proven_twice_the_same(ports: Ports) {
     let first = ports.rancher.identity().await.unwrap();
@@ -429,91 +356,6 @@ pub(crate) async fn a_deletion_is_told(ports: Ports) {
             }
         }
     }
-}
-
-/// A Lease is created once and written by whoever read it last; everybody slower has a conflict and changed nothing.
-pub(crate) async fn a_lease_has_one_writer_at_a_time(ports: Ports) {
-    let (kubernetes, name) = (ports.kubernetes, lock_name());
-    let record = |holder: &str| LeaseRecord {
-        holder: holder.to_owned(),
-        duration_seconds: 60,
-        acquired_at: Some("2026-11-24T01:02:03.000001Z".parse().unwrap()),
-        renewed_at: Some("2026-11-24T01:02:03.123456Z".parse().unwrap()),
-        transitions: 0,
-        run: Some(run()),
-        stop: StopRequest::parse(&format!("{} now ann on build-7", run())),
-    };
-    let conflict = |error: PortError| {
-        assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Conflict, true), "{error}");
-    };
-    assert_eq!(kubernetes.lease(&name).await.unwrap(), None);
-    let created = kubernetes.create_lease(&name, &record("a")).await.unwrap();
-    assert_eq!(created.record, record("a"));
-    conflict(kubernetes.create_lease(&name, &record("b")).await.unwrap_err());
-    assert_eq!(kubernetes.lease(&name).await.unwrap().as_ref(), Some(&created));
-
-    let free = LeaseRecord { run: None, stop: None, ..record("") };
-    let released = LeaseRecord { duration_seconds: 1, ..free };
-    let second = kubernetes.update_lease(&name, &created, &released).await.unwrap();
-    assert_eq!((&second.uid, &second.record), (&created.uid, &released));
-    conflict(kubernetes.update_lease(&name, &created, &record("b")).await.unwrap_err());
-    let other = Lease { uid: Uid::new("00000000-0000-0000-0000-000000000000").unwrap(), ..second.clone() };
-    conflict(kubernetes.update_lease(&name, &other, &record("b")).await.unwrap_err());
-    // One that is gone is not made again by an update.
-    let elsewhere = "kube-system/another".parse().unwrap();
-    conflict(kubernetes.update_lease(&elsewhere, &second, &record("b")).await.unwrap_err());
-    assert_eq!(kubernetes.lease(&elsewhere).await.unwrap(), None);
-    let endless = LeaseRecord { duration_seconds: 0, ..record("b") };
-    let error = kubernetes.update_lease(&name, &second, &endless).await.unwrap_err();
-    assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Rejected, true), "{error}");
-    assert_eq!(kubernetes.lease(&name).await.unwrap(), Some(second));
-}
-
-/// Does what a lock says until it wants to wait. Returns until when.
-async fn act(lock: &mut Lock, now: Duration, ports: &Ports) -> Option<Duration> {
-    let (kubernetes, name, wall) = (&ports.kubernetes, lock_name(), ports.clock.now());
-    let mut action = LockAction::Look { at: now };
-    loop {
-        action = match action {
-            LockAction::Look { at } if at > now => return Some(at),
-            LockAction::Look { .. } => lock.on(now, wall, kubernetes.lease(&name).await.unwrap()),
-            LockAction::Create(record) => {
-                let answer = kubernetes.create_lease(&name, &record).await;
-                lock.answered(now, now, answer.ok())
-            }
-            LockAction::Update { over, record } => {
-                let answer = kubernetes.update_lease(&name, &over, &record).await;
-                lock.answered(now, now, answer.ok())
-            }
-            LockAction::Rest => return None,
-        };
-    }
-}
-
-/// The lock passes from a process that gives it back to the next, and from one that has died only after the Lease's whole time.
-pub(crate) async fn the_lock_of_a_cluster_passes_from_one_process_to_the_next(ports: Ports) {
-    let lock = |name: &str| Lock::new(HolderId::new(name).unwrap(), run(), LockTimes::default());
-    let (mut a, mut b, mut c) = (lock("a"), lock("b"), lock("c"));
-    let at = Duration::from_secs;
-    act(&mut a, at(0), &ports).await;
-    assert!(a.may_write(at(0)));
-    act(&mut b, at(1), &ports).await;
-    assert!(!b.may_write(at(1)) && b.held_by().is_some_and(|record| record.run == Some(run())));
-    let _ = a.give_back(at(2));
-    assert_eq!(act(&mut a, at(2), &ports).await, None);
-    act(&mut b, at(3), &ports).await;
-    assert_eq!((a.may_write(at(3)), b.may_write(at(3)), b.transitions()), (false, true, Some(1)));
-    // b is not heard of again.
-    let mut next = act(&mut c, at(4), &ports).await.unwrap();
-    let mut looks = 0;
-    while c.transitions().is_none() {
-        assert!(next <= at(64), "the dead process is waited for too long");
-        next = act(&mut c, next, &ports).await.unwrap();
-        looks += 1;
-    }
-    assert_eq!((looks, c.transitions(), b.may_write(at(64))), (12, Some(2), false));
-    assert_eq!(act(&mut b, at(65), &ports).await, None);
-    assert!(b.is_lost());
 }
 
 /// A pod that has its node pull images is made once, shows that the image is there, though nothing of it can start, and goes when
@@ -596,166 +438,4 @@ pub(crate) async fn a_trial_is_answered_like_the_write_and_changes_nothing(ports
     assert_eq!(after.workload(&web.reference).unwrap().generation, web.generation);
     assert!(after.pod(&free.name).is_some_and(|pod| pod.uid == free.uid && !pod.terminating));
     assert_eq!(budgets(&after), budgets(&before));
-}
-
-/// Everything, as a plan is made from it.
-async fn inventory(ports: &Ports) -> Inventory {
-    let (identity, facts) = (ports.rancher.identity().await.unwrap(), ports.rancher.facts().await.unwrap());
-    let (azure, snapshot) =
-        (ports.azure.observe().await.unwrap(), ports.kubernetes.snapshot().await.unwrap());
-    Inventory::of(ports.clock.now(), identity, facts, azure, snapshot)
-}
-
-/// A webhook outside of the cluster that is asked about changes of a resource.
-fn webhook_on(name: &str, group: &str, resource: &str, side_effects: &str) -> ValidatingWebhookConfiguration {
-    let configuration = json!({
-        "metadata": { "name": name },
-        "webhooks": [{
-            "name": name, "clientConfig": { "url": format!("https://{name}/check") },
-            "admissionReviewVersions": ["v1"], "sideEffects": side_effects,
-            "rules": [{
-                "operations": ["UPDATE"], "apiGroups": [group], "apiVersions": ["v1"], "resources": [resource],
-            }],
-        }],
-    });
-    serde_json::from_value(configuration).unwrap()
-}
-
-/// The world of the cases below: a user who may not do everything, webhooks, and an API that will go.
-pub(crate) fn restricted(lab: &Lab) {
-    lab.with(|world| {
-        world.access.denied = vec![
-            Right::new(Verb::Patch, "apps", "deployments").within("shop"),
-            Right::new(Verb::Create, "", "pods/eviction").within("pay"),
-            Right::new(Verb::List, "batch", "jobs"),
-        ];
-        for (webhook, group, resource, side_effects) in
-            [("policy.example", "apps", "statefulsets", "None"), ("audit.example", "", "nodes", "Some")]
-        {
-            world.store.create(webhook_on(webhook, group, resource, side_effects)).unwrap();
-            world.access.refusals.push(Refusal {
-                webhook: webhook.to_owned(),
-                refuses: Right::new(Verb::Patch, group, resource),
-                message: "owner label missing".to_owned(),
-            });
-        }
-        world.deprecated_apis = vec![DeprecatedApi {
-            group: "flowcontrol.apiserver.k8s.io".into(),
-            version: "v1beta3".into(),
-            resource: "flowschemas/status".into(),
-            removed_release: "1.35".into(),
-        }];
-    });
-}
-
-/// What the token's user may not do is refused, said when asked, and named where it hides something.
-pub(crate) async fn a_missing_right_is_refused_said_and_named(ports: Ports) {
-    let kubernetes = &ports.kubernetes;
-    let snapshot = kubernetes.snapshot().await.unwrap();
-    let unseen: Vec<_> = snapshot.unseen.iter().map(|unseen| unseen.what.as_str()).collect();
-    assert_eq!(unseen, ["jobs"]);
-    assert_eq!(snapshot.lists.len(), ResourceKind::ALL.len() - 1);
-    assert_eq!(snapshot.deprecated_apis[0].resource, "flowschemas/status");
-
-    let patch = Right::new(Verb::Patch, "apps", "deployments");
-    let evict = Right::new(Verb::Create, "", "pods/eviction");
-    let rights = [
-        Right::everything(),
-        patch.clone(),
-        patch.clone().within("shop"),
-        patch.within("pay"),
-        evict.clone().within("pay"),
-        evict.within("shop"),
-    ];
-    let answers = kubernetes.access(&rights).await;
-    let allowed: Vec<bool> = answers.iter().map(|answer| *answer == AccessAnswer::Allowed).collect();
-    assert_eq!(allowed, [false, false, false, true, false, true], "{answers:?}");
-
-    let mut view = View::default();
-    for list in snapshot.lists {
-        view.apply(list);
-    }
-    let web = view.workloads().find(|w| w.reference.to_string().starts_with("Deployment shop/")).unwrap();
-    let id = RestartId::new("conformance.3.1.1").unwrap();
-    for mode in [WriteMode::DryRun, WriteMode::Commit] {
-        let error =
-            kubernetes.restart(&web.reference, &web.uid, &id, ports.clock.now(), mode).await.unwrap_err();
-        assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Forbidden, true), "{error}");
-        let pod = view.pods().find(|pod| pod.name.namespace() == "pay").unwrap();
-        let error = kubernetes.evict(&pod.name, &pod.uid, mode).await.unwrap_err();
-        assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Forbidden, true), "{error}");
-    }
-    let known = access::review(&**kubernetes, &inventory(&ports).await).await;
-    assert!(
-        known.iter().any(|reviewed| reviewed.right == rights[4] && reviewed.answer != AccessAnswer::Allowed)
-    );
-}
-
-/// A webhook refuses the trial as it refuses the write; one with side effects cannot be tried.
-pub(crate) async fn a_webhook_refuses_a_trial_as_it_refuses_the_write(ports: Ports) {
-    let kubernetes = &ports.kubernetes;
-    let snapshot = kubernetes.snapshot().await.unwrap();
-    let mut view = View::default();
-    for list in snapshot.lists {
-        view.apply(list);
-    }
-    let database = view.workloads().find(|w| w.reference.kind == WorkloadKind::StatefulSet).unwrap();
-    let id = RestartId::new("conformance.4.1.1").unwrap();
-    for mode in [WriteMode::DryRun, WriteMode::Commit] {
-        let error = kubernetes
-            .restart(&database.reference, &database.uid, &id, ports.clock.now(), mode)
-            .await
-            .unwrap_err();
-        assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Forbidden, true), "{error}");
-        let words = "admission webhook \"policy.example\" denied the request: owner label missing";
-        assert!(error.message.contains(words), "{error}");
-    }
-    let node = first_user_node(&view);
-    let error =
-        kubernetes.set_unschedulable(&node.name, &node.uid, true, WriteMode::DryRun).await.unwrap_err();
-    assert_eq!((error.kind, error.outcome_known()), (PortErrorKind::Rejected, true), "{error}");
-    assert!(
-        error.message.contains("admission webhook \"audit.example\" does not support dry run"),
-        "{error}"
-    );
-}
-/// What Rancher says of a cluster that it knows as a generic import: it writes nothing.
-pub(crate) async fn a_generic_import_has_one_writer(ports: Ports) {
-    let facts = ports.rancher.facts().await.unwrap();
-    assert_eq!((facts.ownership, facts.state.as_str()), (Ownership::Generic, "active"));
-    assert!(facts.version.is_some() && facts.clock_ahead_seconds.is_some());
-    assert_eq!(
-        (facts.token_expires, facts.token_unread),
-        (None, None),
-        "the lab's token has no end, and says so"
-    );
-}
-
-/// A Rancher that manages the cluster is in sync; a new pool makes it disagree, by name; it reads Azure, and agrees again.
-pub(crate) async fn a_second_writer_adopts_what_it_finds(ports: Ports) {
-    let writer = async || match ports.rancher.facts().await.unwrap().ownership {
-        Ownership::Managed(writer) => writer,
-        other => panic!("{other:?}"),
-    };
-    let before = writer().await;
-    assert_eq!((before.out_of_sync.len(), before.refresh_seconds), (0, 300), "{before:?}");
-    let azure = ports.azure.observe().await.unwrap();
-    let name = PoolName::new("userbf").unwrap();
-    let buffer = BufferSpec { name, like: user_pool(), count: 1, version: azure.cluster.version };
-    let operation = ports.azure.create_pool(&buffer, &run()).await.unwrap();
-    let told = writer().await;
-    let disagrees = told.out_of_sync.join("; ");
-    // On a busy machine Rancher may have read Azure before we have read Rancher.
-    let named =
-        disagrees.contains("Azure has pool `userbf`, which Rancher does not want; it would delete it");
-    assert!(named || told.last_refresh > before.last_refresh, "{disagrees}");
-    finished(&ports, &operation).await;
-    loop {
-        let now = writer().await;
-        if now.out_of_sync.is_empty() {
-            assert!(now.last_refresh > before.last_refresh, "{now:?}");
-            return;
-        }
-        ports.clock.sleep_until(ports.clock.now() + Duration::from_millis(20)).await;
-    }
 }

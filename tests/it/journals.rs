@@ -7,11 +7,12 @@ use aks_drover::{Error, Fleet, JournalPlace, Journals, RunPlace};
 use cluster_lab::{Lab, Scenario};
 use futures::future::join;
 use jiff::Timestamp;
-use upgrade_core::event::RunOutcome;
+use upgrade_core::event::{Event, EventKind, RunOutcome};
 use upgrade_core::journal::{Entry, FORMAT, Record, RunState};
 use upgrade_core::model::RunId;
 use upgrade_core::plan::Plan;
 use upgrade_core::ports::{Journal, Ports};
+use upgrade_core::run::failure::{Failure, Next, response};
 use upgrade_core::run::{DriveError, Start, drive, stop_signal};
 use upgrade_core::{Policy, plan};
 
@@ -184,6 +185,19 @@ fn a_run_whose_journal_is_gone_on_with_by_another_process_stops_at_once() {
     let ended = night.lab.block_on(drive(start, Ports { journal, ..night.ports() }, stop)).unwrap();
     let DriveError::Journal(why) = ended.unwrap_err() else { panic!() };
     assert!(why.to_string().contains("was written by another process"), "{why}");
+    // It is the driver that does what the table has for this.
+    assert_eq!(response(None, Failure::JournalLost).next, Next::Stop);
+    let sent = |event: &Event| {
+        matches!(event.kind, EventKind::WriteStarted { .. } | EventKind::WriteAnswered { .. })
+    };
+    let events = night.events();
+    let began = |event: &&Event| matches!(&event.kind, EventKind::StageStarted { title, .. } if title == "user: move onto userbf");
+    let after = events.iter().skip_while(|event| !began(event));
+    assert_eq!(
+        after.filter(|event| sent(event)).count(),
+        0,
+        "something was written that the journal does not know"
+    );
     let state = futures::executor::block_on(own.load()).unwrap();
     assert!(
         state.closed().is_none() && state.last_record() == Some(Timestamp::UNIX_EPOCH),

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aks_drover::report::text::leftovers;
 use cluster_lab::{Lab, Manifest, Scenario};
 use futures::future::join;
 use jiff::SignedDuration;
-use k8s_openapi::api::apps::v1::ReplicaSet;
-use serde_json::{from_value, json};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::Service;
+use serde_json::{Value, from_value, json};
 use upgrade_core::event::RunOutcome;
 use upgrade_core::inventory::Ownership;
 use upgrade_core::journal::{Entry, Record, RunState, Write, WriteAnswer};
@@ -254,6 +256,87 @@ fn lending() -> Lab {
     let mut scenario = Scenario::demo();
     scenario.objects.push(Manifest::from(from_value::<ReplicaSet>(set).unwrap()));
     Lab::new(&scenario, 1)
+}
+
+/// A small cluster with `shop/web`, which has to lend a surge to roll without a gap, and `shop/front`, whose nodes have to leave a
+/// load balancer before its last pod there goes.
+fn surgeless_and_balanced() -> Lab {
+    let set = |name: &str, strategy: Value| {
+        let labels = json!({ "app": name });
+        let container = json!({ "name": "app", "image": format!("registry.example.com/shop/{name}:1") });
+        let template = json!({ "metadata": { "labels": labels }, "spec": { "containers": [container] } });
+        let spec = json!({
+            "replicas": 3, "selector": { "matchLabels": labels }, "strategy": strategy, "template": template,
+        });
+        let meta = json!({ "name": name, "namespace": "shop" });
+        Manifest::from(from_value::<Deployment>(json!({ "metadata": meta, "spec": spec })).unwrap())
+    };
+    let balancer = json!({
+        "metadata": { "name": "front", "namespace": "shop" },
+        "spec": {
+            "type": "LoadBalancer", "externalTrafficPolicy": "Local",
+            "selector": { "app": "front" }, "ports": [{ "port": 80 }],
+        },
+    });
+    let surgeless = json!({ "rollingUpdate": { "maxSurge": 0, "maxUnavailable": 1 } });
+    let mut scenario = Scenario::demo();
+    for (pool, count) in scenario.pools.iter_mut().zip([1, 3]) {
+        pool.count = count;
+    }
+    scenario.objects = vec![
+        set("web", surgeless),
+        set("front", json!({})),
+        Manifest::from(from_value::<Service>(balancer).unwrap()),
+    ];
+    Lab::new(&scenario, 1)
+}
+
+/// Killed while a rollout has what it needs, or while a node gets nothing from outside: both are listed, in words that say what it
+/// is and what it was, and both come back.
+#[test]
+fn a_surge_that_is_lent_and_a_node_out_of_its_load_balancers_are_listed_and_given_back() {
+    let night = || Night::of(surgeless_and_balanced());
+    let other = night();
+    assert_eq!(other.run(fresh(&other.lab)).unwrap().outcome, RunOutcome::Done);
+    let records = other.records();
+    let lend = |write: &Write| matches!(write, Write::Lend { lent, .. } if lent.max_surge.is_some());
+    let restart =
+        |write: &Write| matches!(write, Write::Restart { workload, .. } if workload.name.name() == "web");
+    let exclude = |write: &Write| matches!(write, Write::Exclude { .. });
+    let surge = [
+        "settings Deployment shop/web maxSurge 1 instead of maxSurge 0",
+        "give back to Deployment shop/web: maxSurge 0",
+    ];
+    let out = [
+        "load balancers NODE kept out of external load balancers",
+        "let NODE be in external load balancers again",
+    ];
+    for (write, [listed, written]) in [
+        (intent(&records, lend), surge),
+        // The rollout is under way, and would make a gap without the surge: it is waited for.
+        (intent(&records, restart), surge),
+        (intent(&records, exclude), out),
+    ] {
+        let (night, point) = (night(), after(&records, answers(write)));
+        let before = world(&night);
+        assert!(night.run_until_record(fresh(&night.lab), point), "not killed after {point}");
+        let labelled =
+            || night.inventory().nodes.into_iter().find(|node| node.excluded_by() == Some("night-1"));
+        let node = labelled().map(|node| node.name.to_string()).unwrap_or_default();
+        let [listed, written] = [listed, written].map(|words| words.replace("NODE", &node));
+        let page = leftovers(&find(&night)).to_string();
+        let lines: Vec<String> =
+            page.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert!(lines.contains(&format!("{listed} night-1")), "after {point}: {page}");
+        let cleaned = clean_up(&night).unwrap();
+        assert!(cleaned.written.contains(&written), "after {point}: {:?}", cleaned.written);
+        let buffers = cleaned.left.iter().all(|left| left.kind == LeftoverKind::Buffer);
+        assert!(buffers, "after {point}: {:?}", cleaned.left);
+        assert_eq!(world(&night).settings, before.settings, "after {point}: {:?}", cleaned.written);
+        assert_eq!(labelled().map(|node| node.name), None, "after {point}: {:?}", cleaned.written);
+        let page = leftovers(&find(&night)).to_string();
+        assert!(!page.contains("settings") && !page.contains("load balancers"), "after {point}: {page}");
+    }
 }
 
 /// What somebody has set since is his.

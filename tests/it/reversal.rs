@@ -2,12 +2,16 @@
 //! goes, as long as those nodes are there. What must never happen: a reversal that makes a gap, that is forgotten by a kill in
 //! the middle, or that begins when the nodes are being replaced.
 
-use cluster_lab::{Lab, Story};
+use std::time::Duration;
+
+use cluster_lab::{Lab, RancherDeed, Story};
 use upgrade_core::event::{EventKind, Report, RunOutcome};
+use upgrade_core::inventory::Ownership;
 use upgrade_core::journal::{Entry, RunState};
 use upgrade_core::model::{Pod, RunId};
 use upgrade_core::plan;
-use upgrade_core::plan::{Action, Plan};
+use upgrade_core::plan::{Action, Plan, Stage};
+use upgrade_core::policy::RancherManaged;
 use upgrade_core::run::Start;
 use upgrade_core::run::failure::OnFailure;
 
@@ -138,4 +142,37 @@ fn where_nothing_was_begun_there_is_nothing_to_bring_back() {
     let told = "this failure is not reversed: there is nothing to bring back; the run holds".to_owned();
     assert!(warnings(&night).contains(&told), "{:#?}", warnings(&night));
     assert_eq!(night.inventory().cluster.version, plan.from);
+}
+
+/// Beside a Rancher that writes to Azure, too: each stage of the way back that changes Azure begins while the two agree, and
+/// Rancher's operator, restarted at every stage, finds nothing to repair.
+#[test]
+fn in_lock_step_the_way_back_is_gone_together_with_rancher() {
+    let mut story = Story::named("deleted-image").unwrap();
+    story.policy.prewarm = false;
+    story.policy.rancher_managed = RancherManaged::LockStep;
+    story.scenario = story.scenario.managed(Duration::from_secs(300));
+    let (night, plan) = night_of(&story);
+    assert!(plan.is_in_lock_step());
+    night.in_rancher_at_every_stage(RancherDeed::RestartOperator);
+    let report = night.run(fresh(&plan)).unwrap();
+    is_brought_back(&night, &report);
+    let state = RunState::replay(night.records()).unwrap();
+    let (_, way) = state.reversal().unwrap();
+    let waits =
+        way.iter().flat_map(Stage::steps).find(|step| matches!(step.action, Action::AwaitRancher { .. }));
+    let waited = waits.and_then(|step| state.outcome(&step.id));
+    assert!(waited.is_some(), "after the buffer has gone Rancher reads Azure once more: {way:?}");
+    assert!(!warnings(&night).iter().any(|told| told.starts_with("alarm: ")), "{:#?}", warnings(&night));
+    let writer = || match night.inventory().rancher.ownership {
+        Ownership::Managed(writer) => writer,
+        other => panic!("it is managed: {other:?}"),
+    };
+    assert_eq!(writer().out_of_sync, Vec::<String>::new());
+    // Long afterwards nobody has made the buffer anew.
+    night.lab.with(|world| world.in_rancher(RancherDeed::RestartOperator));
+    let later = night.lab.now() + Duration::from_secs(11 * 3600);
+    night.lab.block_on(night.lab.clock().sleep_until(later)).unwrap();
+    is_brought_back(&night, &report);
+    assert_eq!(writer().out_of_sync, Vec::<String>::new());
 }

@@ -1,5 +1,7 @@
 //! From ARM's clusters and pools to the core's.
 
+use std::num::NonZeroU32;
+
 use aks_client::{
     AgentPool, AvailableUpgrade as Offered, ClosedSpan, MaintenanceConfiguration, MaintenancePurpose,
     MaintenanceSchedule, ManagedCluster as ArmCluster, ServiceError,
@@ -95,9 +97,11 @@ fn take_in(
     let window = configuration.window().ok_or("it has no window")?;
     let offset = offset_seconds(window.utc_offset.as_deref()).ok_or("its offset is not known")?;
     if wanted {
+        let (days, every) = days(&window.schedule).ok_or("its schedule is not known")?;
         all.windows.push(UpgradeWindow {
             name: name.to_owned(),
-            days: days(&window.schedule).ok_or("its schedule is not known")?,
+            days,
+            every,
             opens: window.start_time.ok_or("it does not say when it opens")?,
             hours: window.duration_hours.ok_or("it does not say how long it stays open")?,
             offset,
@@ -124,16 +128,22 @@ fn shut(
     Ok(())
 }
 
-fn days(schedule: &MaintenanceSchedule) -> Option<WindowDays> {
-    match schedule {
-        MaintenanceSchedule::Daily { .. } => Some(WindowDays::Daily),
-        MaintenanceSchedule::Weekly { day_of_week, .. } => WindowDays::weekly(day_of_week),
-        MaintenanceSchedule::AbsoluteMonthly { day_of_month, .. } => Some(WindowDays::Monthly(*day_of_month)),
-        MaintenanceSchedule::RelativeMonthly { week_index, day_of_week, .. } => {
-            WindowDays::nth_of_month(week_index, day_of_week)
+/// On which days it opens, and every how many of them.
+fn days(schedule: &MaintenanceSchedule) -> Option<(WindowDays, NonZeroU32)> {
+    let (days, every) = match schedule {
+        MaintenanceSchedule::Daily { interval_days } => (WindowDays::Daily, interval_days),
+        MaintenanceSchedule::Weekly { interval_weeks, day_of_week } => {
+            (WindowDays::weekly(day_of_week)?, interval_weeks)
         }
-        MaintenanceSchedule::Unknown(_) => None,
-    }
+        MaintenanceSchedule::AbsoluteMonthly { interval_months, day_of_month } => {
+            (WindowDays::Monthly(*day_of_month), interval_months)
+        }
+        MaintenanceSchedule::RelativeMonthly { interval_months, week_index, day_of_week } => {
+            (WindowDays::nth_of_month(week_index, day_of_week)?, interval_months)
+        }
+        MaintenanceSchedule::Unknown(_) => return None,
+    };
+    Some((days, NonZeroU32::new(*every)?))
 }
 
 pub(super) fn pool(pool: &AgentPool) -> Result<Pool, Unreadable> {

@@ -302,7 +302,8 @@ pub(super) struct Status {
 ///
 /// Proves the cluster's identity, then asks through the cluster itself: the request stands in the Lease of the lock, which the
 /// run's process renews every few seconds. The run finishes the action in hand, gives back what it has borrowed of workloads, and
-/// exits with 130, as after Ctrl-C. `abort` waits for that and says how it ended.
+/// exits with 130, as after Ctrl-C. `abort` waits for that and says how it ended. It may take up to 3 minutes while a rollout needs
+/// what was borrowed for it, and longer where Rancher has to adopt a change first (`rancher_managed = "lock-step"`).
 ///
 /// Exits with 0 when the run is not at work any more, also if it was not before; with 3 if another run works on the cluster; with 1
 /// if the run is still at work, or its process is dead and holds what it held.

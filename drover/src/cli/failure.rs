@@ -3,9 +3,10 @@
 use std::error::Error as _;
 
 use upgrade_core::inventory::{Evidence, proof};
+use upgrade_core::model::KubeVersion;
 use upgrade_core::plan::Drift;
 
-use crate::error::Error;
+use crate::error::{Error, stale_text};
 use crate::report::{Page, Tone, text};
 
 /// Exit codes, as the contract has them. The library's errors and outcomes bring their own.
@@ -58,9 +59,9 @@ impl Failure {
     /// What happened, what was underneath, and what to do.
     pub(super) fn page(&self) -> Page {
         if let Self::Library(error) = self
-            && let Error::Stale { drift } = error.as_ref()
+            && let Error::Stale { drift, reached } = error.as_ref()
         {
-            return stale(drift, error.hint().as_deref());
+            return stale(drift, *reached, error.hint().as_deref());
         }
         if let Self::Library(error) = self
             && let Error::Identity { cluster, why, evidence } = error.as_ref()
@@ -79,9 +80,10 @@ impl Failure {
 }
 
 /// What has changed, one a line: this is read in the middle of the night, before a plan is made anew.
-fn stale(drift: &[Drift], hint: Option<&str>) -> Page {
+fn stale(drift: &[Drift], reached: Option<KubeVersion>, hint: Option<&str>) -> Page {
     let mut page = Page::default();
-    page.line(0).put(Tone::Bad, "error: ").plain("the plan is stale; nothing was changed. Not as it was:");
+    let lead = format!("the plan is {}; nothing was changed. Not as it was:", stale_text(reached));
+    page.paragraph(0, "error: ", Tone::Bad, lead);
     for drift in drift {
         page.paragraph(2, "", Tone::Plain, drift);
     }
@@ -156,7 +158,7 @@ mod tests {
             CallOutcome::Unknown,
             "journal/r-1.jsonl cannot be written",
         );
-        let failures: [Failure; 6] = [
+        let failures: [Failure; 7] = [
             Error::NoSuchCluster {
                 name: "shop-ac".into(),
                 file: "drover.toml".into(),
@@ -169,6 +171,12 @@ mod tests {
                     drift("control plane", Some("1.34.2"), Some("1.34.5")),
                     drift("budget shop/web", None, Some("minAvailable 1")),
                 ],
+                reached: None,
+            }
+            .into(),
+            Error::Stale {
+                drift: vec![drift("control plane", Some("1.34.2"), Some("1.35.1"))],
+                reached: "1.35.1".parse().ok(),
             }
             .into(),
             Error::RunFailed {

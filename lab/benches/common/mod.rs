@@ -1,5 +1,6 @@
 //! What the benchmarks of whole upgrades share: clusters of any size, and nobody who listens.
 
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,37 @@ const REPLICAS: u32 = 10;
 /// The Deployments of one namespace.
 const DEPLOYMENTS: u32 = 20;
 const TARGET: KubeVersion = KubeVersion::new(1, 35, 1);
+
+/// A benchmark: the `head` of its table, and a line for each size that is said, or else for `sizes`. Each is measured by `one` in
+/// a process of its own, so that its memory is its own.
+pub(crate) fn table(head: &str, sizes: &[&str], one: fn(&str) -> Result<(), Error>) -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        ["one", size] => one(size),
+        [] => compare(head, sizes),
+        _ => compare(head, &arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(head: &str, sizes: &[&str]) -> Result<(), Error> {
+    println!("{head}");
+    for size in sizes {
+        let status =
+            Command::new(std::env::current_exe()?).args(["one", size]).stdin(Stdio::null()).status()?;
+        if !status.success() {
+            return Err(format!("{size} failed").into());
+        }
+    }
+    Ok(())
+}
 
 /// A round trip that is over.
 pub(crate) struct Rehearsed {

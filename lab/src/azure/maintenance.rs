@@ -1,5 +1,7 @@
 //! When AKS acts by itself, as the core sees it.
 
+use std::num::NonZeroU32;
+
 use serde_json::Value;
 use upgrade_core::model::{Maintenance, ShutTime, UpgradeWindow, WindowDays, offset_seconds};
 
@@ -40,9 +42,11 @@ impl Azure {
         if wanted {
             let text = |key: &str| window[key].as_str();
             let hours = window["durationHours"].as_u64().and_then(|hours| u32::try_from(hours).ok());
+            let (days, every) = days(&window["schedule"]).ok_or("its schedule is not known")?;
             all.windows.push(UpgradeWindow {
                 name: name.to_owned(),
-                days: days(&window["schedule"]).ok_or("its schedule is not known")?,
+                days,
+                every,
                 opens: text("startTime")
                     .and_then(|time| time.parse().ok())
                     .ok_or("it does not say when it opens")?,
@@ -65,19 +69,18 @@ fn shut(all: &mut Maintenance, name: &str, spans: &Value, offset: i32) -> Result
     Ok(())
 }
 
-fn days(schedule: &Value) -> Option<WindowDays> {
+fn days(schedule: &Value) -> Option<(WindowDays, NonZeroU32)> {
     let (kind, rule) = schedule.as_object()?.iter().find(|(_, rule)| rule.is_object())?;
     let text = |key: &str| rule[key].as_str();
-    let interval = |key: &str| rule[key].as_u64();
-    match kind.as_str() {
-        "daily" => interval("intervalDays").map(|_| WindowDays::Daily),
-        "weekly" => interval("intervalWeeks").and_then(|_| WindowDays::weekly(text("dayOfWeek")?)),
-        "absoluteMonthly" => {
-            let day = interval("intervalMonths").and_then(|_| rule["dayOfMonth"].as_u64())?;
-            Some(WindowDays::Monthly(u32::try_from(day).ok()?))
+    let number = |key: &str| u32::try_from(rule[key].as_u64()?).ok();
+    let (days, every) = match kind.as_str() {
+        "daily" => (WindowDays::Daily, "intervalDays"),
+        "weekly" => (WindowDays::weekly(text("dayOfWeek")?)?, "intervalWeeks"),
+        "absoluteMonthly" => (WindowDays::Monthly(number("dayOfMonth")?), "intervalMonths"),
+        "relativeMonthly" => {
+            (WindowDays::nth_of_month(text("weekIndex")?, text("dayOfWeek")?)?, "intervalMonths")
         }
-        "relativeMonthly" => interval("intervalMonths")
-            .and_then(|_| WindowDays::nth_of_month(text("weekIndex")?, text("dayOfWeek")?)),
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some((days, NonZeroU32::new(number(every)?)?))
 }

@@ -143,8 +143,8 @@ class Cluster:
         """Give back what interrupted runs have left behind, under the lock of the cluster.
 
         Those runs are given up: they cannot be resumed. What can only be given back by hand is in `rest.left`, with the
-        command. Raises `DroverError` with the exit code 3, and changes nothing, if a run is at work on the cluster.
-        Ctrl-C stops before the next write.
+        command. Raises `Locked`, as a run does, and changes nothing, if a run is at work on the cluster. Ctrl-C stops
+        before the next write.
         """
         return from_json(CleanReport, self._native.clean(journal))
 

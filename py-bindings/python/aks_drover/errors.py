@@ -188,14 +188,26 @@ class IdentityLost(RunNotDone):
 
 
 class Locked(RunNotDone):
-    """Somebody else works on the cluster. Nothing was changed."""
+    """Somebody else works on the cluster. Nothing was changed. There is a `report` if a run was refused."""
 
     default_exit_code = 3
 
-    @property
-    def by(self) -> LockHolder | None:
-        """Who."""
-        return self.report.outcome.by if self.report else None
+    by: LockHolder | None
+    """Who."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        exit_code: int | None = None,
+        report: Report | None = None,
+        journal: Path | str | None = None,
+        by: LockHolder | None = None,
+    ) -> None:
+        """Keep who it is, too."""
+        super().__init__(message, hint=hint, exit_code=exit_code, report=report, journal=journal)
+        self.by = report.outcome.by if by is None and report else by
 
 
 def journal_place(text: str) -> Path | str:
@@ -205,11 +217,13 @@ def journal_place(text: str) -> Path | str:
 
 def from_native(kind: str, message: str, parts: str, *, hint: str | None, exit_code: int) -> DroverError:
     """Make the exception for an error of the native module. `parts` is what belongs to it, as JSON."""
-    kinds = (DroverError, ConfigError, Blocked, StalePlan, IdentityError, RemoteError, RunNotDone)
+    kinds = (DroverError, ConfigError, Blocked, StalePlan, IdentityError, RemoteError, RunNotDone, Locked)
     raw: dict[str, Any] = json.loads(parts)
     for key, item in (("findings", Finding), ("drift", Drift), ("evidence", Evidence)):
         if key in raw:
             raw[key] = tuple(build(item, each) for each in raw[key])
+    if "by" in raw:
+        raw["by"] = build(LockHolder, raw["by"])
     if "journal" in raw:
         raw["journal"] = journal_place(raw["journal"])
     found = {each.__name__: each for each in kinds}[kind]

@@ -78,6 +78,17 @@ fn a_cluster_is_checked_planned_rehearsed_applied_and_then_there_is_nothing_to_d
     assert_eq!(gaps.count(), 0, "somebody noticed");
     assert_upgraded(&lab);
 
+    // The same plan once more: it is refused as the stale plan that it is, says why, and begins no run.
+    let twice = lab.run(&["apply", "plan.json"]);
+    assert_eq!((twice.code, twice.stdout.as_str()), (Some(5), ""), "{twice:?}");
+    let said = twice.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    let done =
+        "error: the plan is done already, the control plane and every pool run 1.35.1; nothing was changed.";
+    assert!(said.contains(done) && said.contains("hint: nothing is left to do"), "{said}");
+    assert!(said.contains("control plane: was 1.34.2, is 1.35.1"), "{said}");
+    assert_eq!(std::fs::read_dir(lab.folder().join("journal")).unwrap().count(), 1);
+    assert_upgraded(&lab);
+
     let status = lab.run(&["status", lab.journal().to_str().unwrap()]);
     assert_eq!(status.code, Some(0), "{status:?}");
     assert!(status.stdout.contains("state        done"), "{}", status.stdout);

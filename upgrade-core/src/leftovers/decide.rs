@@ -134,6 +134,10 @@ pub(super) fn unaccounted_cordons(seen: &Seen, journals: &[RunState]) -> Option<
     })
 }
 
+fn many(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 fn names<T: ToString>(all: impl Iterator<Item = T>, count: usize) -> String {
     let named: Vec<String> = all.take(NAMED).map(|name| name.to_string()).collect();
     let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
@@ -169,7 +173,7 @@ fn buffer(seen: &Seen, identity: &ClusterIdentity, run: Option<RunId>, pool: &Po
         run,
         kind: LeftoverKind::Buffer,
         object: pool.name.to_string(),
-        detail: format!("{} in Azure, {nodes} nodes, {pods} pods to move", pool.state),
+        detail: format!("{} in Azure, {}, {} to move", pool.state, many(nodes, "node"), many(pods, "pod")),
         obstacle: None,
         by_hand: format!(
             "{drain}az aks nodepool delete --subscription {} --resource-group {} --cluster-name {} --name {}",
@@ -244,7 +248,7 @@ impl Case<'_> {
         }
         let nodes = self.seen.view.nodes_of(name).count();
         let (what, limit) = match &self.seen.ownership {
-            _ if nodes > 0 => (format!("Kubernetes still lists {nodes} nodes of {name}"), AZURE),
+            _ if nodes > 0 => (format!("Kubernetes still lists {} of {name}", many(nodes, "node")), AZURE),
             Ownership::Managed(writer) if !writer.out_of_sync.is_empty() => {
                 (format!("Rancher: {}", writer.out_of_sync.join("; ")), writer.longest_wait())
             }

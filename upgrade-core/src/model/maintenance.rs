@@ -1,6 +1,7 @@
 //! When Azure upgrades a cluster by itself, and when it is told not to.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::{Offset, TimeZone};
@@ -26,6 +27,9 @@ pub struct UpgradeWindow {
     pub name: String,
     /// On which days it opens.
     pub days: WindowDays,
+    /// Every so many days, weeks or months; one is each. Without a first day, too, each counts.
+    #[serde(default = "each")]
+    pub every: NonZeroU32,
     /// At what time of these days, at `offset`.
     pub opens: Time,
     /// For how many hours. What has begun by then goes on.
@@ -37,7 +41,11 @@ pub struct UpgradeWindow {
     pub since: Option<Date>,
 }
 
-/// The days on which a window opens. Every so many weeks or months counts as every one: from which Azure counts is not known.
+fn each() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
+/// The days on which a window opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WindowDays {
@@ -77,8 +85,10 @@ pub struct ShutTime {
 
 /// The weeks of a month, as Azure counts them.
 const NTHS: [&str; 5] = ["First", "Second", "Third", "Fourth", "Last"];
-/// A month is the longest that a window is away.
-const LOOK_AHEAD: i64 = 32;
+/// How many days are looked through: from one first Monday of a month to the next are five weeks. No run takes longer.
+const LOOK_AHEAD: i64 = 35;
+/// A Sunday, with which Azure's weeks begin (Azure/AKS#5720).
+const WEEKS_FROM: Date = Date::constant(2000, 1, 2);
 
 impl Maintenance {
     /// Nothing is configured.
@@ -121,16 +131,57 @@ impl UpgradeWindow {
     }
 
     fn opens_on(&self, day: Date) -> bool {
+        self.days.have(day) && self.since.is_none_or(|since| day >= since && self.has_its_turn(since, day))
+    }
+
+    /// Is it the turn of this day's week or month, where only every so many have one? From which one Azure counts is not
+    /// documented. It was seen to count from the week of the first day, even where the window opens before that day in the
+    /// week (Azure/AKS#5720), so that it first opened a week later than by a count from the first opening. Both count.
+    fn has_its_turn(&self, since: Date, day: Date) -> bool {
+        let mut days = (0..=LOOK_AHEAD).filter_map(|days| since.checked_add(days.days()).ok());
+        let first = days.find(|day| self.days.have(*day));
+        let turns =
+            |from| (self.days.number(day) - self.days.number(from)) % i64::from(self.every.get()) == 0;
+        turns(since) || first.is_some_and(turns)
+    }
+
+    /// Every how many, in words.
+    fn rhythm(&self) -> String {
+        let unit = match self.days {
+            WindowDays::Daily => "days",
+            WindowDays::Weekly(_) => "weeks",
+            WindowDays::Monthly(_) | WindowDays::NthOfMonth(..) => "months",
+        };
+        match (self.every.get(), self.since) {
+            (1, _) => String::new(),
+            (every, Some(since)) => format!(", every {every} {unit} from {since},"),
+            (every, None) => format!(", every {every} {unit} (from when is not said: each one counts)"),
+        }
+    }
+}
+
+impl WindowDays {
+    /// Is this one of the days?
+    fn have(self, day: Date) -> bool {
         let last = u32::try_from(day.days_in_month()).unwrap_or(31);
         let number = u32::try_from(day.day()).unwrap_or(1);
-        let right = match self.days {
-            WindowDays::Daily => true,
-            WindowDays::Weekly(weekday) => weekday.is(day),
-            WindowDays::Monthly(wanted) => number == wanted.min(last),
-            WindowDays::NthOfMonth(5, weekday) => weekday.is(day) && number + 7 > last,
-            WindowDays::NthOfMonth(nth, weekday) => weekday.is(day) && number.div_ceil(7) == nth,
-        };
-        right && self.since.is_none_or(|since| day >= since)
+        match self {
+            Self::Daily => true,
+            Self::Weekly(weekday) => weekday.is(day),
+            Self::Monthly(wanted) => number == wanted.min(last),
+            Self::NthOfMonth(5, weekday) => weekday.is(day) && number + 7 > last,
+            Self::NthOfMonth(nth, weekday) => weekday.is(day) && number.div_ceil(7) == nth,
+        }
+    }
+
+    /// The number of this day, of its week or of its month, whichever is counted.
+    fn number(self, day: Date) -> i64 {
+        let days = day.duration_since(WEEKS_FROM).as_hours() / 24;
+        match self {
+            Self::Daily => days,
+            Self::Weekly(_) => days.div_euclid(7),
+            Self::Monthly(_) | Self::NthOfMonth(..) => i64::from(day.year()) * 12 + i64::from(day.month()),
+        }
     }
 }
 
@@ -147,7 +198,8 @@ impl fmt::Display for UpgradeWindow {
                 format!("the {} {day:?} of the month", nth.unwrap_or(&"?").to_lowercase())
             }
         };
-        write!(f, "{name} ({days} at {} UTC{offset}, {hours} h)", opens.strftime("%H:%M"))
+        let (rhythm, opens) = (self.rhythm(), opens.strftime("%H:%M"));
+        write!(f, "{name} ({days}{rhythm} at {opens} UTC{offset}, {hours} h)")
     }
 }
 
@@ -224,6 +276,7 @@ mod tests {
         UpgradeWindow {
             name: "aksManagedNodeOSUpgradeSchedule".into(),
             days,
+            every: each(),
             opens: opens.parse().unwrap(),
             hours: 4,
             offset: offset_seconds(Some(offset)).unwrap(),
@@ -258,6 +311,47 @@ mod tests {
         assert_eq!(nth("Last", "Monday"), "2026-11-30T00:00:00Z");
         assert_eq!(WindowDays::nth_of_month("Fifth", "Monday"), None);
         assert_eq!(WindowDays::weekly("Moonday"), None);
+    }
+
+    /// The days in half a year on which a window opens that has this rhythm.
+    fn openings(days: WindowDays, every: u32, since: Option<&str>) -> Vec<String> {
+        let every = NonZeroU32::new(every).unwrap();
+        let since = since.map(|since| since.parse().unwrap());
+        let window = UpgradeWindow { every, since, ..window(days, "22:00", "+00:00") };
+        let year: Date = "2026-04-01".parse().unwrap();
+        let all = (0..180).map(|days| year.checked_add(days.days()).unwrap());
+        all.filter(|day| window.opens_on(*day)).map(|day| day.strftime("%m-%d").to_string()).collect()
+    }
+
+    #[test]
+    fn every_so_many_weeks_are_counted_from_the_first_day_in_each_way_that_azure_may_count() {
+        let sunday = WindowDays::weekly("Sunday").unwrap();
+        // A Sunday, from which every count is the same.
+        assert_eq!(openings(sunday, 4, Some("2026-04-12"))[..3], ["04-12", "05-10", "06-07"]);
+        // A Tuesday: Azure opened on the 26th (Azure/AKS#5720), and by another reading it is the 19th.
+        assert_eq!(openings(sunday, 4, Some("2026-04-14"))[..4], ["04-19", "05-10", "05-17", "06-07"]);
+        assert_eq!(openings(sunday, 2, Some("2026-04-14"))[..3], ["04-19", "04-26", "05-03"]);
+        assert_eq!(openings(sunday, 4, None)[..3], ["04-05", "04-12", "04-19"], "nobody knows from when");
+        assert_eq!(openings(WindowDays::Daily, 3, Some("2026-04-14"))[..3], ["04-14", "04-17", "04-20"]);
+        let first = WindowDays::nth_of_month("First", "Monday").unwrap();
+        assert_eq!(openings(first, 3, Some("2026-04-01")), ["04-06", "07-06"]);
+        assert_eq!(openings(WindowDays::Monthly(31), 2, Some("2026-04-01"))[..2], ["04-30", "06-30"]);
+        assert_eq!(openings(WindowDays::Monthly(1), 3, Some("2026-04-14")), ["05-01", "07-01", "08-01"]);
+    }
+
+    #[test]
+    fn a_window_says_how_often_it_opens_and_what_is_not_known_of_that() {
+        let plain = window(WindowDays::weekly("Sunday").unwrap(), "22:00", "+01:00");
+        let name = "aksManagedNodeOSUpgradeSchedule";
+        let two = UpgradeWindow { every: NonZeroU32::new(2).unwrap(), ..plain.clone() };
+        let since = UpgradeWindow { since: Some("2026-04-14".parse().unwrap()), ..two.clone() };
+        for (window, said) in [
+            (plain, "Sunday at"),
+            (since, "Sunday, every 2 weeks from 2026-04-14, at"),
+            (two, "Sunday, every 2 weeks (from when is not said: each one counts) at"),
+        ] {
+            assert_eq!(window.to_string(), format!("{name} ({said} 22:00 UTC+01, 4 h)"));
+        }
     }
 
     #[test]

@@ -214,15 +214,19 @@ fn schedule(window: &Value) -> ResponseTemplate {
 #[tokio::test]
 async fn a_schedule_counts_if_a_channel_uses_it_and_what_is_not_understood_is_named() {
     let weekly = json!({"schedule": {"weekly": {"intervalWeeks": 2, "dayOfWeek": "Sunday"}}, "startTime": "22:00",
-        "durationHours": 4, "utcOffset": "+01:00", "notAllowedDates": [{"start": "2026-12-24", "end": "2026-12-26"}]});
+        "startDate": "2026-04-12", "durationHours": 4, "utcOffset": "+01:00", "notAllowedDates": [{"start": "2026-12-24", "end": "2026-12-26"}]});
     let seen = maintained("NodeImage", schedule(&weekly)).await.unwrap();
     let shown = seen.windows.iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(shown, ["aksManagedNodeOSUpgradeSchedule (Sunday at 22:00 UTC+01, 4 h)"]);
+    assert_eq!(
+        shown,
+        ["aksManagedNodeOSUpgradeSchedule (Sunday, every 2 weeks from 2026-04-12, at 22:00 UTC+01, 4 h)"]
+    );
     assert_eq!((seen.shut[0].to.to_string().as_str(), seen.unclear.len()), ("2026-12-26T23:00:00Z", 0));
     let unused = maintained("Unmanaged", schedule(&weekly)).await.unwrap();
     assert_eq!((unused.windows.len(), unused.shut.len()), (0, 1));
     for (key, value, problem) in [
         ("schedule", json!({"lunar": {}}), "its schedule is not known"),
+        ("schedule", json!({"daily": {"intervalDays": 0}}), "its schedule is not known"),
         ("startTime", json!("late"), "it does not say when it opens"),
         ("durationHours", Value::Null, "it does not say how long it stays open"),
         ("utcOffset", json!("CET"), "its offset is not known"),

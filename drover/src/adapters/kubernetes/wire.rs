@@ -3,11 +3,15 @@
 //! What is not named here (environment values, managed fields, most of the status) is skipped by the parser and never held.
 //! A field that is `null` and one that is missing are the same; of an `IgnoredAny` only the presence counts.
 
+mod around;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use upgrade_core::model::Labels;
+
+pub(super) use around::{Autoscaler, Budget, Claim, Endpoint, EndpointSlice, PersistentVolume, Service};
 
 /// One page of a list.
 #[derive(Deserialize)]
@@ -420,138 +424,4 @@ pub(super) struct WorkloadStatus {
     pub(super) active: Option<u32>,
     pub(super) ready: Option<u32>,
     pub(super) conditions: Option<Vec<Condition>>,
-}
-
-#[derive(Clone, Deserialize)]
-pub(super) struct Budget {
-    pub(super) metadata: Meta,
-    #[serde(default)]
-    pub(super) spec: BudgetSpec,
-    #[serde(default)]
-    pub(super) status: BudgetStatus,
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct BudgetSpec {
-    pub(super) selector: Option<LabelSelector>,
-    pub(super) min_available: Option<IntOrString>,
-    pub(super) max_unavailable: Option<IntOrString>,
-    pub(super) unhealthy_pod_eviction_policy: Option<String>,
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct BudgetStatus {
-    pub(super) observed_generation: Option<i64>,
-    pub(super) expected_pods: Option<u32>,
-    pub(super) desired_healthy: Option<u32>,
-    pub(super) current_healthy: Option<u32>,
-    /// Negative values have been seen; they allow nothing.
-    pub(super) disruptions_allowed: Option<i64>,
-    pub(super) conditions: Option<Vec<Condition>>,
-}
-
-#[derive(Clone, Deserialize)]
-pub(super) struct Service {
-    pub(super) metadata: Meta,
-    #[serde(default)]
-    pub(super) spec: ServiceSpec,
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ServiceSpec {
-    pub(super) selector: Option<Labels>,
-    #[serde(rename = "type")]
-    pub(super) kind: Option<String>,
-    pub(super) external_traffic_policy: Option<String>,
-    pub(super) publish_not_ready_addresses: Option<bool>,
-}
-
-#[derive(Clone, Deserialize)]
-pub(super) struct EndpointSlice {
-    pub(super) metadata: Meta,
-    pub(super) endpoints: Option<Vec<Endpoint>>,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Endpoint {
-    pub(super) addresses: Option<Vec<String>>,
-    pub(super) conditions: Option<EndpointConditions>,
-    pub(super) target_ref: Option<TargetRef>,
-    pub(super) node_name: Option<String>,
-}
-
-#[derive(Clone, Deserialize)]
-pub(super) struct EndpointConditions {
-    pub(super) ready: Option<bool>,
-}
-
-#[derive(Clone, Deserialize)]
-pub(super) struct TargetRef {
-    pub(super) kind: Option<String>,
-    pub(super) namespace: Option<String>,
-    pub(super) name: Option<String>,
-}
-
-#[derive(Clone, Deserialize)]
-pub(super) struct Claim {
-    pub(super) metadata: Meta,
-    #[serde(default)]
-    pub(super) spec: ClaimSpec,
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ClaimSpec {
-    pub(super) access_modes: Option<Vec<String>>,
-    pub(super) volume_name: Option<String>,
-}
-
-#[derive(Clone, Deserialize)]
-pub(super) struct Autoscaler {
-    pub(super) metadata: Meta,
-    pub(super) spec: AutoscalerSpec,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct AutoscalerSpec {
-    pub(super) scale_target_ref: ScaleTarget,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ScaleTarget {
-    #[serde(default)]
-    pub(super) api_version: String,
-    pub(super) kind: String,
-    pub(super) name: String,
-}
-
-#[derive(Clone, Deserialize)]
-pub(super) struct PersistentVolume {
-    pub(super) metadata: Meta,
-    #[serde(default)]
-    pub(super) spec: VolumeSpec,
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct VolumeSpec {
-    pub(super) node_affinity: Option<VolumeAffinity>,
-    pub(super) csi: Option<CsiSource>,
-    pub(super) azure_disk: Option<IgnoredAny>,
-}
-
-#[derive(Clone, Deserialize)]
-pub(super) struct CsiSource {
-    pub(super) driver: String,
-}
-
-#[derive(Clone, Deserialize)]
-pub(super) struct VolumeAffinity {
-    pub(super) required: Option<NodeSelector>,
 }

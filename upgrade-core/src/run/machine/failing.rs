@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::gates::About;
-use super::{Machine, Phase, signed};
+use super::{Failing, Machine, Phase, signed};
 use crate::event::{EventKind, RunOutcome};
 use crate::journal::{Write, WriteAnswer};
 use crate::model::StepId;
@@ -111,7 +111,8 @@ impl Machine {
         let lasts = limit.lasts(&self.plan.policy);
         let Some(memory) = self.steps.get_mut(step) else { return };
         memory.not_before = Some(now + pause);
-        let since = *memory.failing_since.get_or_insert(now);
+        let since = memory.failing.as_ref().map_or(now, |failing| failing.since);
+        memory.failing = Some(Failing { since, why: cause.to_owned() });
         self.agenda.pause(step, now + pause);
         if now.duration_since(since) > signed(lasts) {
             let blocker = self.step_of(step).map(|step| self.blocker(step)).unwrap_or_default();
@@ -132,7 +133,7 @@ impl Machine {
         let pauses = memory.not_before.is_some_and(|at| at > now);
         memory.failures = if ok { 0 } else { memory.failures + u32::from(!pauses) };
         if ok {
-            memory.failing_since = None;
+            memory.failing = None;
         }
         let doubled = Duration::from_secs(1 << memory.failures.min(6)).min(MAX_BACKOFF);
         asked.unwrap_or_default().max(doubled)

@@ -3,6 +3,7 @@
 mod agenda;
 mod failing;
 mod gates;
+mod input;
 mod loans;
 mod locking;
 mod maintenance;
@@ -23,27 +24,25 @@ mod tests;
 mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::event::{Event, EventKind, Report, RunOutcome};
-use crate::inventory::{ClusterIdentity, RancherFacts};
 use crate::journal::{Entry, FORMAT, IllegalRecord, Record, RunState, Write, WriteAnswer};
 use crate::ledger::Ledger;
 use crate::model::{ObjectName, ProbeName, RunId, StepId, Uid};
 use crate::plan::{Drift, Plan};
-use crate::ports::{
-    Answer, AzureView, BufferSpec, OperationRef, OperationState, PortError, ProbeAnswer, Question,
-};
-use crate::run::LockNews;
+use crate::ports::{AzureView, BufferSpec, OperationRef, OperationState, Question};
 use crate::run::failure::{Failure, Limit};
 use crate::run::outcome::{self, AtTheEnd};
-use crate::view::{Change, ResourceKind, View};
+use crate::view::{ResourceKind, View};
 
 use agenda::Agenda;
 use gates::{About, GateState};
+pub use input::{Input, Look};
 use loans::Parting;
 use locking::LockState;
 use prewarm::Warming;
@@ -55,84 +54,6 @@ use soak::Soaking;
 
 /// How often time limits and waits are looked at when nothing else happens.
 const TICK: Duration = Duration::from_secs(5);
-
-/// Something that happened.
-#[derive(Debug)]
-pub enum Input {
-    /// Lists and watches said something.
-    Changes(Vec<Change>),
-    /// A watch lost contact and goes on to try.
-    ContactLost(PortError),
-    /// Azure was looked at.
-    Azure(Result<Look, PortError>),
-    /// The identity was read anew.
-    Identity(Result<ClusterIdentity, PortError>),
-    /// It was read what Rancher says of the cluster.
-    Rancher(Result<RancherFacts, PortError>),
-    /// It was looked what Azure lacks for the buffers of the plan.
-    Room(Result<Vec<String>, PortError>),
-    /// A write was answered.
-    Answered {
-        /// The intent's number.
-        id: u64,
-        /// The answer.
-        answer: WriteAnswer,
-        /// How long the service asked to be left alone.
-        retry_after: Option<Duration>,
-    },
-    /// The gate has answered.
-    Gate(Answer),
-    /// A probe has answered.
-    Probed {
-        /// Which.
-        probe: ProbeName,
-        /// What it says.
-        answer: ProbeAnswer,
-    },
-    /// What has become of the lock.
-    Lock(LockNews),
-    /// Time has passed.
-    Tick,
-    /// Somebody asked to stop.
-    Stop,
-}
-
-impl Input {
-    /// What kind of input it is, in a word.
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Changes(changes) => {
-                let is_list = |change: &Change| matches!(change, Change::Listed { .. });
-                if changes.iter().any(is_list) { "lists" } else { "changes" }
-            }
-            Self::ContactLost(_) => "contact",
-            Self::Azure(_) => "azure",
-            Self::Identity(_) => "identity",
-            Self::Rancher(_) => "rancher",
-            Self::Answered { .. } => "answer",
-            Self::Room(_) => "room",
-            Self::Gate(_) => "gate",
-            Self::Probed { .. } => "probe",
-            Self::Lock(_) => "lock",
-            Self::Tick => "tick",
-            Self::Stop => "stop",
-        }
-    }
-
-    /// How many changes it holds.
-    fn changes(&self) -> usize {
-        if let Self::Changes(changes) = self { changes.len() } else { 0 }
-    }
-}
-
-/// A look at Azure.
-#[derive(Clone, Debug)]
-pub struct Look {
-    /// The cluster and its pools.
-    pub view: AzureView,
-    /// The operations that were asked for.
-    pub operations: Vec<(OperationRef, OperationState)>,
-}
 
 /// Something to be done, in the order given.
 #[derive(Debug)]
@@ -195,8 +116,8 @@ struct Memory {
     waiting_for: String,
     not_before: Option<Timestamp>,
     failures: u32,
-    /// Since when no write of it has been accepted.
-    failing_since: Option<Timestamp>,
+    /// Its writes fail, and none has been accepted since.
+    failing: Option<Failing>,
     /// Changes in Azure.
     fresh_writes: u32,
     restart_seen: bool,
@@ -206,6 +127,20 @@ struct Memory {
     /// It was told that somebody has set otherwise what was borrowed.
     loan_lost: bool,
     second_writer: StepWithRancher,
+}
+
+/// Writes that are tried again and again.
+#[derive(Clone, Debug)]
+struct Failing {
+    since: Timestamp,
+    /// The last one, and what it failed with.
+    why: String,
+}
+
+impl fmt::Display for Failing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tried since {:.0}: {}", self.since, self.why)
+    }
 }
 
 /// The identity could not be read, or is not proven by what was read.

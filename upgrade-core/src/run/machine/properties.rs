@@ -1,6 +1,7 @@
 //! Ten thousand nights of moves on small random clusters, with late news, lost answers and killed processes: whatever happens,
 //! the rules of a move hold.
 
+mod luck;
 mod toy;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -116,7 +116,7 @@ impl Machine {
                 waiting_for: String::new(),
                 not_before: None,
                 failures: 0,
-                failing_since: None,
+                failing: None,
                 fresh_writes: 0,
                 restart_seen: false,
                 restart_lost: false,
@@ -168,8 +168,19 @@ impl Machine {
                 memory.waiting_for = what;
                 let limit = Limit::Azure.lasts(&self.plan.policy);
                 if azure::carries_out(&step.action) && now.duration_since(memory.since) > signed(limit) {
-                    let why = format!("Azure has not finished in {}: {}", Limit::Azure, memory.waiting_for);
-                    self.fails(now, Some(&step.id), Failure::AzureTooLong, why);
+                    let since = memory.since;
+                    // A write that fails again and again is no operation that Azure works on.
+                    let (failure, why) = match &memory.failing {
+                        Some(own) => (
+                            Failure::TimedOut,
+                            format!("not done in {}, since {since:.0}; {own}", Limit::Azure),
+                        ),
+                        None => (
+                            Failure::AzureTooLong,
+                            format!("waited {}, since {since:.0}, for {}", Limit::Azure, memory.waiting_for),
+                        ),
+                    };
+                    self.fails(now, Some(&step.id), failure, why);
                 }
             }
             Verdict::Fail(failure, cause) => self.fails(now, Some(&step.id), failure, cause),

@@ -4,7 +4,7 @@ use super::super::second_writer::tests::{act, asks, at, at_the_first_change, hel
 use super::*;
 use crate::inventory::Ownership;
 use crate::policy::RancherManaged;
-use crate::ports::{CallOutcome, PortErrorKind, RemoteService};
+use crate::ports::{CallOutcome, OperationRef, OperationState, PortErrorKind, RemoteService};
 use crate::run::machine::room::RoomInAzure;
 use crate::run::machine::{Effect, Input};
 
@@ -37,13 +37,30 @@ fn tried(kind: PortErrorKind) -> (u32, String) {
 fn a_write_that_goes_on_failing_is_tried_with_pauses_and_holds_at_its_limit() {
     let (tries, cause) = tried(PortErrorKind::Conflict);
     assert!((300..400).contains(&tries), "about one a minute: {tries}");
-    // Azure's limit for the step comes at the same time; whichever is seen first ends it.
-    let limits = ["tried for 6h 0m, since ", "Azure has not finished in 6h 0m: "];
-    assert!(limits.iter().any(|limit| cause.starts_with(limit)), "{cause}");
+    let why = "upgrade control plane to 1.35.3: another operation is in progress";
+    // The step's own limit comes at the same time; whichever is seen first ends it, and it is the same in both.
+    let limits = ["tried for 6h 0m, since ", "not done in 6h 0m, since "];
+    assert!(limits.iter().any(|limit| cause.starts_with(limit)) && cause.ends_with(why), "{cause}");
     let (tries, cause) = tried(PortErrorKind::Rejected);
     assert_eq!(
         (tries, cause.as_str()),
         (1, "upgrade control plane to 1.35.3: another operation is in progress")
+    );
+}
+
+/// Azure has begun, and works on it for ever: that is what the message says then, and nothing else.
+#[test]
+fn an_operation_that_does_not_end_is_waited_for_to_the_limit_and_named() {
+    let (mut machine, _) = at_the_first_change(&owned(Ownership::Generic), RancherManaged::Refuse);
+    let id = act(&machine.on(at(1), says(Ownership::Generic))).unwrap();
+    let operation = OperationRef("op".into());
+    let answer = WriteAnswer::Accepted { operation: operation.clone() };
+    machine.on(at(2), Input::Answered { id, answer, retry_after: None });
+    let works = || look(vec![(operation.clone(), OperationState::Running)], |_| {});
+    let cause = (3..24 * 3600).step_by(30).find_map(|now| held(&machine.on(at(now), works())));
+    assert_eq!(
+        cause.unwrap(),
+        "waited 6h 0m, since 1970-01-12T13:46:40Z, for Azure: upgrade the control plane to 1.35.3"
     );
 }
 

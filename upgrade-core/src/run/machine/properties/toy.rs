@@ -1,40 +1,20 @@
 //! A cluster of a few nodes and workloads, small enough for ten thousand nights: controllers, scheduler and kubelets in a few
 //! lines each, with delays and mishaps from a seed.
 
+mod writes;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::journal::{Write, WriteAnswer};
+use super::luck::Luck;
 use crate::model::tests_support::{budget, node, pod, replica_set, service, slice};
 use crate::model::{
-    BudgetLimit, EXCLUDE_LABEL, IntOrPercent, LabelSelector, Labels, Node, NodeName, ObjectName, Owner, Pod,
-    Resources, RestartId, Settings, Strategy, Uid, Workload, WorkloadKind, WorkloadRef,
+    BudgetLimit, IntOrPercent, LabelSelector, Labels, Node, NodeName, ObjectName, Owner, Pod, Resources,
+    RestartId, Settings, Strategy, Uid, Workload, WorkloadKind, WorkloadRef,
 };
 use crate::plan::Route;
-use crate::ports::{EvictionAnswer, PortErrorKind};
 use crate::view::{Change, Object, ResourceKind};
-
-/// Numbers from a seed (SplitMix64).
-pub(super) struct Luck(u64);
-
-impl Luck {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % limit
-    }
-
-    pub(super) fn one_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-}
 
 /// A pod with what will become of it.
 struct Life {
@@ -441,77 +421,6 @@ impl Toy {
         }
     }
 
-    /// Does what a write asks for, and looks whether it may be asked for.
-    pub(super) fn act(&mut self, write: &Write) -> WriteAnswer {
-        match write {
-            Write::Cordon { node, .. } | Write::Uncordon { node, .. } => {
-                if let Some(mut node) = self.nodes.get(node).cloned() {
-                    node.unschedulable = matches!(write, Write::Cordon { .. });
-                    self.put_node(node);
-                }
-                WriteAnswer::Done
-            }
-            Write::Exclude { node, .. } | Write::Include { node, .. } => {
-                if let Some(mut node) = self.nodes.get(node).cloned() {
-                    if matches!(write, Write::Exclude { .. }) {
-                        node.labels.insert(EXCLUDE_LABEL.into(), "r".into());
-                    } else {
-                        node.labels.remove(EXCLUDE_LABEL);
-                    }
-                    self.put_node(node);
-                }
-                WriteAnswer::Done
-            }
-            Write::Restart { workload, restart, .. } => {
-                let Some(app) = self.apps.iter_mut().find(|app| app.workload.reference == *workload) else {
-                    return WriteAnswer::Failed {
-                        message: "not found".into(),
-                        kind: PortErrorKind::NotFound,
-                    };
-                };
-                if app.workload.template.restart_id.as_ref() != Some(restart) {
-                    app.workload.template.to_mut().restart_id = Some(restart.clone());
-                    app.workload.generation += 1;
-                    app.revision += 1;
-                    *app.restarts.entry(restart.clone()).or_default() += 1;
-                    self.news.push(Change::Applied(Object::Workload(app.workload.clone())));
-                }
-                WriteAnswer::Done
-            }
-            Write::Evict { pod, uid } => WriteAnswer::Eviction { eviction: self.evict(pod, uid) },
-            Write::Lend { workload, former, lent, .. } => self.change(workload, former, lent),
-            Write::GiveBack { workload, lent, former, .. } => self.change(workload, lent, former),
-            other => WriteAnswer::Failed {
-                message: format!("nobody asks for {other}"),
-                kind: PortErrorKind::Rejected,
-            },
-        }
-    }
-
-    fn change(&mut self, workload: &WorkloadRef, from: &Settings, to: &Settings) -> WriteAnswer {
-        let failed = |message: &str, kind| WriteAnswer::Failed { message: message.into(), kind };
-        let Some(app) = self.apps.iter_mut().find(|app| app.workload.reference == *workload) else {
-            return failed("not found", PortErrorKind::NotFound);
-        };
-        let now = Settings::of(&app.workload);
-        let missing = to.differing_from(&now);
-        if !from.named_in(&missing).differing_from(&now).is_empty() {
-            return failed("conflict", PortErrorKind::Conflict);
-        }
-        if let Some(replicas) = missing.replicas {
-            app.workload.replicas = replicas;
-        }
-        if let Strategy::Rolling { max_surge, max_unavailable } = &mut app.workload.strategy {
-            *max_surge = missing.max_surge.unwrap_or(*max_surge);
-            *max_unavailable = missing.max_unavailable.unwrap_or(*max_unavailable);
-        }
-        if !missing.is_empty() {
-            app.workload.generation += 1;
-            self.news.push(Change::Applied(Object::Workload(app.workload.clone())));
-        }
-        WriteAnswer::Done
-    }
-
     /// The workloads that have not got back what they lent.
     pub(super) fn owed(&self) -> impl Iterator<Item = &WorkloadRef> {
         let owed = self.apps.iter().filter(|app| Settings::of(&app.workload) != app.first);
@@ -521,30 +430,6 @@ impl Toy {
     /// How many borrow something.
     pub(super) fn borrowing(&self) -> usize {
         self.apps.iter().filter(|app| app.route.borrows()).count()
-    }
-
-    fn evict(&mut self, name: &ObjectName, uid: &Uid) -> EvictionAnswer {
-        let Some(life) = self.pods.get(name).filter(|life| life.pod.uid == *uid) else {
-            return EvictionAnswer::Gone;
-        };
-        let (app, node) = (life.app, life.pod.node.clone());
-        let takes_one = life.pod.is_healthy();
-        if !node.is_some_and(|node| node.as_str().starts_with("old")) {
-            self.broken.push(format!("{name} is on no doomed node and was evicted"));
-        }
-        if takes_one {
-            let leader = self.apps[app].leader;
-            let left = self.healthy_behind(leader) - 1;
-            let overdrawn = self.apps[leader].needs.is_some_and(|needs| left < needs);
-            if overdrawn && !self.calm {
-                return EvictionAnswer::Refused { message: "not now".into(), retry_after_seconds: 0 };
-            }
-            if overdrawn {
-                self.broken.push(format!("the budget of {name} is overdrawn: {left} healthy are left"));
-            }
-        }
-        self.end(name);
-        EvictionAnswer::Accepted
     }
 
     /// How many restarts there were.
