@@ -133,11 +133,21 @@ impl View {
 
     /// The pods of a workload: for a Deployment those of all its ReplicaSets.
     pub fn pods_of<'a>(&'a self, workload: &Workload) -> impl Iterator<Item = &'a Pod> {
-        let sets = self.sets_by_deployment.get(&workload.uid).into_iter().flatten();
-        let uids = sets.filter_map(|set| self.workloads.get(set)).map(|set| &set.uid);
         let own = self.pods_by_owner.get(&workload.uid).into_iter().flatten();
-        own.chain(uids.filter_map(|uid| self.pods_by_owner.get(uid)).flatten())
-            .filter_map(|name| self.pods.get(name))
+        let of_sets = self.sets_of(workload).filter_map(|uid| self.pods_by_owner.get(uid)).flatten();
+        own.chain(of_sets).filter_map(|name| self.pods.get(name))
+    }
+
+    /// The ReplicaSets of a Deployment, by uid.
+    fn sets_of<'a>(&'a self, deployment: &Workload) -> impl Iterator<Item = &'a Uid> + use<'a> {
+        let sets = self.sets_by_deployment.get(&deployment.uid).into_iter().flatten();
+        sets.filter_map(|set| self.workloads.get(set)).map(|set| &set.uid)
+    }
+
+    /// Is any pod of a workload, that has not ended, on a node of the pool? The price of the answer does not grow with the pods.
+    pub fn has_pods_in(&self, workload: &Workload, pool: &PoolName) -> bool {
+        let mut controllers = std::iter::once(&workload.uid).chain(self.sets_of(workload));
+        controllers.any(|controller| self.pools.has_pods_of(controller, pool))
     }
 
     /// The workload a person would name as the pod's: the Deployment behind a ReplicaSet, else the controller itself.

@@ -135,7 +135,7 @@ impl<'a> MoveCase<'a> {
     /// Is any pod of the workload still there?
     fn has_doomed(&self, workload: &WorkloadRef, off: &PoolName) -> bool {
         match self.view.workload(workload) {
-            Some(found) => self.view.pods_of(found).any(|pod| is_doomed(self.view, pod, off)),
+            Some(found) => self.view.has_pods_in(found, off),
             None => !self.doomed(workload, off).is_empty(),
         }
     }

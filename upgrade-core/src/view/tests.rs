@@ -72,6 +72,9 @@ proptest! {
     #[test]
     fn an_index_never_disagrees_with_the_objects(story in prop::collection::vec(said(), 0..40)) {
         let mut view = View::default();
+        for workload in [deployment(2, "1", "0"), replica_set(2)] {
+            view.apply(Change::Applied(Object::Workload(workload)));
+        }
         for said in &story {
             view.apply(change(said));
         }
@@ -83,6 +86,11 @@ proptest! {
             prop_assert_eq!(view.uncordoned_nodes_of(&pool).count(), open);
             let movers = view.pods_in(&pool).filter(|p| !p.leaves_with_node()).count();
             prop_assert_eq!(view.pods_to_move_from(&pool), movers);
+            for workload in view.workloads() {
+                let there = view.pods_of(workload).filter(|pod| !pod.is_finished());
+                let there = there.filter_map(|pod| view.node(pod.node.as_ref()?)).any(|node| node.is_in(&pool));
+                prop_assert_eq!(view.has_pods_in(workload, &pool), there);
+            }
         }
         let taking: Vec<&NodeName> = view.nodes().filter(|n| n.takes_pods()).map(|n| &n.name).collect();
         let indexed: Vec<&NodeName> = view.nodes_that_take_pods().map(|n| &n.name).collect();

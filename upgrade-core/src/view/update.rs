@@ -142,10 +142,7 @@ impl View {
             |old: &Node| old.pool_label() == node.pool_label() && old.unschedulable == node.unschedulable;
         touched.nodes |= !known.is_some_and(same);
         touched.room |= !known.is_some_and(|old| old.takes_pods() && old.allocatable == node.allocatable);
-        if let Some(old) = known {
-            self.pools.remove(old);
-        }
-        self.pools.insert(&node);
+        self.pools.set(known, &node);
         if node.takes_pods() {
             self.taking.insert(node.name.clone());
         } else {
