@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::casts;
 
-    /// A handful; `cargo xtask test` tells every one, optimised, and those of the demo.
+    /// A handful; `cargo xtask test` tells every one, and those of the demo.
     #[test]
     fn killed_here_and_there_a_run_ends_in_the_same_world() {
         for cast in casts::all().iter().filter(|cast| cast.name != "demo") {

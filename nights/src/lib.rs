@@ -1,6 +1,6 @@
 //! Nights by the thousand: whole upgrades in the lab, in virtual time, and what must hold of each of them.
 //!
-//! `cargo xtask` builds the program of this package optimised and runs it; its own unit tests tell a handful of each.
+//! `cargo xtask` builds the program of this package and runs it; its own unit tests tell a handful of each.
 
 pub mod casts;
 pub mod crash;

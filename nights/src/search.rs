@@ -99,7 +99,7 @@ fn object<T: DeserializeOwned + Stored>(value: Value) -> Manifest {
 mod tests {
     use super::*;
 
-    /// A handful; `cargo xtask test` tells two thousand, optimised.
+    /// A handful; `cargo xtask test` tells two thousand.
     #[test]
     fn whatever_the_weather_no_rule_is_broken() {
         let told = nights(0, 24);

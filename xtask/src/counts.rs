@@ -1,4 +1,4 @@
-//! How many tests ran, from what the test runners print at their end.
+//! How many tests ran, and for how long, from what the test runners print.
 
 /// Tests that ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,24 @@ pub(crate) fn cargo(output: &str) -> Counts {
         counts.failed += before(line, "failed");
     }
     counts
+}
+
+/// The test binaries of `cargo test` that took a second or longer, longest first: how long, and which.
+pub(crate) fn slowest(output: &str) -> Vec<String> {
+    let (mut binary, mut took) = ("", Vec::new());
+    for line in output.lines().map(str::trim_start) {
+        if let Some(name) = line.strip_prefix("Doc-tests ") {
+            binary = name;
+        } else if let Some(source) = line.strip_prefix("Running ") {
+            binary = source.rsplit(['/', '(']).next().unwrap_or(source).trim_end_matches(')');
+        } else if let Some((_, seconds)) = line.split_once("; finished in ") {
+            let seconds: f64 = seconds.trim_end_matches('s').parse().unwrap_or_default();
+            took.push((seconds, binary));
+        }
+    }
+    took.retain(|(seconds, _)| *seconds >= 1.0);
+    took.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    took.iter().map(|(seconds, binary)| format!("{seconds:>6.1} s  {binary}")).collect()
 }
 
 /// Reads pytest's closing line. A test whose fixture broke has failed, too.
@@ -49,6 +67,20 @@ test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
 test result: FAILED. 12 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 4.20s
 ";
         assert_eq!(cargo(output), Counts { passed: 15, failed: 2 });
+    }
+
+    #[test]
+    fn the_binaries_that_took_long_are_named() {
+        let output = "\
+     Running unittests src/lib.rs (target/debug/deps/upgrade_core-4c9b3ece2a165ffe)
+test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 9.52s
+     Running unittests src/main.rs (target/debug/deps/nights-71f1166958c84646)
+test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
+   Doc-tests aks_drover
+test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 171.01s
+all doctests ran in 176.74s; merged doctests compilation took 5.39s
+";
+        assert_eq!(slowest(output), [" 171.0 s  aks_drover", "   9.5 s  upgrade_core-4c9b3ece2a165ffe"]);
     }
 
     #[test]

@@ -109,8 +109,10 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ lies in the workspace's root").to_path_buf()
 }
 
-/// The Python tools are fetched and the Python sources linted while cargo compiles: they wait for the network, it does not.
+/// The Python tools are fetched and the Python sources linted while cargo compiles: they wait for the network, it does not. The
+/// nights are told beside all other tests.
 fn test(root: &Path) -> Tally {
+    const JOINS: &str = "a part reports what goes wrong, it does not panic";
     let python = Python::new(root);
     thread::scope(|scope| {
         let aside = scope.spawn(|| {
@@ -120,12 +122,24 @@ fn test(root: &Path) -> Tally {
         });
         let mut tally = Tally::default();
         rust::lint(root, &mut tally);
-        rust::test(root, &mut tally);
-        nights::test(root, &mut tally);
-        let (beside, ready) = aside.join().expect("a part reports what goes wrong, it does not panic");
+        let is_built = rust::build(root, &mut tally);
+        let nights = is_built.then(|| {
+            scope.spawn(|| {
+                let mut tally = Tally::default();
+                nights::test(root, &mut tally);
+                tally
+            })
+        });
+        if is_built {
+            rust::test(root, &mut tally);
+        }
+        let (beside, ready) = aside.join().expect(JOINS);
         tally.add(beside);
-        if ready {
+        if is_built && ready {
             python.test(&mut tally);
+        }
+        if let Some(nights) = nights {
+            tally.add(nights.join().expect(JOINS));
         }
         tally
     })

@@ -17,24 +17,25 @@ pub(crate) struct Tally {
 impl Tally {
     /// Runs one part: its commands in order, up to the first that fails. Returns whether all went well.
     pub(crate) fn part(&mut self, name: &'static str, commands: Vec<Command>) -> bool {
-        self.run(name, commands, None, false)
+        self.run(name, commands, None, nothing)
     }
 
     /// Runs a part that is a test runner. One that ends well without having run a test has failed.
     pub(crate) fn tests(&mut self, name: &'static str, command: Command, count: fn(&str) -> Counts) -> bool {
         self.counts_tests = true;
-        self.run(name, vec![command], Some(count), false)
+        self.run(name, vec![command], Some(count), nothing)
     }
 
-    /// The same for one that says more than how many: that is shown, too.
+    /// The same for one that says more than how many: `tell` finds the lines that are shown, too, if all is well.
     pub(crate) fn told_tests(
         &mut self,
         name: &'static str,
         command: Command,
         count: fn(&str) -> Counts,
+        tell: fn(&str) -> Vec<String>,
     ) -> bool {
         self.counts_tests = true;
-        self.run(name, vec![command], Some(count), true)
+        self.run(name, vec![command], Some(count), tell)
     }
 
     /// Runs a part of one command whose output is seen as it comes.
@@ -58,7 +59,7 @@ impl Tally {
         name: &'static str,
         commands: Vec<Command>,
         count: Option<fn(&str) -> Counts>,
-        tells: bool,
+        tell: fn(&str) -> Vec<String>,
     ) -> bool {
         let clock = Clock::start();
         if io::stderr().is_terminal() {
@@ -85,9 +86,9 @@ impl Tally {
         }
         let word = if ok { "ok  " } else { "FAIL" };
         let mut line = format!("{word}  {name:<12} {:>6.1} s{detail}\n", clock.seconds());
-        if ok && tells {
-            let told: Vec<String> = output.lines().map(|told| format!("      {told}\n")).collect();
-            line.push_str(&told.concat());
+        if ok {
+            let told = tell(&output).into_iter().map(|told| format!("      {told}\n"));
+            line.extend(told);
         }
         // One `print`: parts that run side by side do not mix their lines.
         print!("{}", if ok { line } else { self.break_off(name, &output, &line) });
@@ -126,6 +127,11 @@ impl Tally {
             println!("{} passed, {} failed", self.tests.passed, self.tests.failed);
         }
     }
+}
+
+/// What a part tells whose closing line says everything.
+fn nothing(_: &str) -> Vec<String> {
+    Vec::new()
 }
 
 /// Runs a command and appends what it prints, both streams in the order they came. Returns whether it succeeded.

@@ -1,5 +1,4 @@
-//! The Rust parts. One profile and one set of features (the workspace's) everywhere, so that nothing is compiled twice; what is
-//! optimised is in [`crate::nights`].
+//! The Rust parts. One profile and one set of features (the workspace's) everywhere, so that nothing is compiled twice.
 
 use std::path::Path;
 use std::process::Command;
@@ -45,8 +44,14 @@ pub(crate) fn lint(root: &Path, tally: &mut Tally) {
     tally.part("clippy", vec![cargo(root, &clippy)]);
 }
 
+/// Everything that the tests need, and the program of [`crate::nights`] with the features that it has there.
+pub(crate) fn build(root: &Path, tally: &mut Tally) -> bool {
+    let build = ["build", "--locked", "--workspace", "--tests", "--bin", "nights"];
+    tally.part("build", vec![cargo(root, &build)])
+}
+
 /// Unit tests, the integration tests and the doc tests.
 pub(crate) fn test(root: &Path, tally: &mut Tally) {
     let test = cargo(root, &["test", "--locked", "--workspace", "--no-fail-fast"]);
-    tally.tests("cargo test", test, counts::cargo);
+    tally.told_tests("cargo test", test, counts::cargo, counts::slowest);
 }
