@@ -1,8 +1,8 @@
 //! The table of failures: what comes next, for each kind of step and each kind of failure.
 //!
 //! The machine asks here and decides nothing of the kind by itself. A journal that cannot be written the machine never hears of: that
-//! row holds the driver to what it does, and a test holds the two together (`tests/it/journals.rs`). `docs/failures.md` is this table for people, and a test holds
-//! the two together.
+//! row holds the driver to what it does (`tests/it/journals.rs`). `docs/failures.md` is this table for people; a test holds the two
+//! together.
 
 use std::fmt;
 use std::time::Duration;
