@@ -110,7 +110,7 @@ fn root() -> PathBuf {
 }
 
 /// The Python tools are fetched and the Python sources linted while cargo compiles: they wait for the network, it does not. The
-/// nights are told beside all other tests.
+/// nights and the examples are told beside all other tests.
 fn test(root: &Path) -> Tally {
     const JOINS: &str = "a part reports what goes wrong, it does not panic";
     let python = Python::new(root);
@@ -123,13 +123,14 @@ fn test(root: &Path) -> Tally {
         let mut tally = Tally::default();
         rust::lint(root, &mut tally);
         let is_built = rust::build(root, &mut tally);
-        let nights = is_built.then(|| {
-            scope.spawn(|| {
+        let lane = |part: fn(&Path, &mut Tally)| {
+            scope.spawn(move || {
                 let mut tally = Tally::default();
-                nights::test(root, &mut tally);
+                part(root, &mut tally);
                 tally
             })
-        });
+        };
+        let lanes = is_built.then(|| [lane(nights::test), lane(rust::examples)]);
         if is_built {
             rust::test(root, &mut tally);
         }
@@ -138,8 +139,8 @@ fn test(root: &Path) -> Tally {
         if is_built && ready {
             python.test(&mut tally);
         }
-        if let Some(nights) = nights {
-            tally.add(nights.join().expect(JOINS));
+        for lane in lanes.into_iter().flatten() {
+            tally.add(lane.join().expect(JOINS));
         }
         tally
     })

@@ -50,8 +50,14 @@ pub(crate) fn build(root: &Path, tally: &mut Tally) -> bool {
     tally.part("build", vec![cargo(root, &build)])
 }
 
-/// Unit tests, the integration tests and the doc tests.
+/// Unit tests and the integration tests: what cargo runs if nothing is said, but for the examples in the manuals.
 pub(crate) fn test(root: &Path, tally: &mut Tally) {
-    let test = cargo(root, &["test", "--locked", "--workspace", "--no-fail-fast"]);
-    tally.told_tests("cargo test", test, counts::cargo, counts::slowest);
+    let test = ["test", "--locked", "--workspace", "--tests", "--no-fail-fast"];
+    tally.told_tests("cargo test", cargo(root, &test), counts::cargo, counts::slowest);
+}
+
+/// The examples in the manuals. One of them is a whole upgrade at the pace of a real process, which waits for minutes.
+pub(crate) fn examples(root: &Path, tally: &mut Tally) {
+    let test = ["test", "--locked", "--workspace", "--doc", "--no-fail-fast"];
+    tally.told_tests("doc tests", cargo(root, &test), counts::cargo, counts::slowest);
 }
