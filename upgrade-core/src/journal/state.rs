@@ -11,7 +11,7 @@ use super::loans::{Loan, Loans};
 use super::{Entry, Record, Write, WriteAnswer};
 use crate::event::{RunOutcome, StepOutcome};
 use crate::ledger::ServiceRecord;
-use crate::model::{NodeName, ProbeName, RunId, StepId, Uid};
+use crate::model::{NodeName, ObjectName, ProbeName, RunId, StepId, Uid};
 use crate::plan::{Plan, Stage};
 use crate::ports::{AskBefore, OperationRef};
 use crate::run::failure::OnFailure;
@@ -62,6 +62,8 @@ pub struct RunState {
     excluded: BTreeMap<Uid, Timestamp>,
     cordons: Cordons,
     loans: Loans,
+    /// Pods that pull images, surely made and not surely told to go: the numbers of their intents.
+    made_pods: BTreeMap<ObjectName, u64>,
     /// Pods that pulled images and were surely told to go.
     deleted_pods: BTreeSet<Uid>,
     asks_before: AskBefore,
@@ -145,7 +147,11 @@ impl RunState {
                     (WriteAnswer::Done, Some((step, Write::Restart { .. }))) => {
                         self.restarted.insert(step.clone());
                     }
-                    (WriteAnswer::Done, Some((_, Write::DeletePrewarmPod { uid, .. }))) => {
+                    (WriteAnswer::Done, Some((_, Write::CreatePrewarmPod { pod }))) => {
+                        self.made_pods.insert(pod.name.clone(), *id);
+                    }
+                    (WriteAnswer::Done, Some((_, Write::DeletePrewarmPod { pod, uid }))) => {
+                        self.made_pods.remove(pod);
                         self.deleted_pods.insert(uid.clone());
                     }
                     (WriteAnswer::Done, Some((_, Write::Cordon { node, uid }))) => {
@@ -285,6 +291,12 @@ impl RunState {
     /// The nodes that the run has surely had taken out of external load balancers and not let back in, and since when.
     pub fn excluded(&self) -> &BTreeMap<Uid, Timestamp> {
         &self.excluded
+    }
+
+    /// The pods that pull images which were surely made and not surely told to go, each with the write that made it. Whether
+    /// one is there still, only the cluster says.
+    pub fn made_pods(&self) -> impl Iterator<Item = (&ObjectName, &Write)> {
+        self.made_pods.iter().filter_map(|(pod, id)| Some((pod, &self.intents.get(id)?.1)))
     }
 
     /// Has the run surely told this pod, which pulled images, to go?

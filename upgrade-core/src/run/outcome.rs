@@ -1,6 +1,6 @@
 //! The report at the end of a run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -8,7 +8,7 @@ use super::machine::Sent;
 use crate::event::{Report, RunOutcome, StageRecord};
 use crate::journal::{Loan, RunState, Write};
 use crate::ledger::Ledger;
-use crate::model::{EXCLUDE_LABEL, Node, NodeName, Pod, PoolName, RunId, Settings, Uid};
+use crate::model::{EXCLUDE_LABEL, Node, NodeName, ObjectName, Pod, PoolName, RunId, Settings, Uid};
 use crate::plan::{Action, Plan, Step};
 use crate::ports::AzureView;
 use crate::view::View;
@@ -33,20 +33,51 @@ impl AtTheEnd<'_> {
         shows && !self.sent.is_pending(given_back) || sure && (self.is_blind || self.sent.is_pending(taken))
     }
 
-    fn is_cordoned(&self, node: &Node, announced: &BTreeSet<(&NodeName, &Uid)>) -> bool {
-        let (name, uid) = (node.name.clone(), node.uid.clone());
-        let sure = self.state.has_cordoned(&name, &uid);
-        let shows = node.unschedulable && announced.contains(&(&name, &uid));
-        let taken = Write::Cordon { node: name.clone(), uid: uid.clone() };
-        self.is_held(shows, sure, &taken, &Write::Uncordon { node: name.clone(), uid: uid.clone() })
+    /// The nodes, by name: those that are seen, or, where the process has seen none yet, those that the journal tells of.
+    fn nodes(&self) -> BTreeMap<(NodeName, Uid), Option<&Node>> {
+        let mut nodes: BTreeMap<_, _> =
+            self.view.nodes().map(|node| ((node.name.clone(), node.uid.clone()), Some(node))).collect();
+        if nodes.is_empty() {
+            nodes.extend(self.state.announced().filter_map(|write| match write {
+                Write::Cordon { node, uid } | Write::Exclude { node, uid } => {
+                    Some(((node.clone(), uid.clone()), None))
+                }
+                _ => None,
+            }));
+        }
+        nodes
     }
 
-    fn is_excluded(&self, node: &Node) -> bool {
-        let (name, uid) = (node.name.clone(), node.uid.clone());
-        let sure = self.state.excluded().contains_key(&uid);
-        let shows = node.excluded_by() == Some(self.run.as_str());
+    fn is_cordoned(
+        &self,
+        (name, uid): &(NodeName, Uid),
+        node: Option<&Node>,
+        announced: &BTreeSet<(&NodeName, &Uid)>,
+    ) -> bool {
+        let sure = self.state.has_cordoned(name, uid);
+        let shows = node.is_some_and(|node| node.unschedulable) && announced.contains(&(name, uid));
+        let taken = Write::Cordon { node: name.clone(), uid: uid.clone() };
+        let given_back = Write::Uncordon { node: name.clone(), uid: uid.clone() };
+        self.is_held(shows, sure, &taken, &given_back) || node.is_none() && sure
+    }
+
+    fn is_excluded(&self, (name, uid): &(NodeName, Uid), node: Option<&Node>) -> bool {
+        let sure = self.state.excluded().contains_key(uid);
+        let shows = node.is_some_and(|node| node.excluded_by() == Some(self.run.as_str()));
         let taken = Write::Exclude { node: name.clone(), uid: uid.clone() };
-        self.is_held(shows, sure, &taken, &Write::Include { node: name, uid })
+        let given_back = Write::Include { node: name.clone(), uid: uid.clone() };
+        self.is_held(shows, sure, &taken, &given_back) || node.is_none() && sure
+    }
+
+    /// The pods of the run that pull images, by name.
+    fn pulling(&self) -> BTreeSet<&ObjectName> {
+        let own = |pod: &&Pod| pod.pulling.as_ref().is_some_and(|pulling| pulling.run == *self.run);
+        let stays = |pod: &&Pod| !pod.terminating && !self.state.has_deleted(&pod.uid);
+        let seen = self.view.pulling_pods().filter(own).filter(stays).map(|pod| &pod.name);
+        let is_late = |(name, write): &(&ObjectName, &Write)| {
+            self.view.pod(name).is_none() && (self.is_blind || self.sent.is_pending(write))
+        };
+        seen.chain(self.state.made_pods().filter(is_late).map(|(name, _)| name)).collect()
     }
 
     /// What is still lent of a workload.
@@ -65,17 +96,14 @@ impl AtTheEnd<'_> {
 }
 
 pub(super) fn report(known: &AtTheEnd<'_>, outcome: RunOutcome, now: Timestamp) -> Report {
-    let AtTheEnd { plan, run, state, view, ledger, .. } = *known;
+    let AtTheEnd { plan, run, state, ledger, .. } = *known;
     let begun = plan.stages.iter().filter_map(|stage| Some((stage, state.stage_started(stage.number)?)));
     let stages = begun.map(|(stage, started)| {
         let finished = state.stage_finished(stage.number);
         let took = finished.map(|at| u64::try_from(at.duration_since(started).as_millis()).unwrap_or(0));
         StageRecord { number: stage.number, title: stage.title.clone(), duration_ms: took }
     });
-    let pulls = |pod: &&Pod| pod.pulling.as_ref().is_some_and(|own| own.run == *run);
-    let pulling =
-        view.pulling_pods().filter(pulls).filter(|pod| !pod.terminating && !state.has_deleted(&pod.uid));
-    let pulling = pulling.map(|pod| format!("pod {}, which pulls images", pod.name));
+    let pulling = known.pulling().into_iter().map(|pod| format!("pod {pod}, which pulls images"));
     Report {
         run: run.clone(),
         cluster: plan.cluster.name.clone(),
@@ -92,7 +120,7 @@ pub(super) fn report(known: &AtTheEnd<'_>, outcome: RunOutcome, now: Timestamp) 
 /// What the run has borrowed and not given back: buffers it has begun to make, settings of workloads, cordons, and nodes that are
 /// out of load balancers.
 fn holding(known: &AtTheEnd<'_>) -> Vec<String> {
-    let AtTheEnd { plan, state, view, azure, .. } = *known;
+    let AtTheEnd { plan, state, azure, .. } = *known;
     let created =
         |name| state.announced().any(|write| matches!(write, Write::CreatePool { name: n, .. } if n == name));
     let deleted = |name| {
@@ -109,11 +137,14 @@ fn holding(known: &AtTheEnd<'_>) -> Vec<String> {
         let deletes = |step: &&Step| matches!(&step.action, Action::DeleteBuffer { pool } if pool == name);
         plan.steps().filter(deletes).any(|step| state.operation(&step.id).is_some())
     };
+    // Where Azure could not make it as it should be, its own step deletes it, to make it anew.
+    let is_remade = |step: &Step| matches!(state.last_in_azure(&step.id), Some(Write::DeletePool { .. }));
     let buffers = plan.steps().filter_map(|step| match &step.action {
         Action::CreateBuffer { buffer }
             if created(&buffer.name) && !deleted(&buffer.name) && may_exist(step, &buffer.name) =>
         {
-            let going = if leaves(&buffer.name) { ", which Azure was told to delete" } else { "" };
+            let going =
+                if leaves(&buffer.name) || is_remade(step) { ", which Azure was told to delete" } else { "" };
             Some(format!("buffer {} with {} nodes{going}", buffer.name, buffer.count))
         }
         _ => None,
@@ -123,12 +154,12 @@ fn holding(known: &AtTheEnd<'_>) -> Vec<String> {
         (!still.is_empty()).then(|| loan.owed(&still))
     });
     let announced = state.cordons();
-    let cordoned = view.nodes().filter(|node| known.is_cordoned(node, &announced));
-    let out = view.nodes().filter(|node| known.is_excluded(node));
-    let out = out.map(|node| {
-        let name = &node.name;
+    let nodes = known.nodes();
+    let cordoned = nodes.iter().filter(|(name, node)| known.is_cordoned(name, **node, &announced));
+    let out = nodes.iter().filter(|(name, node)| known.is_excluded(name, **node));
+    let out = out.map(|((name, _), _)| {
         format!("node {name} out of external load balancers; `kubectl label node {name} {EXCLUDE_LABEL}-` lets it back in")
     });
-    let cordons = cordoned.map(|node| format!("cordon of node {}", node.name));
+    let cordons = cordoned.map(|((name, _), _)| format!("cordon of node {name}"));
     buffers.chain(loans).chain(cordons).chain(out).collect()
 }
