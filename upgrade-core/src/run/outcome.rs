@@ -8,7 +8,7 @@ use super::machine::Sent;
 use crate::event::{Report, RunOutcome, StageRecord};
 use crate::journal::{Loan, RunState, Write};
 use crate::ledger::Ledger;
-use crate::model::{EXCLUDE_LABEL, Node, NodeName, ObjectName, Pod, PoolName, RunId, Settings, Uid};
+use crate::model::{EXCLUDE_LABEL, Node, NodeName, ObjectName, Pod, PoolName, RunId, Settings, StepId, Uid};
 use crate::plan::{Action, Plan, Step};
 use crate::ports::AzureView;
 use crate::view::View;
@@ -33,19 +33,34 @@ impl AtTheEnd<'_> {
         shows && !self.sent.is_pending(given_back) || sure && (self.is_blind || self.sent.is_pending(taken))
     }
 
-    /// The nodes, by name: those that are seen, or, where the process has seen none yet, those that the journal tells of.
+    /// The nodes, by name: those that are seen, or, where the process has seen none yet, those of which the journal tells that
+    /// something was done to them, and not that they were upgraded or deleted since.
     fn nodes(&self) -> BTreeMap<(NodeName, Uid), Option<&Node>> {
         let mut nodes: BTreeMap<_, _> =
             self.view.nodes().map(|node| ((node.name.clone(), node.uid.clone()), Some(node))).collect();
         if nodes.is_empty() {
-            nodes.extend(self.state.announced().filter_map(|write| match write {
-                Write::Cordon { node, uid } | Write::Exclude { node, uid } => {
+            nodes.extend(self.state.intents().filter_map(|(_, step, write)| match write {
+                Write::Cordon { node, uid } | Write::Exclude { node, uid } if !self.was_replaced(step) => {
                     Some(((node.clone(), uid.clone()), None))
                 }
                 _ => None,
             }));
         }
         nodes
+    }
+
+    /// The nodes that the step is about have been upgraded or deleted since.
+    fn was_replaced(&self, step: &StepId) -> bool {
+        let action = self.plan.steps().find(|own| own.id == *step).map(|step| &step.action);
+        let pool = match action {
+            Some(Action::Cordon { pool } | Action::Drain { pool } | Action::Move { off: pool, .. }) => pool,
+            _ => return false,
+        };
+        let replaces = |step: &&Step| match &step.action {
+            Action::UpgradePool { pool: own, .. } | Action::DeleteBuffer { pool: own } => own == pool,
+            _ => false,
+        };
+        self.plan.steps().filter(replaces).any(|step| self.state.outcome(&step.id).is_some())
     }
 
     fn is_cordoned(
