@@ -1,7 +1,9 @@
 //! The Rust parts. One profile and one set of features (the workspace's) everywhere, so that nothing is compiled twice.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
 use crate::counts;
 use crate::parts::Tally;
@@ -50,10 +52,13 @@ pub(crate) fn build(root: &Path, tally: &mut Tally) -> bool {
     tally.part("build", vec![cargo(root, &build)])
 }
 
-/// Unit tests and the integration tests: what cargo runs if nothing is said, but for the examples in the manuals.
+/// Unit tests and the integration tests: what cargo runs if nothing is said, but for the examples in the manuals. Twice as many at a
+/// time as there are processors: many wait for another process most of their time.
 pub(crate) fn test(root: &Path, tally: &mut Tally) {
-    let test = ["test", "--locked", "--workspace", "--tests", "--no-fail-fast"];
-    tally.told_tests("cargo test", cargo(root, &test), counts::cargo, counts::slowest);
+    let mut test = cargo(root, &["test", "--locked", "--workspace", "--tests", "--no-fail-fast"]);
+    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    test.env("RUST_TEST_THREADS", (2 * processors).to_string());
+    tally.told_tests("cargo test", test, counts::cargo, counts::slowest);
 }
 
 /// The examples in the manuals. One of them is a whole upgrade at the pace of a real process, which waits for minutes.
