@@ -52,9 +52,10 @@ impl AtTheEnd<'_> {
     /// The nodes that the step is about have been upgraded or deleted since.
     fn was_replaced(&self, step: &StepId) -> bool {
         let action = self.plan.steps().find(|own| own.id == *step).map(|step| &step.action);
-        let pool = match action {
-            Some(Action::Cordon { pool } | Action::Drain { pool } | Action::Move { off: pool, .. }) => pool,
-            _ => return false,
+        let (Some(Action::Cordon { pool } | Action::Drain { pool } | Action::Move { off: pool, .. })) =
+            action
+        else {
+            return false;
         };
         let replaces = |step: &&Step| match &step.action {
             Action::UpgradePool { pool: own, .. } | Action::DeleteBuffer { pool: own } => own == pool,
