@@ -52,8 +52,7 @@ impl AtTheEnd<'_> {
     /// The nodes that the step is about have been upgraded or deleted since.
     fn was_replaced(&self, step: &StepId) -> bool {
         let action = self.plan.steps().find(|own| own.id == *step).map(|step| &step.action);
-        let (Some(Action::Cordon { pool } | Action::Drain { pool } | Action::Move { off: pool, .. })) =
-            action
+        let Some(Action::Cordon { pool } | Action::Drain { pool } | Action::Move { off: pool, .. }) = action
         else {
             return false;
         };
