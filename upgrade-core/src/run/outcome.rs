@@ -63,6 +63,16 @@ impl AtTheEnd<'_> {
         self.plan.steps().filter(replaces).any(|step| self.state.outcome(&step.id).is_some())
     }
 
+    /// Azure upgrades the pool of the node, and nobody sees what has become of it.
+    fn may_be_new(&self, node: Option<&Node>) -> bool {
+        let Some(pool) = node.filter(|_| self.is_blind).and_then(Node::pool) else { return false };
+        let upgrades =
+            |step: &&Step| matches!(&step.action, Action::UpgradePool { pool: own, .. } if *own == pool);
+        let is_at_work =
+            |step: &Step| self.state.writes(&step.id) > 0 && self.state.outcome(&step.id).is_none();
+        self.plan.steps().filter(upgrades).any(is_at_work)
+    }
+
     fn is_cordoned(
         &self,
         (name, uid): &(NodeName, Uid),
@@ -175,6 +185,10 @@ fn holding(known: &AtTheEnd<'_>) -> Vec<String> {
     let out = out.map(|((name, _), _)| {
         format!("node {name} out of external load balancers; `kubectl label node {name} {EXCLUDE_LABEL}-` lets it back in")
     });
-    let cordons = cordoned.map(|((name, _), _)| format!("cordon of node {name}"));
+    let cordons = cordoned.map(|((name, _), node)| {
+        let perhaps =
+            if known.may_be_new(*node) { ", unless Azure has made the node anew by now" } else { "" };
+        format!("cordon of node {name}{perhaps}")
+    });
     buffers.chain(loans).chain(cordons).chain(out).collect()
 }
