@@ -53,8 +53,7 @@ impl<'a> Needs<'a> {
     /// Does whatever has no room for `self` have none for `other`, either?
     fn is_no_more_than(&self, other: &Needs<'_>) -> bool {
         let alike = self.claims.is_empty() && other.claims.is_empty() && self.rules == other.rules;
-        let alike = alike && self.disks <= other.disks;
-        alike && self.requests.fits(other.requests)
+        alike && self.disks <= other.disks && self.requests.fits(other.requests)
     }
 }
 
