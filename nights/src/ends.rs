@@ -46,8 +46,13 @@ pub(crate) fn truth(night: &Night, report: &Report) -> Vec<String> {
             broken.push(format!("{end} and did not name {thing}: {:?}", report.holding));
         }
     }
-    // Whether that has come to its end shows in Azure, or in the cluster, which may be out of sight just then.
-    let open = [", which Azure was told to delete", ", unless Azure has made the node anew by now"];
+    // Whether that has come to its end, or was begun, shows in Azure or in the cluster, which may be out of sight just then.
+    let open = [
+        ", which Azure was told to delete",
+        ", unless Azure has made the node anew by now",
+        ", unless Azure has deleted the node by now",
+        ", if it was taken at all",
+    ];
     let settled = report.holding.iter().filter(|line| !open.iter().any(|words| line.ends_with(words)));
     for line in settled {
         let is_held =

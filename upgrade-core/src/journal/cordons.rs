@@ -17,7 +17,7 @@ pub struct Cordoned {
     /// Its uid: the same name with another uid is another node.
     pub uid: Uid,
     /// It surely was made.
-    made: bool,
+    pub made: bool,
 }
 
 /// The open cordons, in the order of their first announcement.
@@ -33,21 +33,26 @@ impl Cordons {
         }
     }
 
-    pub(super) fn answered(&mut self, write: &Write, answer: &WriteAnswer) {
+    pub(super) fn answered(&mut self, id: u64, write: &Write, answer: &WriteAnswer) {
         match (write, answer) {
             (Write::Cordon { node, uid }, WriteAnswer::Done) => {
                 if let Some(cordon) = self.0.get_mut(&(node.clone(), uid.clone())) {
                     cordon.made = true;
                 }
             }
-            (Write::Cordon { node, uid }, WriteAnswer::Failed { .. }) => {
-                self.0.retain(|_, own| own.made || own.node != *node || own.uid != *uid);
+            // The same again that was not made says nothing of a first one whose answer was lost.
+            (Write::Cordon { .. }, WriteAnswer::Failed { .. }) => {
+                self.0.retain(|_, own| own.made || own.id != id);
             }
             (Write::Uncordon { node, uid }, WriteAnswer::Done) => {
                 self.0.remove(&(node.clone(), uid.clone()));
             }
             _ => {}
         }
+    }
+
+    pub(super) fn of(&self, node: &NodeName, uid: &Uid) -> Option<&Cordoned> {
+        self.0.get(&(node.clone(), uid.clone()))
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Cordoned> {
@@ -70,16 +75,21 @@ mod tests {
         let mut cordons = Cordons::default();
         cordons.announced(1, &step, &cordon());
         assert_eq!(cordons.all().count(), 1, "a process may die right here");
-        cordons.answered(&cordon(), &failed);
+        cordons.answered(1, &cordon(), &failed);
         assert_eq!(cordons.all().count(), 0);
         cordons.announced(2, &step, &cordon());
-        cordons.answered(&cordon(), &WriteAnswer::Done);
+        cordons.answered(2, &cordon(), &WriteAnswer::Unknown { message: String::new() });
         cordons.announced(3, &step, &cordon());
-        cordons.answered(&cordon(), &failed);
+        cordons.answered(3, &cordon(), &failed);
+        assert_eq!(cordons.all().count(), 1, "what became of the first nobody knows");
+        cordons.announced(4, &step, &cordon());
+        cordons.answered(4, &cordon(), &WriteAnswer::Done);
+        cordons.announced(5, &step, &cordon());
+        cordons.answered(5, &cordon(), &failed);
         assert_eq!(cordons.all().map(|cordon| cordon.id).collect::<Vec<_>>(), [2], "the first one stands");
-        cordons.answered(&uncordon(), &failed);
+        cordons.answered(6, &uncordon(), &failed);
         assert_eq!(cordons.all().count(), 1);
-        cordons.answered(&uncordon(), &WriteAnswer::Done);
+        cordons.answered(7, &uncordon(), &WriteAnswer::Done);
         assert_eq!(cordons.all().count(), 0);
     }
 }

@@ -57,7 +57,8 @@ pub struct RunState {
     open: BTreeSet<u64>,
     operations: BTreeMap<StepId, OperationRef>,
     restarted: BTreeSet<StepId>,
-    cordoned: BTreeSet<(NodeName, Uid)>,
+    /// Writes that surely were not done.
+    refused: BTreeSet<u64>,
     /// Since when the nodes are surely kept out of external load balancers that the run has had taken out.
     excluded: BTreeMap<Uid, Timestamp>,
     cordons: Cordons,
@@ -138,9 +139,12 @@ impl RunState {
                 self.open.remove(id);
                 if let Some((step, write)) = self.intents.get(id) {
                     self.loans.answered(*id, step, write, answer);
-                    self.cordons.answered(write, answer);
+                    self.cordons.answered(*id, write, answer);
                 }
                 match (answer, self.intents.get(id)) {
+                    (WriteAnswer::Failed { .. }, _) => {
+                        self.refused.insert(*id);
+                    }
                     (WriteAnswer::Accepted { operation }, Some((step, _))) => {
                         self.operations.insert(step.clone(), operation.clone());
                     }
@@ -153,12 +157,6 @@ impl RunState {
                     (WriteAnswer::Done, Some((_, Write::DeletePrewarmPod { pod, uid }))) => {
                         self.made_pods.remove(pod);
                         self.deleted_pods.insert(uid.clone());
-                    }
-                    (WriteAnswer::Done, Some((_, Write::Cordon { node, uid }))) => {
-                        self.cordoned.insert((node.clone(), uid.clone()));
-                    }
-                    (WriteAnswer::Done, Some((_, Write::Uncordon { node, uid }))) => {
-                        self.cordoned.remove(&(node.clone(), uid.clone()));
                     }
                     (WriteAnswer::Done, Some((_, Write::Exclude { uid, .. }))) => {
                         self.excluded.entry(uid.clone()).or_insert(record.at);
@@ -285,7 +283,12 @@ impl RunState {
 
     /// Has the run surely cordoned this very node, and not surely given it back?
     pub fn has_cordoned(&self, node: &NodeName, uid: &Uid) -> bool {
-        self.cordoned.contains(&(node.clone(), uid.clone()))
+        self.cordons.of(node, uid).is_some_and(|cordon| cordon.made)
+    }
+
+    /// Is there an open cordon of this very node of which nobody knows whether it was made?
+    pub fn may_have_cordoned(&self, node: &NodeName, uid: &Uid) -> bool {
+        self.cordons.of(node, uid).is_some_and(|cordon| !cordon.made)
     }
 
     /// The nodes that the run has surely had taken out of external load balancers and not let back in, and since when.
@@ -302,6 +305,11 @@ impl RunState {
     /// Has the run surely told this pod, which pulled images, to go?
     pub fn has_deleted(&self, pod: &Uid) -> bool {
         self.deleted_pods.contains(pod)
+    }
+
+    /// Was a write like this announced and not surely refused?
+    pub fn may_have_done(&self, like: impl Fn(&Write) -> bool) -> bool {
+        self.intents.iter().any(|(id, (_, write))| like(write) && !self.refused.contains(id))
     }
 
     /// Every announced write, in the order of its announcement.

@@ -13,6 +13,9 @@ use crate::plan::{Action, Plan, Step};
 use crate::ports::AzureView;
 use crate::view::View;
 
+/// Said of what is out of sight where the answer to its write was lost.
+const UNSURE: &str = ", if it was taken at all";
+
 /// What is known of a run at its end.
 pub(super) struct AtTheEnd<'a> {
     pub(super) plan: &'a Plan,
@@ -26,6 +29,13 @@ pub(super) struct AtTheEnd<'a> {
     pub(super) is_blind: bool,
 }
 
+/// A node, and what is known of it.
+struct Known<'a> {
+    /// Missing where the process has seen no nodes.
+    node: Option<&'a Node>,
+    pool: Option<PoolName>,
+}
+
 impl AtTheEnd<'_> {
     /// What was written a moment ago, or before the contact was lost, does not show yet: then the answer is believed, which is
     /// `sure`, and not what `shows`.
@@ -35,55 +45,70 @@ impl AtTheEnd<'_> {
 
     /// The nodes, by name: those that are seen, or, where the process has seen none yet, those of which the journal tells that
     /// something was done to them, and not that they were upgraded or deleted since.
-    fn nodes(&self) -> BTreeMap<(NodeName, Uid), Option<&Node>> {
-        let mut nodes: BTreeMap<_, _> =
-            self.view.nodes().map(|node| ((node.name.clone(), node.uid.clone()), Some(node))).collect();
+    fn nodes(&self) -> BTreeMap<(NodeName, Uid), Known<'_>> {
+        let seen = self.view.nodes().map(|node| {
+            ((node.name.clone(), node.uid.clone()), Known { node: Some(node), pool: node.pool() })
+        });
+        let mut nodes: BTreeMap<_, _> = seen.collect();
         if nodes.is_empty() {
             nodes.extend(self.state.intents().filter_map(|(_, step, write)| match write {
-                Write::Cordon { node, uid } | Write::Exclude { node, uid } if !self.was_replaced(step) => {
-                    Some(((node.clone(), uid.clone()), None))
-                }
+                Write::Cordon { node, uid } | Write::Exclude { node, uid } => Some((
+                    (node.clone(), uid.clone()),
+                    Known { node: None, pool: self.emptied_by(step).cloned() },
+                )),
                 _ => None,
             }));
+            nodes.retain(|_, known| !known.pool.as_ref().is_some_and(|pool| self.was_replaced(pool)));
         }
         nodes
     }
 
-    /// The nodes that the step is about have been upgraded or deleted since.
-    fn was_replaced(&self, step: &StepId) -> bool {
-        let action = self.plan.steps().find(|own| own.id == *step).map(|step| &step.action);
-        let Some(Action::Cordon { pool } | Action::Drain { pool } | Action::Move { off: pool, .. }) = action
-        else {
-            return false;
-        };
-        let replaces = |step: &&Step| match &step.action {
+    /// The pool whose nodes the step empties.
+    fn emptied_by(&self, step: &StepId) -> Option<&PoolName> {
+        match &self.plan.steps().find(|own| own.id == *step)?.action {
+            Action::Cordon { pool } | Action::Drain { pool } | Action::Move { off: pool, .. } => Some(pool),
+            _ => None,
+        }
+    }
+
+    /// The steps after which the pool's nodes are others, or none.
+    fn replacing(&self, pool: &PoolName) -> impl Iterator<Item = &Step> {
+        self.plan.steps().filter(move |step| match &step.action {
             Action::UpgradePool { pool: own, .. } | Action::DeleteBuffer { pool: own } => own == pool,
             _ => false,
-        };
-        self.plan.steps().filter(replaces).any(|step| self.state.outcome(&step.id).is_some())
+        })
     }
 
-    /// Azure upgrades the pool of the node, and nobody sees what has become of it.
-    fn may_be_new(&self, node: Option<&Node>) -> bool {
-        let Some(pool) = node.filter(|_| self.is_blind).and_then(Node::pool) else { return false };
-        let upgrades =
-            |step: &&Step| matches!(&step.action, Action::UpgradePool { pool: own, .. } if *own == pool);
-        let is_at_work =
-            |step: &Step| self.state.writes(&step.id) > 0 && self.state.outcome(&step.id).is_none();
-        self.plan.steps().filter(upgrades).any(is_at_work)
+    fn was_replaced(&self, pool: &PoolName) -> bool {
+        self.replacing(pool).any(|step| self.state.outcome(&step.id).is_some())
     }
 
+    /// What may have become of the node where Azure replaces its pool's nodes and nobody sees how far it is.
+    fn perhaps(&self, known: &Known<'_>) -> &'static str {
+        let at_work =
+            |step: &&Step| self.state.writes(&step.id) > 0 && self.state.outcome(&step.id).is_none();
+        let pool = known.pool.as_ref().filter(|_| self.is_blind || known.node.is_none());
+        match pool.and_then(|pool| self.replacing(pool).find(at_work)).map(|step| &step.action) {
+            None => "",
+            Some(Action::DeleteBuffer { .. }) => ", unless Azure has deleted the node by now",
+            Some(_) => ", unless Azure has made the node anew by now",
+        }
+    }
+
+    /// Is the node cordoned by the run? `None`: nobody sees it, and the answer to the cordon was lost.
     fn is_cordoned(
         &self,
         (name, uid): &(NodeName, Uid),
         node: Option<&Node>,
         announced: &BTreeSet<(&NodeName, &Uid)>,
-    ) -> bool {
+    ) -> Option<bool> {
         let sure = self.state.has_cordoned(name, uid);
         let shows = node.is_some_and(|node| node.unschedulable) && announced.contains(&(name, uid));
         let taken = Write::Cordon { node: name.clone(), uid: uid.clone() };
         let given_back = Write::Uncordon { node: name.clone(), uid: uid.clone() };
-        self.is_held(shows, sure, &taken, &given_back) || node.is_none() && sure
+        let held = self.is_held(shows, sure, &taken, &given_back) || node.is_none() && sure;
+        let unseen = self.is_blind || node.is_none();
+        (held || !unseen || !self.state.may_have_cordoned(name, uid)).then_some(held)
     }
 
     fn is_excluded(&self, (name, uid): &(NodeName, Uid), node: Option<&Node>) -> bool {
@@ -105,18 +130,19 @@ impl AtTheEnd<'_> {
         seen.chain(self.state.made_pods().filter(is_late).map(|(name, _)| name)).collect()
     }
 
-    /// What is still lent of a workload.
-    fn still_lent(&self, loan: &Loan) -> Settings {
+    /// What is still lent of a workload, and whether it surely is.
+    fn still_lent(&self, loan: &Loan) -> (Settings, bool) {
         let Loan { workload, uid, former, lent, taken, .. } = loan;
         let Some(now) = self.view.workload(workload) else {
             // Nothing was seen yet, or it is gone.
-            return if self.view.workloads().next().is_none() { *lent } else { Settings::default() };
+            let unseen = self.view.workloads().next().is_none();
+            return if unseen { (*lent, *taken) } else { (Settings::default(), true) };
         };
         let as_before = now.uid == *uid && Settings::of(now).named_in(lent) == *former;
         let write =
             Write::Lend { workload: workload.clone(), uid: uid.clone(), former: *former, lent: *lent };
-        let late = *taken && (self.is_blind || self.sent.is_pending(&write));
-        if as_before && late { *lent } else { loan.still_lent(now) }
+        let late = self.is_blind || *taken && self.sent.is_pending(&write);
+        if as_before && late { (*lent, *taken) } else { (loan.still_lent(now), true) }
     }
 }
 
@@ -146,14 +172,15 @@ pub(super) fn report(known: &AtTheEnd<'_>, outcome: RunOutcome, now: Timestamp) 
 /// out of load balancers.
 fn holding(known: &AtTheEnd<'_>) -> Vec<String> {
     let AtTheEnd { plan, state, azure, .. } = *known;
-    let created =
-        |name| state.announced().any(|write| matches!(write, Write::CreatePool { name: n, .. } if n == name));
+    let created = |name| {
+        state.may_have_done(|write| matches!(write, Write::CreatePool { name: own, .. } if own == name))
+    };
     let deleted = |name| {
         let mut steps =
             plan.steps().filter(|step| matches!(&step.action, Action::DeleteBuffer { pool } if pool == name));
         steps.any(|step| state.outcome(&step.id).is_some())
     };
-    // Announced is not made: Azure may have refused. It is there unless Azure was seen without it and works on none.
+    // It is there unless Azure was seen without it and works on none.
     let may_exist = |step: &Step, name: &PoolName| {
         let seen = azure.is_none_or(|azure| azure.pools.iter().any(|pool| pool.name == *name));
         seen || state.operation(&step.id).is_some() || state.open_intents().any(|(_, own, _)| *own == step.id)
@@ -175,20 +202,23 @@ fn holding(known: &AtTheEnd<'_>) -> Vec<String> {
         _ => None,
     });
     let loans = state.loans().filter_map(|loan| {
-        let still = known.still_lent(loan);
-        (!still.is_empty()).then(|| loan.owed(&still))
+        let (still, sure) = known.still_lent(loan);
+        (!still.is_empty()).then(|| format!("{}{}", loan.owed(&still), if sure { "" } else { UNSURE }))
     });
     let announced = state.cordons();
     let nodes = known.nodes();
-    let cordoned = nodes.iter().filter(|(name, node)| known.is_cordoned(name, **node, &announced));
-    let out = nodes.iter().filter(|(name, node)| known.is_excluded(name, **node));
-    let out = out.map(|((name, _), _)| {
-        format!("node {name} out of external load balancers; `kubectl label node {name} {EXCLUDE_LABEL}-` lets it back in")
+    let out = nodes.iter().filter(|(name, node)| known.is_excluded(name, node.node));
+    let out = out.map(|((name, _), node)| {
+        let remedy = format!("`kubectl label node {name} {EXCLUDE_LABEL}-` lets it back in");
+        format!("node {name} out of external load balancers; {remedy}{}", known.perhaps(node))
     });
-    let cordons = cordoned.map(|((name, _), node)| {
-        let perhaps =
-            if known.may_be_new(*node) { ", unless Azure has made the node anew by now" } else { "" };
-        format!("cordon of node {name}{perhaps}")
+    let cordons = nodes.iter().filter_map(|(name, node)| {
+        let unsure = match known.is_cordoned(name, node.node, &announced) {
+            Some(false) => return None,
+            Some(true) => known.perhaps(node),
+            None => UNSURE,
+        };
+        Some(format!("cordon of node {}{unsure}", name.0))
     });
     buffers.chain(loans).chain(cordons).chain(out).collect()
 }
