@@ -177,10 +177,12 @@ impl Lab {
 mod tests {
     use std::collections::BTreeSet;
 
+    use jiff::SignedDuration;
     use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
     use k8s_openapi::api::core::v1::Pod;
     use k8s_openapi::api::discovery::v1::EndpointSlice;
     use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+    use upgrade_core::model::Workload;
     use upgrade_core::view::Object;
 
     use super::*;
@@ -224,6 +226,35 @@ mod tests {
             .map(|w| w.reference.to_string())
             .collect();
         assert_eq!(unsettled, ["Job data/report"], "a Job is never settled before its end");
+    }
+
+    /// A plan's inventory does not say when it was taken: the lab's own beginning of time is long before a real cluster's pods.
+    #[test]
+    fn a_world_made_from_a_cluster_of_any_day_is_at_rest_though_the_inventory_is_not_dated() {
+        let mut original = Lab::new(&Scenario::demo(), 1).inventory();
+        for pod in &mut original.pods {
+            pod.ready_since = pod.ready_since.map(|since| since + SignedDuration::from_hours(7_700));
+        }
+        let late = original.pods.iter().filter_map(|pod| pod.ready_since).max();
+        for inventory in [original.clone(), original.timeless()] {
+            let lab = Lab::from_inventory(&inventory, &TimingModel::default(), 1);
+            assert!(lab.clock().now() >= late.expect("pods are ready"));
+            let view = lab.inventory().view();
+            let unsettled = view.workloads().filter(|w| !w.is_settled() && w.owner.is_none());
+            assert_eq!(unsettled.map(|w| w.reference.to_string()).collect::<Vec<_>>(), ["Job data/report"]);
+        }
+    }
+
+    /// Only the pods have the number: a template names the class, which an inventory does not hold.
+    #[test]
+    fn pods_that_are_made_again_are_as_important_as_those_before_them() {
+        let original = Lab::new(&Scenario::demo(), 1).inventory();
+        let copy = Lab::from_inventory(&original, &TimingModel::default(), 1).inventory();
+        let priority = |inventory: &Inventory| {
+            let coredns = |w: &&Workload| w.reference.to_string() == "Deployment kube-system/coredns";
+            inventory.workloads.iter().find(coredns).map(|workload| workload.template.priority)
+        };
+        assert_eq!((priority(&original), priority(&copy)), (Some(0), Some(2_000_000_000)));
     }
 
     struct Uids<'a>(&'a Store);

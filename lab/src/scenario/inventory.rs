@@ -21,7 +21,7 @@ use crate::store::Stored;
 use crate::timing::TimingModel;
 use crate::world::World;
 
-/// Where time begins for an inventory that does not say when it was taken.
+/// Where time begins at the earliest for an inventory that does not say when it was taken, as a plan's.
 const EPOCH: &str = "2026-01-15T01:00:00Z";
 /// How long what a world stands in for has been running when it begins.
 const HAS_RUN: SignedDuration = SignedDuration::from_hours(24);
@@ -63,6 +63,12 @@ fn mix(hash: u64, byte: u8) -> u64 {
     hash.wrapping_mul(31).wrapping_add(u64::from(byte))
 }
 
+/// When the world begins: not before what was seen in it. A pod that was ready in times to come would not be available.
+fn start(inventory: &Inventory) -> Timestamp {
+    let taken = inventory.taken_at.unwrap_or_else(|| EPOCH.parse().expect("a literal"));
+    inventory.pods.iter().filter_map(|pod| pod.ready_since).fold(taken, Timestamp::max)
+}
+
 fn scenario(inventory: &Inventory, view: &View, timing: &TimingModel) -> Scenario {
     let mut names: BTreeMap<PoolName, Vec<NodeName>> = BTreeMap::new();
     let mut sizes: BTreeMap<String, Resources> = BTreeMap::new();
@@ -78,7 +84,7 @@ fn scenario(inventory: &Inventory, view: &View, timing: &TimingModel) -> Scenari
         images.insert(image.clone(), bytes.0);
     }
     Scenario {
-        start: inventory.taken_at.unwrap_or_else(|| EPOCH.parse().expect("a literal")),
+        start: start(inventory),
         identity: inventory.identity.clone(),
         rancher: inventory.rancher.clone(),
         deeds: Vec::new(),
@@ -178,12 +184,16 @@ impl<'a> Replica<'a> {
         }
     }
 
-    /// When the pods' probes look first: the same for a ReplicaSet as for its Deployment, which would roll otherwise.
+    /// When the pods' probes look first, and how important the pods are, which only pods say where it comes from a class: the same
+    /// for a ReplicaSet as for its Deployment, which would roll otherwise.
     fn template(&self, workload: &Workload) -> core::PodTemplateSpec {
         let uid = workload.owner.as_ref().map_or(&workload.uid, |owner| &owner.uid);
+        let whole = self.deployments.get(uid).copied().unwrap_or(workload);
+        let priorities = self.view.pods_of(whole).map(|pod| pod.priority);
+        let priority = priorities.fold(workload.template.priority, i32::max);
         let hash = uid.as_str().bytes().fold(self.seed, mix);
         let ready_after = fastrand::Rng::with_seed(hash).i32(READY_AFTER.0..=READY_AFTER.1);
-        objects::template(&workload.template, ready_after)
+        objects::template(&workload.template, priority, ready_after)
     }
 
     fn workload(&mut self, workload: &Workload) {

@@ -254,8 +254,8 @@ impl Common<'_> {
     }
 }
 
-/// A template. Its pods, if they say when they are ready, are looked at first after `ready_after` seconds.
-pub(super) fn template(template: &PodTemplate, ready_after: i32) -> core::PodTemplateSpec {
+/// A template of pods of this priority. If they say when they are ready, they are looked at first after `ready_after` seconds.
+pub(super) fn template(template: &PodTemplate, priority: i32, ready_after: i32) -> core::PodTemplateSpec {
     let probe = template.readiness_probe.then(|| core::Probe {
         initial_delay_seconds: Some(ready_after),
         period_seconds: Some(5),
@@ -271,7 +271,7 @@ pub(super) fn template(template: &PodTemplate, ready_after: i32) -> core::PodTem
         pull_access: &template.pull_access,
         empty_dir: template.empty_dir,
         grace_seconds: template.grace_seconds,
-        priority: template.priority,
+        priority,
         probe,
     };
     core::PodTemplateSpec {
