@@ -15,6 +15,8 @@ pub struct ApiError {
     pub reason: &'static str,
     /// The server's words.
     pub message: String,
+    /// The API group of the kind it is about; empty for the core group and where it is about none.
+    pub group: &'static str,
     /// The kind it is about, if any: its plural, of a 422 its name.
     pub kind: Option<&'static str>,
     /// The name it is about, if any.
@@ -43,6 +45,7 @@ impl ApiError {
             code,
             reason,
             message: message.into(),
+            group: "",
             kind: None,
             name: None,
             causes: Vec::new(),
@@ -51,6 +54,7 @@ impl ApiError {
     }
 
     fn about(mut self, names: KindNames, name: &str) -> Self {
+        self.group = names.group;
         self.kind = Some(names.plural);
         self.name = Some(name.to_owned());
         self
@@ -139,6 +143,7 @@ impl ApiError {
         let causes: Vec<_> = causes.collect();
         let details = StatusDetails {
             causes: (!causes.is_empty()).then_some(causes),
+            group: (!self.group.is_empty()).then(|| self.group.to_owned()),
             kind: self.kind.map(str::to_owned),
             name: self.name.clone(),
             retry_after_seconds: (self.retry_after_seconds > 0).then_some(self.retry_after_seconds),

@@ -166,7 +166,9 @@ fn labels(text: &str) -> Result<LabelSelector, ApiError> {
         };
         let key = key.trim().to_owned();
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
-        if key.is_empty() || !key.bytes().all(plain) {
+        let in_value = |byte: u8| byte != b'/' && plain(byte);
+        let key_is_bad = key.is_empty() || !key.bytes().all(plain);
+        if key_is_bad || !values.iter().all(|value: &String| value.bytes().all(in_value)) {
             return Err(bad());
         }
         selector.expressions.push(LabelExpression { key, operator, values });

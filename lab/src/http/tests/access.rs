@@ -24,6 +24,10 @@ async fn a_lease_comes_into_being_by_an_update_unless_the_update_is_about_anothe
     assert_eq!(bench.kube("PUT", &one, &about_another).await.status, 409);
     let endless = bench.kube("POST", LEASES, &lease(&json!({ "name": "l" }), 0)).await;
     assert!(endless.status == 422 && endless.text.contains("must be greater than 0"), "{}", endless.text);
+    let mut rough = lease(&json!({ "name": "l" }), 60);
+    rough["spec"]["renewTime"] = "2026-11-24T01:02:03Z".into();
+    let refused = bench.kube("POST", LEASES, &rough).await;
+    assert!(refused.status == 400 && refused.text.contains("15:04:05.000000"), "{}", refused.text);
     let made = bench.kube("PUT", &one, &lease(&json!({ "name": "l" }), 60)).await;
     assert_eq!(
         (made.status, &made.json()["spec"]["renewTime"]),
@@ -31,6 +35,11 @@ async fn a_lease_comes_into_being_by_an_update_unless_the_update_is_about_anothe
     );
     let unconditional = bench.kube("PUT", &one, &lease(&json!({ "name": "l" }), 60)).await;
     assert!(unconditional.text.contains("must be specified for an update"), "{}", unconditional.text);
+    let missing = bench.kube("GET", &format!("{LEASES}/none"), &Value::Null).await.json();
+    assert_eq!(
+        missing["details"],
+        json!({ "group": "coordination.k8s.io", "kind": "leases", "name": "none" })
+    );
 }
 
 #[tokio::test]

@@ -155,6 +155,8 @@ async fn pages_show_one_moment_whatever_changes_meanwhile() {
         400
     );
     assert_eq!(names(&bench.get(&format!("{all}?labelSelector=n%20in%20(a,e)")).await), ["a", "e"]);
+    let unclear = bench.kube("GET", &format!("{all}?labelSelector=n%3D%3Da%21"), &Value::Null).await;
+    assert_eq!((unclear.status, unclear.json()["reason"].as_str()), (400, Some("BadRequest")));
     assert_eq!(names(&bench.get(&format!("{all}?fieldSelector=metadata.name%3Dd")).await), ["d"]);
     assert_eq!(bench.kube("GET", &format!("{all}?fieldSelector=data.a%3D1"), &Value::Null).await.status, 400);
     // After that the log reaches back no further.

@@ -40,6 +40,10 @@ async fn a_field_that_nobody_knows_is_refused_told_or_dropped() {
         "{}",
         other.text
     );
+    let asks = json!({ "name": "a", "image": "a", "resources": { "requests": { "cpu": "two" } } });
+    let odd = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p" }, "spec": { "containers": [asks] } });
+    let amount = bench.kube("POST", "/api/v1/namespaces/default/pods", &odd).await;
+    assert!(amount.status == 400 && amount.text.contains("quantities must match"), "{}", amount.text);
     let yaml = bench.kube_typed("POST", all, "application/yaml", &config_map("yaml")).await;
     assert_eq!((yaml.status, yaml.json()["reason"].as_str()), (415, Some("UnsupportedMediaType")));
 }

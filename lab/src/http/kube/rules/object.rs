@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
-use upgrade_core::model::Labels;
+use upgrade_core::model::{Labels, MilliCpu};
 
 use super::super::defaults::pod_spec_of;
 use super::{Faults, at, dotted};
@@ -107,6 +107,12 @@ pub(super) fn check(kind: Kind, object: &Value, faults: &mut Faults) {
             }
         }
         Kind::Deployment => {
+            if at(object, "/spec/strategy/type") == "Recreate"
+                && !at(object, "/spec/strategy/rollingUpdate").is_null()
+            {
+                let why = "may not be specified when strategy `type` is 'Recreate'";
+                faults.forbidden("spec.strategy.rollingUpdate", why);
+            }
             let zero = |pointer: &str| {
                 matches!(at(object, pointer), Value::Number(n) if n.as_i64() == Some(0))
                     || at(object, pointer) == "0%"
@@ -184,6 +190,16 @@ fn containers(pointer: &str, spec: &Value, faults: &mut Faults) {
         }
         if container["image"].as_str().unwrap_or_default().is_empty() {
             faults.required(&field("image"), "");
+        }
+        let limits = &container["resources"]["limits"];
+        for (resource, request) in container["resources"]["requests"].as_object().into_iter().flatten() {
+            let amount = |value: &Value| value.as_str().and_then(|text| MilliCpu::parse(text).ok());
+            let (limit, asked) = (limits.get(resource), amount(request));
+            if let Some(limit) = limit.filter(|limit| asked > amount(limit)) {
+                let limit = limit.as_str().unwrap_or_default();
+                let why = format!("must be less than or equal to {resource} limit of {limit}");
+                faults.invalid(&field("resources.requests"), request, &why);
+            }
         }
     }
 }

@@ -75,6 +75,11 @@ fn what_cannot_be_is_refused_at_any_time() {
             "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0",
         ),
         (
+            "/spec/strategy",
+            json!({ "type": "Recreate", "rollingUpdate": { "maxSurge": 1 } }),
+            "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'",
+        ),
+        (
             "/spec/template/metadata",
             json!({ "labels": { "app": "other" } }),
             "spec.template.metadata.labels: Invalid value: {\"app\":\"other\"}: `selector` does not match template `labels`",
@@ -83,6 +88,11 @@ fn what_cannot_be_is_refused_at_any_time() {
     ] {
         assert!(words(changed(Kind::Deployment, &web, pointer, value)).contains(expected), "{expected}");
     }
+    let greedy = json!({ "name": "a", "image": "a", "resources": { "requests": { "cpu": "2" }, "limits": { "cpu": "1500m" } } });
+    let pod = json!({ "metadata": { "name": "p" }, "spec": { "containers": [greedy] } });
+    assert!(words(new(Kind::Pod, pod)).contains(
+        "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1500m"
+    ));
     let budget = json!({ "metadata": { "name": "b" }, "spec": { "minAvailable": 1, "maxUnavailable": 1 } });
     assert!(
         words(new(Kind::PodDisruptionBudget, budget))
