@@ -62,8 +62,10 @@ impl<'a> Allowances<'a> {
             return Ok(());
         }
         if left == 0 {
-            let message =
-                format!("budget {} allows no eviction now ({now} healthy, {needed} needed)", budget.name);
+            let message = format!(
+                "budget {}, which allows no eviction now ({now} healthy, {needed} needed)",
+                budget.name
+            );
             return Err(Refusal::NotNow(message));
         }
         self.budgets.insert(&budget.name, left - 1);
@@ -98,8 +100,8 @@ impl<'a> Allowances<'a> {
             let alone = !self.view.ready_pods_behind(&service.name).any(stays);
             if alone && self.view.ready_endpoints(&service.name) > 0 {
                 return Err(Refusal::NotNow(format!(
-                    "pod {} is the last ready endpoint of Service {}",
-                    pod.name, service.name
+                    "Service {}, of which pod {} is the last ready endpoint",
+                    service.name, pod.name
                 )));
             }
         }

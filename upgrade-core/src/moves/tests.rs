@@ -180,7 +180,7 @@ fn the_last_ready_endpoint_stays_unless_its_gap_is_accepted() {
     let fixture = Fixture::new();
     let view = cluster(&[(true, true)], None);
     let Verdict::Blocked(why) = fixture.one(&view, Route::Evict) else { panic!("evicted") };
-    assert_eq!(why, "pod shop/web-1-0 is the last ready endpoint of Service shop/web");
+    assert_eq!(why, "Service shop/web, of which pod shop/web-1-0 is the last ready endpoint");
     assert!(matches!(fixture.one(&view, Route::Gap), Verdict::Write(_)));
 }
 
@@ -204,7 +204,7 @@ fn as_many_go_at_a_time_as_rollouts_and_the_budget_let_go() {
     let on_the_way = |name: &String| view.pod(&name.parse().unwrap()).unwrap().uid.clone();
     fixture.leaving = first.iter().map(on_the_way).collect();
     let Verdict::Blocked(why) = fixture.one(&view, Route::Evict) else { panic!("a third went") };
-    assert_eq!(why, "budget shop/web allows no eviction now (5 healthy, 3 needed)");
+    assert_eq!(why, "budget shop/web, which allows no eviction now (5 healthy, 3 needed)");
 }
 
 #[test]
