@@ -20,7 +20,7 @@ pub struct ApiError {
     /// The kind it is about, if any: its plural, of a 422 its name.
     pub kind: Option<&'static str>,
     /// The name it is about, if any.
-    pub name: Option<String>,
+    pub name: Option<Box<str>>,
     /// Causes.
     pub causes: Vec<Cause>,
     /// How long to wait; 0 means that the server does not say.
@@ -56,7 +56,7 @@ impl ApiError {
     fn about(mut self, names: KindNames, name: &str) -> Self {
         self.group = names.group;
         self.kind = Some(names.plural);
-        self.name = Some(name.to_owned());
+        self.name = Some(name.into());
         self
     }
 
@@ -145,7 +145,7 @@ impl ApiError {
             causes: (!causes.is_empty()).then_some(causes),
             group: (!self.group.is_empty()).then(|| self.group.to_owned()),
             kind: self.kind.map(str::to_owned),
-            name: self.name.clone(),
+            name: self.name.as_deref().map(str::to_owned),
             retry_after_seconds: (self.retry_after_seconds > 0).then_some(self.retry_after_seconds),
             ..StatusDetails::default()
         };
