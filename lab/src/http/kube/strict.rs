@@ -1,4 +1,5 @@
-//! Fields that nobody knows (`?fieldValidation=`): the kind's type drops them, so what is missing after a reading is unknown.
+//! Fields that nobody knows (`?fieldValidation=`): the kind's type drops them, so what is missing after a reading is unknown. And
+//! values whose form the types here do not insist on.
 
 use jiff::Timestamp;
 use serde_json::Value;

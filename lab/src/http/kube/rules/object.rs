@@ -193,10 +193,12 @@ fn containers(pointer: &str, spec: &Value, faults: &mut Faults) {
         }
         let limits = &container["resources"]["limits"];
         for (resource, request) in container["resources"]["requests"].as_object().into_iter().flatten() {
-            let amount = |value: &Value| value.as_str().and_then(|text| MilliCpu::parse(text).ok());
-            let (limit, asked) = (limits.get(resource), amount(request));
-            if let Some(limit) = limit.filter(|limit| asked > amount(limit)) {
-                let limit = limit.as_str().unwrap_or_default();
+            // An amount may stand there as a number, too.
+            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let amount = |value: &Value| MilliCpu::parse(&text(value)).ok();
+            let (asked, most) = (amount(request), limits.get(resource).and_then(amount));
+            if asked.zip(most).is_some_and(|(asked, most)| asked > most) {
+                let limit = text(&limits[resource]);
                 let why = format!("must be less than or equal to {resource} limit of {limit}");
                 faults.invalid(&field("resources.requests"), request, &why);
             }

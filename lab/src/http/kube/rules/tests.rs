@@ -93,6 +93,8 @@ fn what_cannot_be_is_refused_at_any_time() {
     assert!(words(new(Kind::Pod, pod)).contains(
         "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1500m"
     ));
+    let modest = json!({ "name": "a", "image": "a", "resources": { "requests": { "cpu": "500m" }, "limits": { "cpu": 1 } } });
+    new(Kind::Pod, json!({ "metadata": { "name": "p" }, "spec": { "containers": [modest] } })).unwrap();
     let budget = json!({ "metadata": { "name": "b" }, "spec": { "minAvailable": 1, "maxUnavailable": 1 } });
     assert!(
         words(new(Kind::PodDisruptionBudget, budget))
